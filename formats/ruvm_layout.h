@@ -1,0 +1,179 @@
+/* The RUVM image, version 1: every offset and constant, shared by the reader
+ * (ruvm_read.c) and the writer (ruvm_write.c). man/ruvm-image.5 says the same
+ * in prose; tests/decode_ruvm.py is written from that page alone.
+ *
+ *   0        header, 32 bytes          bytes 0-13 as published, the rest ours
+ *   32       section table             n_sections entries of 16 bytes
+ *   ...      sections                  ascending, 16-byte aligned (WGTS: 64)
+ *
+ * All numbers are little-endian. A scale is a u16 mantissa times a power of
+ * two kept once a tensor: real = mantissa * 2^exponent. There is no float.
+ */
+#ifndef RUVM_FORMATS_RUVM_LAYOUT_H
+#define RUVM_FORMATS_RUVM_LAYOUT_H
+
+/* ---- header -------------------------------------------------------------- */
+enum {
+    RUVM_HDR_MAGIC = 0,        /* "RUVM" */
+    RUVM_HDR_VOCAB = 4,        /* u16 */
+    RUVM_HDR_DIM = 6,          /* u16 embedding dimension */
+    RUVM_HDR_HIDDEN = 8,       /* u16 feed-forward dimension */
+    RUVM_HDR_LAYERS = 10,      /* u8 */
+    RUVM_HDR_HEADS = 11,       /* u8 query heads */
+    RUVM_HDR_MAX_SEQ = 12,     /* u8: min(context, 255), for readers of v0 */
+    RUVM_HDR_QUANT = 13,       /* u8: enum ruvm_quant */
+    RUVM_HDR_VERSION = 14,     /* u8: 1; 0 here and to byte 31 is the bare layout v0 */
+    RUVM_HDR_KV_HEADS = 15,    /* u8 */
+    RUVM_HDR_CONTEXT = 16,     /* u16 positions */
+    RUVM_HDR_N_SECTIONS = 18,  /* u16 */
+    RUVM_HDR_FLAGS = 20,       /* u32: no bit is defined; must be 0 */
+    RUVM_HDR_FILE_BYTES = 24,  /* u32: size of the whole file */
+    RUVM_HDR_CRC = 28,         /* u32: CRC-32 of bytes 0-27 and the section table */
+    RUVM_HDR_BYTES = 32,
+};
+#define RUVM_MAGIC "RUVM"
+enum { RUVM_VERSION_V0 = 0, RUVM_VERSION_V1 = 1 };
+
+/* The published quant_type byte; a tensor's own type is in its TENS entry. */
+enum ruvm_quant {
+    RUVM_QUANT_INT8 = 0,
+    RUVM_QUANT_INT4 = 1,
+    RUVM_QUANT_BINARY = 2,
+    RUVM_QUANT_TERNARY = 3,
+    RUVM_QUANT_MIXED = 255,
+};
+
+/* ---- section table ------------------------------------------------------- */
+enum {
+    RUVM_SEC_NAME = 0,  /* four letters; upper-case first: required, lower-case: optional */
+    RUVM_SEC_OFF = 4,   /* u32 from the start of the file */
+    RUVM_SEC_SIZE = 8,  /* u32 bytes, without padding */
+    RUVM_SEC_CRC = 12,  /* u32 CRC-32 of the section's bytes */
+    RUVM_SEC_BYTES = 16,
+};
+enum { RUVM_SEC_ALIGN = 16, RUVM_WGTS_ALIGN = 64, RUVM_MAX_SECTIONS = 64 };
+/* CRC-32 throughout: the one of zlib (reflected 0xEDB88320, initial and final ~0). */
+
+#define RUVM_SEC_ARCH "ARCH" /* what the network computes */
+#define RUVM_SEC_TENS "TENS" /* tensor directory */
+#define RUVM_SEC_SCAL "SCAL" /* scales of the tensors' rows */
+#define RUVM_SEC_NORM "NORM" /* norm gains */
+#define RUVM_SEC_ROPE "ROPE" /* phase increments */
+#define RUVM_SEC_KVSC "KVSC" /* KV cache scales */
+#define RUVM_SEC_WGTS "WGTS" /* weights, in the published order */
+#define RUVM_SEC_TOKN "tokn" /* tokenizer: optional */
+#define RUVM_SEC_META "meta" /* "key=value\n" lines, UTF-8, sorted by key: optional */
+#define RUVM_SEC_GOLD "gold" /* golden vectors: optional */
+
+/* ---- ARCH: 32 bytes ------------------------------------------------------ */
+enum {
+    RUVM_ARCH_NORM = 0,        /* u8: 0 RMSNorm */
+    RUVM_ARCH_ACT = 1,         /* u8: 0 SiLU-gated feed-forward (SwiGLU) */
+    RUVM_ARCH_POS = 2,         /* u8: 0 RoPE on the pairs (2i, 2i+1) of each head */
+    RUVM_ARCH_FLAGS = 3,       /* u8: bit 0 the head is the embedding (tied) */
+    RUVM_ARCH_HEAD_DIM = 4,    /* u16, even */
+    RUVM_ARCH_ROPE_DIMS = 6,   /* u16: leading dimensions of a head that rotate, even */
+    RUVM_ARCH_EPS = 8,         /* u32: norm epsilon, mantissa */
+    RUVM_ARCH_EPS_EXP = 12,    /* i8 */
+    RUVM_ARCH_RESID_EXP = 13,  /* i8: unit of the int32 residual stream is 2^this */
+    RUVM_ARCH_BYTES = 32,      /* the rest is zero */
+};
+enum { RUVM_ARCH_FLAG_TIED = 1 };
+
+/* ---- TENS: 32 bytes a tensor, in the published order ---------------------- */
+enum {
+    RUVM_TENS_KIND = 0,         /* u8: enum ruvm_tensor_kind */
+    RUVM_TENS_LAYER = 1,        /* u8: 0 for embedding and head */
+    RUVM_TENS_TYPE = 2,         /* u8: enum ruvm_tensor_type */
+    RUVM_TENS_SCALE_EXP = 3,    /* i8: exponent common to the tensor's scales */
+    RUVM_TENS_ROWS = 4,         /* u32 outputs (embedding: tokens) */
+    RUVM_TENS_COLS = 8,         /* u32 inputs */
+    RUVM_TENS_ROW_BYTES = 12,   /* u32 distance of two rows; a multiple of 16 */
+    RUVM_TENS_DATA_OFF = 16,    /* u32 from the start of the file, in WGTS, multiple of 16 */
+    RUVM_TENS_DATA_BYTES = 20,  /* u32 */
+    RUVM_TENS_SCALE_OFF = 24,   /* u32 from the start of the file, in SCAL, even */
+    RUVM_TENS_SCALE_BYTES = 28, /* u32 */
+    RUVM_TENS_BYTES = 32,
+};
+/* Published order: embedding; a layer's wq wk wv wo w_up w_gate w_down; head
+ * (absent when tied). Because wq|wk|wv and w_up|w_gate follow each other with
+ * the same width, an engine may multiply each group as one matrix. */
+enum ruvm_tensor_kind {
+    RUVM_TENSOR_EMBED = 0,
+    RUVM_TENSOR_WQ = 1,
+    RUVM_TENSOR_WK = 2,
+    RUVM_TENSOR_WV = 3,
+    RUVM_TENSOR_WO = 4,
+    RUVM_TENSOR_W_UP = 5,
+    RUVM_TENSOR_W_GATE = 6,
+    RUVM_TENSOR_W_DOWN = 7,
+    RUVM_TENSOR_HEAD = 8,
+};
+enum { RUVM_TENSORS_PER_LAYER = 7 };
+/* INT8_ROW: int8 in -127..127, row-major, each row padded with zeros to
+ * row_bytes; one u16 scale a row. */
+enum ruvm_tensor_type { RUVM_TYPE_INT8_ROW = 0 };
+enum { RUVM_ROW_ALIGN = 16 };
+
+/* ---- NORM ---------------------------------------------------------------- */
+/* 2 * layers + 1 vectors: attention and feed-forward norm of each layer, then
+ * the final one. First an i8 exponent a vector, zero-padded to a multiple of
+ * 16; then the vectors, dim i16 gains each: real = gain * 2^exponent. */
+
+/* ---- ROPE ---------------------------------------------------------------- */
+/* rope_dims / 2 u32 phase increments: pair i turns by increment * 2^-32 of a
+ * full turn each position (wrapping: exact at any position). */
+
+/* ---- KVSC: a record a layer ---------------------------------------------- */
+enum {
+    RUVM_KVSC_K_EXP = 0,     /* i8: k = cached * scale * 2^exp */
+    RUVM_KVSC_K_INV_EXP = 1, /* i8: cached = k * inverse * 2^exp */
+    RUVM_KVSC_V_EXP = 2,     /* i8 */
+    RUVM_KVSC_V_INV_EXP = 3, /* i8 */
+    RUVM_KVSC_ARRAYS = 4,    /* u16 k_scale[kv_dim], k_inv[], v_scale[], v_inv[] */
+};
+/* kv_dim = kv_heads * head_dim: one scale a channel, for keys after rotation. */
+
+/* ---- tokn ---------------------------------------------------------------- */
+enum {
+    RUVM_TOKN_KIND = 0,        /* u8: 1 merges by score (SentencePiece BPE, llama2.c) */
+    RUVM_TOKN_FLAGS = 1,       /* u8: enum below */
+    RUVM_TOKN_N_PIECES = 2,    /* u16 = vocab */
+    RUVM_TOKN_BOS = 4,         /* u16, 0xFFFF none */
+    RUVM_TOKN_EOS = 6,         /* u16, 0xFFFF none */
+    RUVM_TOKN_UNK = 8,         /* u16, 0xFFFF none */
+    RUVM_TOKN_MAX_PIECE = 10,  /* u16: bytes of the longest piece */
+    RUVM_TOKN_TEXT_BYTES = 12, /* u32: bytes of all pieces */
+    RUVM_TOKN_ARRAYS = 16,
+};
+enum {
+    RUVM_TOKN_FLAG_ADD_BOS = 1,      /* encoding begins with BOS */
+    RUVM_TOKN_FLAG_SPACE_PREFIX = 2, /* text is encoded with a space put before it */
+};
+/* Arrays, in this order, n = n_pieces:
+ *   u32 off[n + 1]    piece i is text[off[i] .. off[i+1])
+ *   u16 rank[n]       0 merges first; equal scores have equal ranks
+ *   u16 sorted[n]     ids of the mergeable pieces ordered by bytes (equal ones
+ *                     by id), then the others; the first n_sorted are searched
+ *   u16 byte_id[256]  token that stands for a byte, 0xFFFF none
+ *   u8  kind[n]       enum ruvm_piece_kind
+ *   u16 n_sorted      at an even offset (one zero byte before it if needed)
+ *   u8  text[text_bytes]   immediately after n_sorted
+ */
+enum ruvm_piece_kind {
+    RUVM_PIECE_NORMAL = 0,  /* text, found by the encoder */
+    RUVM_PIECE_BYTE = 1,    /* one byte of fallback; its text is that byte */
+    RUVM_PIECE_CONTROL = 2, /* BOS, EOS, unknown: never found in text, prints nothing */
+};
+enum { RUVM_NO_TOKEN = 0xFFFF };
+
+/* ---- gold: golden vectors ------------------------------------------------ */
+enum {
+    RUVM_GOLD_N_PROMPT = 0,   /* u16 */
+    RUVM_GOLD_N_TOKENS = 2,   /* u16 greedy tokens that follow the prompt */
+    RUVM_GOLD_LOGITS_CRC = 4, /* u32: CRC-32 over the logits (i32, little-endian, Q16) after
+                                 the prompt and after each token but the last, in order */
+    RUVM_GOLD_IDS = 8,        /* u16 prompt[n_prompt], tokens[n_tokens] */
+};
+
+#endif

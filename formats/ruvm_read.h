@@ -1,0 +1,83 @@
+/* Reader of the RUVM image: validates once, then answers in place.
+ *
+ *     struct ruvm_image img;
+ *     int rc = ruvm_image_open(&img, data, n_bytes, NULL);
+ *
+ * Freestanding. The bytes are borrowed and must stay mapped, 16-byte aligned.
+ * After a successful open every offset below lies inside the bytes and every
+ * shape agrees with the header, so that the engine need not check again.
+ */
+#ifndef RUVM_FORMATS_RUVM_READ_H
+#define RUVM_FORMATS_RUVM_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "formats/ruvm_layout.h"
+#include "lib/base/status.h"
+
+struct ruvm_section {
+    char name[5]; /* NUL-terminated */
+    uint32_t off, size, crc;
+    const uint8_t *data;
+};
+
+struct ruvm_tensor {
+    uint8_t kind, layer, type;
+    int8_t scale_exp;
+    uint32_t rows, cols, row_bytes;
+    uint32_t data_bytes, scale_bytes;
+    const int8_t *data;     /* [rows, row_bytes] */
+    const uint16_t *scales; /* [rows]: little-endian in the file and on every target */
+};
+
+struct ruvm_image {
+    const uint8_t *data;
+    size_t size;
+    uint8_t version; /* RUVM_VERSION_V0: only the shape fields below are set */
+    uint16_t vocab, dim, hidden, context;
+    uint8_t n_layers, n_heads, n_kv_heads, quant;
+    uint16_t n_sections;
+    /* ARCH */
+    uint8_t norm, act, pos;
+    bool tied;
+    uint16_t head_dim, rope_dims;
+    uint32_t eps_mantissa;
+    int8_t eps_exp, resid_exp;
+    /* sections in place */
+    uint32_t n_tensors;
+    const uint8_t *tens;
+    const int8_t *norm_exp;       /* [2 * layers + 1] */
+    const int16_t *norm_gain;     /* [2 * layers + 1, dim] */
+    const uint32_t *rope_inc;     /* [rope_dims / 2] */
+    const uint8_t *kvsc;          /* [layers] records of kvsc_bytes */
+    uint32_t kvsc_bytes;
+    const uint8_t *tokn, *gold, *meta; /* NULL when absent */
+    uint32_t tokn_bytes, gold_bytes, meta_bytes;
+};
+
+/* Where a file is damaged: the twin of the status, for people. */
+struct ruvm_image_fault {
+    uint32_t off;         /* byte where the contradiction stands */
+    const char *what;     /* e.g. "CRC of section WGTS"; static text */
+    char section[5];      /* "" when it is the header */
+    uint64_t expected, found;
+};
+
+/* RUVM_ERR_CORRUPT, RUVM_ERR_UNSUPPORTED (a newer version, a required section
+ * or a type that this reader does not know); fault may be NULL. All CRCs are
+ * checked. A v0 file opens when its size is exactly that of its shape. */
+int ruvm_image_open(struct ruvm_image *img, const void *data, size_t size,
+                    struct ruvm_image_fault *fault);
+
+/* Section i < n_sections, ascending by offset. */
+struct ruvm_section ruvm_image_section(const struct ruvm_image *img, unsigned i);
+/* Tensor i < n_tensors, in the published order. */
+struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i);
+/* The tensor of that kind (layer 0 for EMBED and HEAD; a tied HEAD is EMBED). */
+struct ruvm_tensor ruvm_image_find(const struct ruvm_image *img, int kind, unsigned layer);
+/* Size of the bare v0 layout of a shape: 32 + weights at one byte each. */
+uint64_t ruvm_image_v0_bytes(const struct ruvm_image *img);
+
+#endif

@@ -1,0 +1,103 @@
+/* Kernels: the arithmetic of the engine, one table of functions a machine.
+ *
+ * Every variant returns exactly the integers of the scalar one (the oracle, in
+ * scalar.c): where this page says "sum" it is the exact mathematical sum, and
+ * rounding is spelled out. So laptop = RISC-V = Xtensa, and tests compare
+ * with ==. Kernels know arithmetic but no models: no allocation, no state.
+ *
+ * ">> n" of a negative number is an arithmetic shift (floor), as on every
+ * compiler we use. Arrays do not overlap unless stated. Pointers to int8 rows
+ * and inputs are 16-byte aligned.
+ */
+#ifndef RUVM_KERNELS_KERNELS_H
+#define RUVM_KERNELS_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RUVM_Q_MAX = 8191,    /* queries are quantized to +-RUVM_Q_MAX (14 bits) */
+    RUVM_E_MAX = 16383,   /* softmax weights: 14 bits, unsigned */
+    RUVM_MIX_BLOCK = 1024 /* positions a mix call may take: 1024 * 16383 * 127 < 2^31 */
+};
+
+/* y = W x for several x: out[v * out_stride + r] = sum over c of
+ * w[r * row_bytes + c] * x[v * x_stride + c], c < n_cols.
+ * n_cols is a multiple of 16 and <= row_bytes (rows are zero-padded); w is
+ * -127..127 (never -128), x is -127..127; |sum| < 2^31 since n_cols <= 65536. */
+struct ruvm_matmul {
+    const int8_t *w; /* [n_rows, row_bytes] */
+    const int8_t *x; /* [n_vecs, x_stride] */
+    int32_t *out;    /* [n_vecs, out_stride] */
+    uint32_t n_rows, n_cols, row_bytes;
+    uint32_t n_vecs, x_stride, out_stride;
+};
+
+/* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
+struct ruvm_swiglu {
+    uint32_t up_down, gate_down; /* right shifts (floor) after which |.| <= 2^15 */
+    uint32_t mult, shift;        /* gate in Q12 = (gate15 * mult) >> shift; mult < 2^15, shift <= 30 */
+};
+
+struct ruvm_kernels {
+    const char *name;      /* what --kernels takes */
+    int (*available)(void); /* nonzero when this machine can run the table */
+
+    void (*matmul_s8)(const struct ruvm_matmul *m);
+
+    /* Attention scores of one head: out[p] = sum over d of q[d] * k[p * stride + d].
+     * |q| <= RUVM_Q_MAX, |k| <= 127, head_dim <= 2048 and even. */
+    void (*scores)(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                   uint32_t head_dim, uint32_t stride);
+
+    /* Softmax weights: e[p] = ruvm_exp2_weight(t) of exact.h with
+     * t = ((max - s[p]) * mult) >> shift in 64 bits, where max is the largest s. Returns the sum of
+     * e (< 2^30: n_pos <= 65535). e of the largest score is RUVM_E_MAX.
+     * mult < 2^31, shift <= 62. */
+    uint32_t (*weights)(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
+                        uint32_t shift);
+
+    /* Weighted values: acc[d] += sum over p of e[p] * v[p * stride + d];
+     * n_pos <= RUVM_MIX_BLOCK, |v| <= 127; acc starts at 0 in each block, so
+     * it never overflows. */
+    void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
+                uint32_t head_dim, uint32_t stride);
+
+    /* x[i] = (x[i] * scale[i] + 2^15) >> 16, in 64 bits; |x| < 2^30. */
+    void (*rescale)(int32_t *x, const uint16_t *scale, uint32_t n);
+
+    /* max over i of |x[i]|; x is never INT32_MIN. 0 for n = 0. */
+    uint32_t (*amax)(const int32_t *x, uint32_t n);
+
+    /* q[i] = (((x[i] << up) >> down) * mult + 2^23) >> 24, one of up, down is 0;
+     * the caller chooses them so that the shifted |x| < 2^16 and the result is
+     * within +-127. q[n .. n_padded) = 0. */
+    void (*quantize)(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
+                     uint32_t down, uint32_t mult);
+
+    /* h[i] = clamp(h[i] + ((x[i] * mult + 2^(shift-1)) >> shift)) in 64 bits, to
+     * +-(2^31 - 1); mult < 2^31, 1 <= shift <= 62. */
+    void (*add_scaled)(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift);
+
+    /* RMSNorm's first half: y[i] = ((h[i] + half) >> down) * gain[i] with half =
+     * 2^(down-1), 0 for down = 0; returns the sum of the squares of the
+     * shifted h. The shifted |h| <= 2^15. */
+    uint64_t (*norm)(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                     uint32_t down);
+
+    /* SwiGLU, with g = gate[i] >> gate_down and u = up[i] >> up_down:
+     * x[i] = ((g * ruvm_sigmoid_q15((g * mult) >> shift) + 2^14) >> 15) * u.
+     * |x| <= 2^30. x may be up. */
+    void (*swiglu)(int32_t *x, const int32_t *up, const int32_t *gate, uint32_t n,
+                   const struct ruvm_swiglu *p);
+};
+
+/* The tables, best first; ends with NULL. scalar is always there and last. */
+extern const struct ruvm_kernels *const ruvm_kernels_all[];
+extern const struct ruvm_kernels ruvm_kernels_scalar;
+
+/* The first available table, or the one of that name; NULL when the name is
+ * unknown or this machine cannot run it. name NULL: best. */
+const struct ruvm_kernels *ruvm_kernels_select(const char *name);
+
+#endif

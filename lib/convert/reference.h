@@ -1,0 +1,31 @@
+/* The float reference: a plain float forward pass, the oracle of every loss we print.
+ *
+ * Weights are expanded to float once, so this is for models that fit in memory
+ * four bytes a weight. Single sequence, any position, no tricks: each line can be
+ * checked against the Llama paper (arXiv 2302.13971). Optionally observes what the
+ * calibration needs.
+ */
+#ifndef RUVM_CONVERT_REFERENCE_H
+#define RUVM_CONVERT_REFERENCE_H
+
+#include "lib/convert/model.h"
+
+struct ruvm_reference;
+
+/* Sees intermediate values; any member may be NULL. layer < n_layers. */
+struct ruvm_observer {
+    void *user;
+    void (*kv)(void *user, unsigned layer, const float *k, const float *v); /* [kv_dim], k rotated */
+    void (*residual)(void *user, const float *h);                           /* [dim] */
+};
+
+/* RUVM_ERR_MEMORY. context: positions at most. Lives in the arena. */
+int ruvm_reference_open(struct ruvm_reference **r, struct ruvm_arena *arena,
+                        const struct ruvm_model *m, uint32_t context, struct ruvm_error *err);
+void ruvm_reference_observe(struct ruvm_reference *r, const struct ruvm_observer *o);
+/* Feeds one token at the next position; returns logits [vocab], valid until the next call. */
+const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token);
+void ruvm_reference_reset(struct ruvm_reference *r); /* back to position 0 */
+uint32_t ruvm_reference_position(const struct ruvm_reference *r);
+
+#endif

@@ -1,0 +1,203 @@
+/* Attention over an int8 cache, in integers from the rotated query to the mixed value.
+ *
+ * Keys are cached after RoPE with a scale a channel, because rotated channels
+ * differ thirtyfold in range; the scale is multiplied into the query, so a
+ * score stays one exact integer sum. Values have a scale a channel as well,
+ * applied once after mixing. Softmax is exp2 on integers, and its sum divides
+ * once a head.
+ */
+#include "lib/base/bytes.h"
+#include "lib/core/engine.h"
+
+struct kv_scales {
+    const uint16_t *k, *k_inv, *v, *v_inv; /* [kv_dim] */
+    int8_t k_exp, k_inv_exp, v_exp, v_inv_exp;
+};
+
+static struct kv_scales scales_of(const struct ruvm_engine *e, uint32_t layer)
+{
+    const uint8_t *record = e->img.kvsc + (size_t)layer * e->img.kvsc_bytes;
+    const uint16_t *arrays = (const uint16_t *)(const void *)(record + RUVM_KVSC_ARRAYS);
+    return (struct kv_scales){
+        .k = arrays,
+        .k_inv = arrays + e->kv_dim,
+        .v = arrays + 2 * (size_t)e->kv_dim,
+        .v_inv = arrays + 3 * (size_t)e->kv_dim,
+        .k_exp = (int8_t)record[RUVM_KVSC_K_EXP],
+        .k_inv_exp = (int8_t)record[RUVM_KVSC_K_INV_EXP],
+        .v_exp = (int8_t)record[RUVM_KVSC_V_EXP],
+        .v_inv_exp = (int8_t)record[RUVM_KVSC_V_INV_EXP],
+    };
+}
+
+/* Start of the cache of one head in keys or values: [context, head_dim]. */
+static int8_t *cache_of(const struct ruvm_engine *e, int8_t *cache, uint32_t layer, uint32_t head)
+{
+    size_t heads = (size_t)layer * e->img.n_kv_heads + head;
+    return cache + heads * e->context * e->img.head_dim;
+}
+
+void ruvm_attention_rope(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    uint32_t pairs = e->img.rope_dims / 2u;
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        int16_t *cosines = e->rope + (size_t)t * e->img.rope_dims;
+        int16_t *sines = cosines + pairs;
+        for (uint32_t i = 0; i < pairs; i++) {
+            uint32_t phase = e->img.rope_inc[i] * (e->position + t);
+            cosines[i] = ruvm_fixed_cos(phase);
+            sines[i] = ruvm_fixed_sin(phase);
+        }
+    }
+}
+
+/* Brings one raw head vector to 14 bits, returning the right shift, so that rotation
+ * and a 16-bit scale fit 32 bits. */
+static uint32_t shrink(const struct ruvm_engine *e, int32_t *v)
+{
+    uint32_t n = e->img.head_dim;
+    uint32_t bits = ruvm_bits(e->k->amax(v, n));
+    uint32_t down = bits > 14 ? bits - 14 : 0;
+    for (uint32_t i = 0; i < n; i++)
+        v[i] >>= down;
+    return down;
+}
+
+static void rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
+{
+    uint32_t pairs = e->img.rope_dims / 2u;
+    const int16_t *cosines = e->rope + (size_t)t * e->img.rope_dims;
+    const int16_t *sines = cosines + pairs;
+    for (uint32_t i = 0; i < pairs; i++) {
+        int32_t a = v[2 * i], b = v[2 * i + 1];
+        v[2 * i] = (a * cosines[i] - b * sines[i] + 8192) >> 14;
+        v[2 * i + 1] = (a * sines[i] + b * cosines[i] + 8192) >> 14;
+    }
+}
+
+/* cached = clamp(v * inverse * unit): |v| <= 2^14 * sqrt 2, so the product fits. */
+static void cache_head(const struct ruvm_engine *e, int8_t *out, const int32_t *v,
+                       const uint16_t *inverse, struct ruvm_real unit)
+{
+    struct ruvm_ratio r = ruvm_real_ratio(unit);
+    for (uint32_t i = 0; i < e->img.head_dim; i++)
+        out[i] = (int8_t)ruvm_fixed_scale(v[i] * (int32_t)inverse[i], r, 127);
+}
+
+static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *k, int32_t *v,
+                        struct ruvm_real k_unit, struct ruvm_real v_unit)
+{
+    struct kv_scales s = scales_of(e, layer);
+    uint32_t hd = e->img.head_dim;
+    size_t row = (size_t)(e->position + t) * hd;
+    for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
+        int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
+        int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
+        rotate(e, kj, t);
+        cache_head(e, cache_of(e, e->keys, layer, j) + row, kj, s.k_inv + (size_t)j * hd,
+                   ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
+        cache_head(e, cache_of(e, e->values, layer, j) + row, vj, s.v_inv + (size_t)j * hd,
+                   ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
+    }
+}
+
+/* Rotates q, folds the key scales in and quantizes to +-RUVM_Q_MAX in e->query; returns
+ * the worth of one unit of a score. */
+static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_t t,
+                                      const uint16_t *k_scale, struct ruvm_real unit)
+{
+    uint32_t hd = e->img.head_dim;
+    unit = ruvm_real_shift(unit, (int32_t)shrink(e, q));
+    rotate(e, q, t);
+    for (uint32_t i = 0; i < hd; i++)
+        q[i] *= (int32_t)k_scale[i];
+    uint32_t largest = e->k->amax(q, hd);
+    uint32_t bits = ruvm_bits(largest);
+    uint32_t up = bits < 16 ? 16 - bits : 0, down = bits > 16 ? bits - 16 : 0;
+    uint32_t top = (largest << up) >> down;
+    int32_t mult = top ? (int32_t)(((uint32_t)RUVM_Q_MAX << 18) / top) : 0;
+    for (uint32_t i = 0; i < hd; i++) {
+        int32_t wide = (int32_t)((uint32_t)q[i] << (top ? up : 0)) >> down;
+        e->query[i] = (int16_t)((wide * mult + (1 << 17)) >> 18);
+    }
+    struct ruvm_real step = ruvm_real_make(top, (int32_t)down - (int32_t)up);
+    step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
+    return ruvm_real_mul(step, unit);
+}
+
+/* The mixed values of one head over n_pos positions into e->mixed_sum; returns the sum of
+ * the weights. Blocks keep the kernel's sums within 32 bits. */
+static uint32_t mix_head(struct ruvm_engine *e, const int8_t *keys, const int8_t *values,
+                         uint32_t n_pos, struct ruvm_ratio r)
+{
+    uint32_t hd = e->img.head_dim;
+    e->k->scores(e->scores, e->query, keys, n_pos, hd, hd);
+    uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
+    for (uint32_t i = 0; i < hd; i++)
+        e->mixed_sum[i] = 0;
+    for (uint32_t p = 0; p < n_pos; p += RUVM_MIX_BLOCK) {
+        uint32_t n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
+        for (uint32_t i = 0; i < hd; i++)
+            e->mixed[i] = 0;
+        e->k->mix(e->mixed, e->weights + p, values + (size_t)p * hd, n, hd, hd);
+        for (uint32_t i = 0; i < hd; i++)
+            e->mixed_sum[i] += e->mixed[i];
+    }
+    return total;
+}
+
+/* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so
+ * the quotient has 15 bits and times a 16-bit scale it fits 31. */
+static void divide_head(const struct ruvm_engine *e, int32_t *out, uint32_t total,
+                        const uint16_t *v_scale)
+{
+    uint32_t bits = ruvm_bits(total);
+    uint32_t down = bits > 16 ? bits - 16 : 0;
+    int32_t inverse = (int32_t)((1u << 31) / (total >> down)); /* total >= RUVM_E_MAX */
+    for (uint32_t i = 0; i < e->img.head_dim; i++) {
+        int64_t q = ((e->mixed_sum[i] >> down) * inverse) >> 23;
+        int32_t o = q > 32767 ? 32767 : q < -32767 ? -32767 : (int32_t)q;
+        out[i] = o * (int32_t)v_scale[i];
+    }
+}
+
+static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *q,
+                         struct ruvm_real q_unit)
+{
+    struct kv_scales s = scales_of(e, layer);
+    uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
+    for (uint32_t h = 0; h < e->img.n_heads; h++) {
+        uint32_t j = h / group;
+        struct ruvm_real unit = prepare_query(e, q + (size_t)h * hd, t, s.k + (size_t)j * hd,
+                                              ruvm_real_shift(q_unit, s.k_exp));
+        /* weights() takes exp2 in Q15 */
+        unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
+        uint32_t total = mix_head(e, cache_of(e, e->keys, layer, j),
+                                  cache_of(e, e->values, layer, j), e->position + t + 1,
+                                  ruvm_real_ratio(unit));
+        divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
+    }
+    struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
+    ruvm_vector_quantize(e, t, e->vector, e->q_dim, out_unit);
+}
+
+void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
+{
+    struct ruvm_tensor wq = ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer);
+    struct ruvm_tensor wk = ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer);
+    struct ruvm_tensor wv = ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer);
+    struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
+    uint32_t rows = wq.rows + wk.rows + wv.rows;
+
+    ruvm_vector_norm(e, 2 * layer, n_tokens);
+    ruvm_vector_matmul(e, &wq, rows, n_tokens); /* q|k|v: consecutive in the image */
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        int32_t *q = e->work + (size_t)t * rows, *k = q + wq.rows, *v = k + wk.rows;
+        struct ruvm_real k_unit = ruvm_vector_rescale(e, &wk, k, e->x_unit[t]);
+        struct ruvm_real v_unit = ruvm_vector_rescale(e, &wv, v, e->x_unit[t]);
+        cache_token(e, layer, t, k, v, k_unit, v_unit);
+        struct ruvm_real q_unit = ruvm_vector_rescale(e, &wq, q, e->x_unit[t]);
+        attend_token(e, layer, t, q, q_unit);
+    }
+    ruvm_vector_add_to_residual(e, &wo, n_tokens);
+}

@@ -1,0 +1,242 @@
+/* The engine: lays out the caller's memory, then turns tokens into logits.
+ *
+ * eval() takes tokens in blocks: embedding into the residual stream, each
+ * layer's attention and feed-forward for the whole block, and logits only where
+ * somebody wants them. There is no allocation and no hidden state: everything
+ * lives in struct ruvm_engine and the regions carved behind it.
+ */
+#include "lib/core/engine.h"
+
+#include "lib/base/crc32.h"
+
+/* Hands out consecutive regions; with base NULL it only counts. */
+struct carver {
+    uint8_t *base;
+    size_t used;
+};
+
+enum { REGION_ALIGN = 16 };
+
+static void *carve(struct carver *c, size_t count, size_t size)
+{
+    void *p = c->base ? c->base + c->used : NULL;
+    c->used += (count * size + REGION_ALIGN - 1) & ~(size_t)(REGION_ALIGN - 1);
+    return p;
+}
+
+static uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The one description of the memory: ruvm_engine_bytes() and ruvm_engine_init() both
+ * run it, so they cannot disagree. The caches come last: a full context touches the
+ * last byte. */
+static size_t carve_regions(struct ruvm_engine *e, void *memory)
+{
+    const struct ruvm_image *img = &e->img;
+    struct carver c = {.base = memory};
+    size_t cache = (size_t)img->n_layers * e->context * e->kv_dim;
+    carve(&c, 1, sizeof *e);
+    e->residual = carve(&c, (size_t)e->block * img->dim, sizeof *e->residual);
+    e->work = carve(&c, e->work_ints, sizeof *e->work);
+    e->vector = carve(&c, max_u32(max_u32(img->dim, img->hidden), e->q_dim), sizeof *e->vector);
+    e->x = carve(&c, e->block, e->x_stride);
+    e->x_unit = carve(&c, e->block, sizeof *e->x_unit);
+    e->rope = carve(&c, (size_t)e->block * img->rope_dims, sizeof *e->rope);
+    e->query = carve(&c, img->head_dim, sizeof *e->query);
+    e->mixed = carve(&c, img->head_dim, sizeof *e->mixed);
+    e->mixed_sum = carve(&c, img->head_dim, sizeof *e->mixed_sum);
+    e->scores = carve(&c, e->context, sizeof *e->scores);
+    e->weights = carve(&c, e->context, sizeof *e->weights);
+    e->logits = carve(&c, img->vocab, sizeof *e->logits);
+    e->keys = carve(&c, cache, 1);
+    e->values = carve(&c, cache, 1);
+    return c.used;
+}
+
+static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
+{
+    const struct ruvm_image *img = &e->img;
+    if (img->version == RUVM_VERSION_V0 || img->head_dim > RUVM_MAX_HEAD_DIM)
+        return RUVM_ERR_UNSUPPORTED;
+    e->context = o && o->context ? o->context : img->context;
+    e->block = o && o->block ? o->block : RUVM_DEFAULT_BLOCK;
+    e->k = o && o->kernels ? o->kernels : &ruvm_kernels_scalar;
+    if (e->context > img->context || e->block > RUVM_MAX_BLOCK)
+        return RUVM_ERR_ARG;
+    e->block = e->block < e->context ? e->block : e->context;
+    e->q_dim = (uint32_t)img->n_heads * img->head_dim;
+    e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
+    uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
+    e->x_stride = (widest + RUVM_ROW_ALIGN - 1) & ~(uint32_t)(RUVM_ROW_ALIGN - 1);
+    uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
+    e->work_ints = e->block * max_u32(rows, img->dim);
+    e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);
+    /* log2(e) = 1.442695... */
+    e->score_unit = ruvm_real_mul(ruvm_real_rsqrt(ruvm_real_make(img->head_dim, 0)),
+                                  (struct ruvm_real){0xB8AA3B29u, -31});
+    return RUVM_OK;
+}
+
+int ruvm_engine_bytes(const void *image, size_t image_bytes,
+                      const struct ruvm_engine_options *options, size_t *bytes)
+{
+    struct ruvm_engine e = {0};
+    int rc = ruvm_image_open(&e.img, image, image_bytes, NULL);
+    if (rc == RUVM_OK)
+        rc = set_shape(&e, options);
+    if (rc == RUVM_OK)
+        *bytes = carve_regions(&e, NULL);
+    return rc;
+}
+
+int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                     const void *image, size_t image_bytes,
+                     const struct ruvm_engine_options *options)
+{
+    struct ruvm_engine e = {0};
+    int rc = ruvm_image_open(&e.img, image, image_bytes, NULL);
+    if (rc == RUVM_OK)
+        rc = set_shape(&e, options);
+    if (rc != RUVM_OK)
+        return rc;
+    if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
+        return RUVM_ERR_ARG;
+    if (carve_regions(&e, memory) > memory_bytes)
+        return RUVM_ERR_MEMORY;
+    *engine = memory;
+    **engine = e;
+    return RUVM_OK;
+}
+
+/* residual = embedding row, from int8 times a u16 scale to the stream's unit. */
+static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens)
+{
+    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0);
+    struct ruvm_real unit = ruvm_real_make(1, w.scale_exp - e->img.resid_exp);
+    struct ruvm_ratio r = ruvm_real_ratio(unit);
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        const int8_t *row = w.data + (size_t)tokens[t] * w.row_bytes;
+        int32_t scale = w.scales[tokens[t]];
+        int32_t *h = e->residual + (size_t)t * e->img.dim;
+        for (uint32_t i = 0; i < e->img.dim; i++)
+            h[i] = ruvm_fixed_scale(row[i] * scale, r, INT32_MAX);
+    }
+}
+
+/* Logits of x, token t, in parts that fit the work area. */
+static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
+{
+    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
+    struct ruvm_real unit = ruvm_real_shift(e->x_unit[t], w.scale_exp + 16 + 16);
+    struct ruvm_ratio r = ruvm_real_ratio(unit); /* to Q16 */
+    for (uint32_t row = 0; row < w.rows; row += e->work_ints) {
+        uint32_t n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
+        e->k->matmul_s8(&(struct ruvm_matmul){
+            .w = w.data + (size_t)row * w.row_bytes,
+            .x = e->x + (size_t)t * e->x_stride,
+            .out = e->work,
+            .n_rows = n,
+            .n_cols = w.row_bytes,
+            .row_bytes = w.row_bytes,
+            .n_vecs = 1,
+            .x_stride = e->x_stride,
+            .out_stride = n,
+        });
+        e->k->rescale(e->work, w.scales + row, n);
+        for (uint32_t i = 0; i < n; i++)
+            logits[row + i] = 0;
+        e->k->add_scaled(logits + row, e->work, n, r.mult, r.shift);
+    }
+}
+
+static void copy_logits(int32_t *to, const int32_t *from, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+/* n_tokens <= block. all_logits: [n_tokens, vocab] or NULL; last: the call's last block. */
+static void eval_block(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens,
+                       int32_t *all_logits, bool last)
+{
+    const struct ruvm_image *img = &e->img;
+    embed(e, tokens, n_tokens);
+    ruvm_attention_rope(e, n_tokens);
+    for (uint32_t l = 0; l < img->n_layers; l++) {
+        ruvm_attention_run(e, l, n_tokens);
+        ruvm_feed_forward_run(e, l, n_tokens);
+    }
+    e->position += n_tokens;
+    if (!all_logits && !last)
+        return;
+    ruvm_vector_norm(e, 2u * img->n_layers, n_tokens);
+    for (uint32_t t = all_logits ? 0 : n_tokens - 1; t < n_tokens; t++)
+        head(e, t, all_logits ? all_logits + (size_t)t * img->vocab : e->logits);
+    if (all_logits && last)
+        copy_logits(e->logits, all_logits + (size_t)(n_tokens - 1) * img->vocab, img->vocab);
+}
+
+int ruvm_engine_eval(struct ruvm_engine *e, const uint16_t *tokens, size_t n, int32_t *all_logits)
+{
+    if (n == 0)
+        return RUVM_ERR_ARG;
+    if (n > e->context - e->position)
+        return RUVM_ERR_FULL;
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] >= e->img.vocab)
+            return RUVM_ERR_ARG;
+    for (size_t done = 0; done < n;) {
+        uint32_t part = n - done < e->block ? (uint32_t)(n - done) : e->block;
+        int32_t *logits = all_logits ? all_logits + done * e->img.vocab : NULL;
+        eval_block(e, tokens + done, part, logits, done + part == n);
+        done += part;
+    }
+    return RUVM_OK;
+}
+
+const int32_t *ruvm_engine_logits(const struct ruvm_engine *e)
+{
+    return e->logits;
+}
+
+uint32_t ruvm_engine_position(const struct ruvm_engine *e)
+{
+    return e->position;
+}
+
+int ruvm_engine_rewind(struct ruvm_engine *e, uint32_t n)
+{
+    if (n > e->position)
+        return RUVM_ERR_ARG;
+    e->position = n;
+    return RUVM_OK;
+}
+
+int ruvm_model_info(struct ruvm_model_info *info, const void *image, size_t image_bytes)
+{
+    struct ruvm_image img;
+    int rc = ruvm_image_open(&img, image, image_bytes, NULL);
+    if (rc != RUVM_OK)
+        return rc;
+    if (img.version == RUVM_VERSION_V0)
+        return RUVM_ERR_UNSUPPORTED;
+    *info = (struct ruvm_model_info){
+        .vocab = img.vocab,
+        .dim = img.dim,
+        .hidden = img.hidden,
+        .context = img.context,
+        .n_layers = img.n_layers,
+        .n_heads = img.n_heads,
+        .n_kv_heads = img.n_kv_heads,
+        .head_dim = img.head_dim,
+        .has_tokenizer = img.tokn != NULL,
+    };
+    return RUVM_OK;
+}
+
+uint32_t ruvm_logits_crc(uint32_t crc, const int32_t *logits, size_t n)
+{
+    return ruvm_crc32(crc, logits, n * sizeof *logits); /* every target is little-endian */
+}

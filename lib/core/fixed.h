@@ -1,0 +1,54 @@
+/* Fixed point: unsigned scaled numbers, and the few functions a chip has no unit for.
+ *
+ * A scale (what one integer step of a vector is worth) ranges over many powers
+ * of two, so it is kept as mantissa and exponent. There is one a vector, never
+ * one an element: nothing here is in an inner loop.
+ */
+#ifndef RUVM_CORE_FIXED_H
+#define RUVM_CORE_FIXED_H
+
+#include <stdint.h>
+
+/* value = m * 2^e; m has bit 31 set, or is 0 for zero. */
+struct ruvm_real {
+    uint32_t m;
+    int32_t e;
+};
+
+/* Number of bits of x: 0 for 0, 32 for 2^31 and above. */
+static inline uint32_t ruvm_bits(uint32_t x)
+{
+    return x ? 32u - (uint32_t)__builtin_clz(x) : 0;
+}
+
+/* m * 2^e, normalised. */
+struct ruvm_real ruvm_real_make(uint64_t m, int32_t e);
+struct ruvm_real ruvm_real_mul(struct ruvm_real a, struct ruvm_real b);
+struct ruvm_real ruvm_real_add(struct ruvm_real a, struct ruvm_real b);
+/* 1 / sqrt(a), relative error below 2^-28; 0 for 0. */
+struct ruvm_real ruvm_real_rsqrt(struct ruvm_real a);
+/* a * 2^e */
+static inline struct ruvm_real ruvm_real_shift(struct ruvm_real a, int32_t e)
+{
+    return (struct ruvm_real){a.m, a.e + e};
+}
+
+/* x * a == x * mult >> shift, with mult below 2^31 and 1 <= shift <= 62. A value
+ * too small becomes 0, one too large the largest possible. */
+struct ruvm_ratio {
+    uint32_t mult, shift;
+};
+struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a);
+
+/* Sine and cosine in Q14 (16384 is 1) of a phase in 2^-32 turns; error below 2^-13. */
+int16_t ruvm_fixed_sin(uint32_t phase);
+int16_t ruvm_fixed_cos(uint32_t phase);
+
+/* (x * mult + half) >> shift in 64 bits, clamped to +-limit. */
+static inline int32_t ruvm_fixed_scale(int32_t x, struct ruvm_ratio r, int32_t limit)
+{
+    int64_t y = ((int64_t)x * (int64_t)r.mult + ((int64_t)1 << (r.shift - 1))) >> r.shift;
+    return y > limit ? limit : y < -limit ? -limit : (int32_t)y;
+}
+
+#endif

@@ -1,0 +1,186 @@
+/* The sampler: from logits to one token, in integers and without memory of its own.
+ *
+ * Logits become weights in place: exp2 in 30 bits, the most likely token having
+ * the largest. Top-k, min-p and top-p then only raise a threshold on the weight;
+ * tokens of equal weight are taken by lower id first, so the kept set never
+ * depends on a sorting order. One 64-bit random number draws from what is left.
+ */
+#include "kernels/exact.h"
+#include "lib/ruvm.h"
+
+enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
+
+/* The kept tokens: every weight above `above`, and the first n_equal equal to it. */
+struct kept {
+    uint32_t above, n_equal;
+};
+
+void ruvm_sampler_seed(struct ruvm_sampler *s, uint64_t seed)
+{
+    s->state = seed;
+}
+
+/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
+static uint64_t next_random(struct ruvm_sampler *s)
+{
+    s->state += 0x9E3779B97F4A7C15u;
+    uint64_t z = s->state;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static uint16_t largest(const int32_t *x, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return (uint16_t)best;
+}
+
+static int32_t clamp_i32(int64_t x)
+{
+    return x > INT32_MAX ? INT32_MAX : x < -INT32_MAX ? -INT32_MAX : (int32_t)x;
+}
+
+static bool seen_before(const uint16_t *recent, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (recent[j] == recent[i])
+            return true;
+    return false;
+}
+
+/* Each token of the last repeat_last once: a positive logit is divided, a negative one
+ * multiplied (the CTRL paper's penalty, arXiv 1909.05858). */
+static void penalise(const struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
+                     const uint16_t *recent, size_t n_recent)
+{
+    if (s->repeat_q16 == 0 || s->repeat_q16 == ONE_Q16)
+        return;
+    size_t n = n_recent < s->repeat_last ? n_recent : s->repeat_last;
+    recent += n_recent - n;
+    for (size_t i = 0; i < n; i++) {
+        if (recent[i] >= vocab || seen_before(recent, i))
+            continue;
+        int64_t l = logits[recent[i]];
+        l = l > 0 ? l * ONE_Q16 / s->repeat_q16 : l * (int64_t)s->repeat_q16 / ONE_Q16;
+        logits[recent[i]] = clamp_i32(l);
+    }
+}
+
+/* weight = 2^30 * exp((logit - best) / temperature), in place; the best has nearly 2^30. */
+static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t vocab)
+{
+    int32_t best = logits[largest(logits, vocab)];
+    uint64_t mult = ((uint64_t)1512775 << 16) / s->temperature_q16; /* log2(e) in Q20 / T */
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint64_t distance = (uint64_t)((int64_t)best - logits[i]); /* Q16 */
+        if (distance > MAX_DISTANCE)
+            distance = MAX_DISTANCE;
+        uint64_t t = (distance * mult) >> 21; /* Q16 * Q20 to Q15 */
+        uint64_t n = t >> 15;
+        logits[i] = n >= 30 ? 0 : (int32_t)((ruvm_exp2_fraction((uint32_t)t & 32767u) << 15) >> n);
+    }
+}
+
+/* Number and sum of the weights above w that are kept already. */
+static uint64_t sum_above(const int32_t *weights, uint32_t vocab, uint32_t w, uint32_t *count)
+{
+    uint64_t sum = 0;
+    *count = 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        if ((uint32_t)weights[i] > w) {
+            sum += (uint32_t)weights[i];
+            (*count)++;
+        }
+    }
+    return sum;
+}
+
+/* The largest set {weight >= w} is too much and {weight > w} is not: finds that w by
+ * bisection, for a limit on the count (top-k) or on the sum (top-p). The kept set is then
+ * everything above w and as many equal to w as reach the limit. */
+static struct kept narrow(const int32_t *weights, uint32_t vocab, uint32_t max_count,
+                          uint64_t min_sum)
+{
+    uint32_t low = 0, high = 1u << 30; /* nothing is above high */
+    uint32_t count = 0;
+    uint64_t sum = 0;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        sum = sum_above(weights, vocab, mid, &count);
+        if (count >= max_count || sum >= min_sum)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    sum = sum_above(weights, vocab, low, &count);
+    uint32_t n_equal = max_count - count;
+    if (low > 0 && sum < min_sum) {
+        uint64_t wanted = (min_sum - sum + low - 1) / low;
+        n_equal = wanted < n_equal ? (uint32_t)wanted : n_equal;
+    }
+    return (struct kept){low, n_equal};
+}
+
+/* Sets the weight of every token outside the kept set to 0. */
+static void drop_others(int32_t *weights, uint32_t vocab, struct kept k)
+{
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t w = (uint32_t)weights[i];
+        if (w > k.above)
+            continue;
+        if (w == k.above && k.n_equal > 0)
+            k.n_equal--;
+        else
+            weights[i] = 0;
+    }
+}
+
+static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
+{
+    uint32_t count;
+    if (s->top_k > 0 && s->top_k < vocab)
+        drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
+    if (s->min_p_q16 > 0) {
+        uint32_t best = (uint32_t)weights[largest(weights, vocab)];
+        uint32_t least = (uint32_t)(((uint64_t)best * s->min_p_q16) >> 16);
+        drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
+    }
+    if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {
+        uint64_t total = sum_above(weights, vocab, 0, &count);
+        uint64_t wanted = (total * s->top_p_q16) >> 16;
+        drop_others(weights, vocab, narrow(weights, vocab, vocab, wanted ? wanted : 1));
+    }
+}
+
+static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab)
+{
+    uint32_t count;
+    uint64_t total = sum_above(weights, vocab, 0, &count);
+    uint64_t r = next_random(s) % total; /* total < 2^46: the bias is below 2^-18 */
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t w = (uint32_t)weights[i];
+        if (w == 0)
+            continue;
+        if (r < w)
+            return (uint16_t)i;
+        r -= w;
+        last = i;
+    }
+    return (uint16_t)last;
+}
+
+uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
+                     const uint16_t *recent, size_t n_recent)
+{
+    penalise(s, logits, vocab, recent, n_recent);
+    if (s->temperature_q16 == 0)
+        return largest(logits, vocab);
+    to_weights(s, logits, vocab);
+    filter(s, logits, vocab);
+    return draw(s, logits, vocab);
+}

@@ -1,0 +1,159 @@
+/* ruvm: run small language models with integers only.
+ *
+ * The public, chip-safe part of the library: no malloc, no float, no libc; the
+ * caller owns all memory. The whole life of a model:
+ *
+ *     size_t bytes;
+ *     ruvm_engine_bytes(image, image_bytes, NULL, &bytes);
+ *     struct ruvm_engine *e;
+ *     ruvm_engine_init(&e, memory, bytes, image, image_bytes, NULL);
+ *     n = ruvm_encode(&tok, ids, max_ids, text, text_bytes);
+ *     ruvm_engine_eval(e, ids, n, NULL);
+ *     while (!ruvm_is_end(&tok, id = ruvm_sample(&sampler, ruvm_engine_logits(e), ...)))
+ *         ruvm_engine_eval(e, &id, 1, NULL);
+ *
+ * Every kernel on every machine gives the same logits, bit for bit.
+ * Functions return RUVM_OK or a negative RUVM_ERR_* (base/status.h).
+ */
+#ifndef RUVM_H
+#define RUVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#define RUVM_VERSION_TEXT "0.1.0"
+
+/* A short English name of a status, static. */
+const char *ruvm_status_text(int status);
+
+/* ---- the image ----------------------------------------------------------- */
+
+/* What a caller needs of a RUVM image's header. */
+struct ruvm_model_info {
+    uint16_t vocab, dim, hidden, context; /* context: positions the model was made for */
+    uint8_t n_layers, n_heads, n_kv_heads;
+    uint16_t head_dim;
+    bool has_tokenizer;
+};
+
+/* Validates the whole image, checksums included. image is 16-byte aligned and
+ * stays mapped as long as anything made from it lives. */
+int ruvm_model_info(struct ruvm_model_info *info, const void *image, size_t image_bytes);
+
+/* ---- the engine ---------------------------------------------------------- */
+
+struct ruvm_engine;  /* lives at the start of the caller's memory */
+struct ruvm_kernels; /* kernels/kernels.h */
+
+struct ruvm_engine_options {
+    uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
+    uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
+    const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
+};
+
+/* Exact size of the memory an engine needs: nothing else is ever allocated and
+ * all of it is used. options may be NULL. */
+int ruvm_engine_bytes(const void *image, size_t image_bytes,
+                      const struct ruvm_engine_options *options, size_t *bytes);
+
+/* memory: at least ruvm_engine_bytes(), 64-byte aligned, the caller's; it and the
+ * image are in use until the caller stops using *engine. There is no close. */
+int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                     const void *image, size_t image_bytes,
+                     const struct ruvm_engine_options *options);
+
+/* Appends n tokens to the context and computes. all_logits: NULL, or n * vocab
+ * values that receive the logits after each token (else only the last one's are
+ * kept). RUVM_ERR_FULL when they do not fit: then nothing was appended.
+ * RUVM_ERR_ARG: a token >= vocab, or n is 0. */
+int ruvm_engine_eval(struct ruvm_engine *engine, const uint16_t *tokens, size_t n,
+                     int32_t *all_logits);
+
+/* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
+const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
+
+/* Tokens in the context now; and going back to the first n of them. */
+uint32_t ruvm_engine_position(const struct ruvm_engine *engine);
+int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
+
+/* CRC-32 of zlib over logits as little-endian bytes, continued from crc (0 at first):
+ * what golden vectors store. */
+uint32_t ruvm_logits_crc(uint32_t crc, const int32_t *logits, size_t n);
+
+struct ruvm_verify_result {
+    uint32_t n_prompt, n_tokens;  /* tokens replayed */
+    uint32_t first_wrong;         /* index of the first differing token, or n_tokens */
+    uint32_t crc_expected, crc_found; /* of the logits */
+};
+
+/* Replays the golden vectors of the image on a fresh engine (position 0).
+ * RUVM_ERR_MISMATCH when tokens or logits differ, RUVM_ERR_UNSUPPORTED when the
+ * image carries none, RUVM_ERR_FULL when the engine's context is too small. */
+int ruvm_engine_verify(struct ruvm_engine *engine, struct ruvm_verify_result *result);
+
+/* ---- the tokenizer ------------------------------------------------------- */
+
+struct ruvm_tokenizer {
+    const uint8_t *section; /* in the image */
+    const uint8_t *joins;   /* 8192 bytes from ruvm_tokenizer_joins(), or NULL */
+    uint16_t n_pieces, n_sorted, bos, eos, unk, max_piece; /* 0xFFFF: none */
+    uint8_t flags;
+    const uint8_t *off, *rank, *sorted, *byte_id, *kind, *text;
+};
+
+/* RUVM_ERR_UNSUPPORTED when the image has no tokenizer. */
+int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t image_bytes);
+
+/* Optional speed for long texts: a bit for each pair of bytes that some piece
+ * joins. Text is cut where no piece can reach across; the tokens are the same. */
+void ruvm_tokenizer_joins(struct ruvm_tokenizer *t, uint8_t joins[8192]);
+
+/* Room for the ids of any text of n bytes: BOS, space and a token a byte. */
+#define RUVM_MAX_TOKENS(n_bytes) ((n_bytes) + 2)
+
+enum { RUVM_ENCODE_PLAIN = 1 /* add neither BOS nor the space: continue a text */ };
+
+/* Encodes any bytes (NUL included). ids has room for RUVM_MAX_TOKENS(n_bytes)
+ * ids, is also the work space, and receives them. Returns their number or
+ * RUVM_ERR_ARG (room too small). A byte that the vocabulary cannot express
+ * becomes the unknown token; without one RUVM_ERR_UNSUPPORTED. */
+int ruvm_encode(const struct ruvm_tokenizer *t, uint16_t *ids, size_t max_ids, const void *text,
+                size_t n_bytes, unsigned flags);
+
+/* Bytes of one token in place, given the token before it (RUVM_NO_PREVIOUS at
+ * the start of a text that was encoded with BOS): the space put before a text
+ * is taken away again. *n_bytes may be 0. */
+enum { RUVM_NO_PREVIOUS = 0xFFFF };
+const uint8_t *ruvm_decode(const struct ruvm_tokenizer *t, uint16_t previous, uint16_t id,
+                           size_t *n_bytes);
+
+/* Whether a generated token ends the text: BOS or EOS. */
+bool ruvm_is_end(const struct ruvm_tokenizer *t, uint16_t id);
+
+/* ---- the sampler --------------------------------------------------------- */
+
+/* Zero-initialised: greedy. All values are integers so that the same seed gives
+ * the same text on every machine. Order of work: repeat penalty, temperature,
+ * top-k, min-p, top-p, draw. */
+struct ruvm_sampler {
+    uint32_t temperature_q16; /* 0: greedy; 65536: 1.0; at most 100.0 */
+    uint32_t top_k;           /* 0: off */
+    uint32_t top_p_q16;       /* 0 or 65536: off */
+    uint32_t min_p_q16;       /* 0: off; relative to the most likely token */
+    uint32_t repeat_q16;      /* 0 or 65536: off; divides positive, multiplies negative logits */
+    uint32_t repeat_last;     /* tokens looked back at for the repeat penalty */
+    uint64_t state;           /* random state: ruvm_sampler_seed() */
+};
+
+void ruvm_sampler_seed(struct ruvm_sampler *s, uint64_t seed);
+
+/* Chooses the next token. logits: vocab values in Q16, changed in place.
+ * recent[n_recent]: the tokens so far, newest last, for the repeat penalty.
+ * Equal logits: the lower id comes first. */
+uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
+                     const uint16_t *recent, size_t n_recent);
+
+#endif

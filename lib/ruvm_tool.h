@@ -1,0 +1,263 @@
+/* ruvm, the workstation side: one function per verb, for the command line and for
+ * programs that embed it.
+ *
+ * Each takes `const struct ruvm_<verb>_options *` (zero-initialised: defaults)
+ * and `struct ruvm_error *`, returns RUVM_OK or a negative RUVM_ERR_* with the
+ * text in err, and gives results in a struct. The library never prints and never
+ * exits; long work reports through struct ruvm_progress.
+ *
+ * Every measured value in a result is measured in that call, on this machine.
+ */
+#ifndef RUVM_TOOL_H
+#define RUVM_TOOL_H
+
+#include "ruvm.h"
+
+/* ---- shared by the verbs --------------------------------------------------- */
+
+/* Called during long work, often; done <= total. Return nonzero to stop: the verb
+ * then fails with RUVM_ERR_IO and "interrupted", leaving no file. */
+struct ruvm_progress {
+    int (*report)(void *user, const char *stage, uint64_t done, uint64_t total);
+    void *user;
+};
+
+/* A file in memory: a RUVM image mapped, or the built-in demo model. */
+struct ruvm_file {
+    const uint8_t *data; /* 64-byte aligned */
+    size_t size;
+    const char *name; /* for messages */
+    void *owned;      /* private */
+};
+
+/* Maps path. NULL or "demo": the demo model built into the library. */
+int ruvm_file_open(struct ruvm_file *file, const char *path, struct ruvm_error *err);
+void ruvm_file_close(struct ruvm_file *file);
+
+/* The kernel table of that name (NULL: the best of this machine). RUVM_ERR_ARG with the
+ * names that exist. */
+int ruvm_kernels_find(const struct ruvm_kernels **kernels, const char *name,
+                      struct ruvm_error *err);
+const char *ruvm_kernels_name(const struct ruvm_kernels *kernels);
+/* Name of table i and whether this machine runs it; NULL past the last. */
+const char *ruvm_kernels_list(unsigned i, bool *available);
+
+/* How much worse a quantized model predicts than the float one. */
+struct ruvm_quality {
+    uint64_t n_positions;       /* predictions compared */
+    double kl_mean, kl_p99;     /* KL(float || quantized), nats a position */
+    double perplexity, perplexity_float;
+    double top1;                /* share of positions with the same most likely token, 0..1 */
+    double top5;                /* share where the float's best is among our best five */
+    char text_source[64];       /* "own samples" or the file's name */
+};
+
+/* ---- quantize -------------------------------------------------------------- */
+
+struct ruvm_quantize_options {
+    const char *input;       /* foreign model file */
+    const char *output;      /* NULL: measure only */
+    const char *tokenizer;   /* tokenizer.bin, or NULL: none in the image */
+    const char *type;        /* "int8" or NULL */
+    const char *eval_text;   /* file for the quality measure; NULL: own samples */
+    uint32_t eval_tokens;    /* positions to measure; 0: 4096 */
+    uint32_t context;        /* 0: the source's */
+    double v0_scale;         /* RUVM v0 input only: real value of one step; 0: refused */
+    const char *name;        /* meta: name of the model, NULL: none */
+    bool no_quality;         /* skip the measurement */
+    bool dry_run;            /* sizes only, nothing written or measured */
+    uint64_t seed;           /* of calibration and evaluation samples; 0: 1 */
+    struct ruvm_progress progress;
+};
+
+struct ruvm_quantize_tensor {
+    char name[48];
+    uint32_t rows, cols;
+    uint64_t source_bytes, bytes; /* bytes: data and scales in the image */
+    double bits_per_weight;       /* scales and padding included */
+    double snr_db;                /* signal to quantization noise, whole tensor */
+    double worst_row_snr_db;
+    uint32_t worst_row;
+};
+
+struct ruvm_quantize_result {
+    uint32_t n_tensors;
+    struct ruvm_quantize_tensor *tensors; /* owned by the result */
+    uint64_t parameters, source_bytes, image_bytes;
+    double bits_per_weight;
+    bool has_quality;
+    struct ruvm_quality quality;
+    char sample_float[512], sample_image[512]; /* greedy continuations, "" without tokenizer */
+    uint32_t n_golden_tokens;
+    char source_format[64];
+    void *owned;
+};
+
+int ruvm_quantize(const struct ruvm_quantize_options *o, struct ruvm_quantize_result *r,
+                  struct ruvm_error *err);
+void ruvm_quantize_free(struct ruvm_quantize_result *r);
+
+/* ---- inspect --------------------------------------------------------------- */
+
+struct ruvm_inspect_options {
+    const char *input;
+    uint32_t context;   /* for the engine's memory; 0: the image's */
+    const char *tensor; /* name whose histogram is wanted, or NULL */
+};
+
+struct ruvm_inspect_section {
+    char name[5];
+    uint32_t off_bytes, size_bytes, crc32;
+    bool required, known;
+};
+
+struct ruvm_inspect_tensor {
+    char name[64];
+    char type[24];          /* "int8 row", "f32", ... */
+    uint32_t n_dims;
+    uint64_t dims[4];
+    uint64_t off_bytes, size_bytes;
+    double min, max;        /* dequantized range */
+};
+
+enum { RUVM_INSPECT_BINS = 32 };
+
+struct ruvm_inspect_result {
+    char format[64];        /* "RUVM v1 image", "RUVM v0 (bare layout)", importer's name */
+    uint64_t file_bytes;
+    bool is_image;          /* RUVM v1: sections, header_crc32, engine_bytes are set */
+    bool is_v0;
+    uint32_t version, quant_type, header_crc32;
+    uint32_t vocab, dim, hidden, n_layers, n_heads, n_kv_heads, head_dim, context;
+    bool tied;
+    double norm_eps, rope_theta; /* rope_theta: 0 when not known */
+    uint64_t parameters;
+    uint32_t n_sections;
+    struct ruvm_inspect_section *sections;
+    uint32_t n_tensors;
+    struct ruvm_inspect_tensor *tensors;
+    bool has_tokenizer;
+    uint32_t n_pieces;
+    uint16_t bos, eos, unk; /* 0xFFFF: none */
+    uint32_t n_golden_prompt, n_golden_tokens;
+    char *meta;             /* "key=value\n" lines, "" when none */
+    uint32_t engine_context;
+    uint64_t engine_bytes, kv_cache_bytes; /* at engine_context */
+    bool has_histogram;
+    double histogram_min, histogram_max;
+    uint64_t histogram[RUVM_INSPECT_BINS];
+    void *owned;
+};
+
+/* RUVM images (v1, v0) and every importable format. A damaged file fails with where,
+ * what was expected and what was found. */
+int ruvm_inspect(const struct ruvm_inspect_options *o, struct ruvm_inspect_result *r,
+                 struct ruvm_error *err);
+void ruvm_inspect_free(struct ruvm_inspect_result *r);
+
+/* ---- run ------------------------------------------------------------------- */
+
+/* A model ready to talk: engine, tokenizer and sampler over one image. */
+struct ruvm_session;
+
+struct ruvm_session_options {
+    const char *model;        /* path, NULL: the demo model */
+    uint32_t context;         /* 0: the image's */
+    uint32_t block;           /* 0: default */
+    uint32_t threads;         /* 0 or 1: this engine works on one core */
+    const char *kernels;      /* NULL: best */
+    struct ruvm_sampler sampler;
+};
+
+int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
+                      struct ruvm_error *err);
+void ruvm_session_close(struct ruvm_session *s);
+const struct ruvm_model_info *ruvm_session_info(const struct ruvm_session *s);
+const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s); /* or NULL */
+struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
+size_t ruvm_session_engine_bytes(const struct ruvm_session *s);
+const char *ruvm_session_kernels(const struct ruvm_session *s);
+
+struct ruvm_generate_options {
+    const void *prompt; /* any bytes; may be NULL when n_prompt_bytes is 0 */
+    size_t n_prompt_bytes;
+    uint32_t n_tokens;         /* to generate at most; 0: until the context is full */
+    const char *const *stops;  /* stop strings, not emitted */
+    size_t n_stops;
+    bool continue_context;     /* keep what is in the context: the next turn of a conversation */
+    bool ignore_end;           /* go on after BOS or EOS */
+    /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
+    int (*text)(void *user, const char *bytes, size_t n_bytes);
+    /* Receives each generated id before its text, or NULL. */
+    int (*token)(void *user, uint16_t id);
+    void *user;
+};
+
+struct ruvm_generate_result {
+    uint32_t n_prompt_tokens, n_tokens;
+    double prompt_s, generate_s;    /* measured */
+    uint32_t logits_crc32;          /* over the logits each generated token was drawn from */
+    enum ruvm_stop { RUVM_STOP_COUNT, RUVM_STOP_END, RUVM_STOP_STRING, RUVM_STOP_CONTEXT,
+                     RUVM_STOP_CALLER } stop;
+};
+
+/* A prompt that does not fit the context: RUVM_ERR_FULL with both numbers. */
+int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
+                  struct ruvm_generate_result *r, struct ruvm_error *err);
+
+/* ---- bench ----------------------------------------------------------------- */
+
+enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
+
+struct ruvm_spread {      /* of repeated measurements */
+    double median, min, max;
+    uint32_t n;
+};
+
+struct ruvm_bench_options {
+    const char *model;        /* NULL: the demo model */
+    const char *kernels;
+    uint32_t prompt_tokens;   /* 0: 128, or what the context allows */
+    uint32_t generate_tokens; /* 0: 128, or what the context allows */
+    uint32_t repetitions;     /* 0: 9 */
+    uint32_t context, block;
+    const char *quality;      /* float source to compare against, or NULL */
+    const char *eval_text;    /* text for perplexity and quality; NULL: own samples */
+    uint32_t eval_tokens;     /* 0: 4096 */
+    bool documents;           /* eval_text holds documents separated by <|end|> lines */
+    const char *questions;    /* JSONL of prompt and answer: exact match, or NULL */
+    bool kernel_rates;        /* measure every kernel table */
+    uint64_t seed;
+    struct ruvm_progress progress;
+};
+
+struct ruvm_bench_kernel {
+    char kernels[16];
+    uint32_t rows, cols;
+    struct ruvm_spread gmac_per_s, gb_per_s;
+};
+
+struct ruvm_bench_result {
+    char model[256], kernels[16];
+    uint64_t image_bytes, engine_bytes, peak_rss_bytes;
+    uint32_t prompt_tokens, generate_tokens;
+    struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
+    bool has_quality;
+    struct ruvm_quality quality;     /* against options.quality */
+    bool has_perplexity;             /* of the image alone on eval_text */
+    double perplexity;
+    uint64_t perplexity_positions;
+    bool has_exact_match;
+    double exact_match;              /* 0..1 */
+    uint32_t n_questions;
+    uint32_t n_kernels;
+    struct ruvm_bench_kernel *kernel_list;
+    char machine[256];               /* processor, cores, compiler */
+    void *owned;
+};
+
+int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
+               struct ruvm_error *err);
+void ruvm_bench_free(struct ruvm_bench_result *r);
+
+#endif

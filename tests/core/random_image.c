@@ -1,0 +1,235 @@
+/* Builds each section with random contents and lets the writer place them. */
+#include "tests/core/random_image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/ruvm_write.h"
+
+enum { ARCH, TENS, NORM, ROPE, KVSC, SCAL, WGTS, TOKN, N_SECTIONS };
+static const char *const section_names[N_SECTIONS] = {"ARCH", "TENS", "NORM", "ROPE",
+                                                      "KVSC", "SCAL", "WGTS", "tokn"};
+
+uint64_t random_next(uint64_t *state)
+{
+    *state += 0x9E3779B97F4A7C15u;
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+struct maker {
+    const struct random_shape *s;
+    uint64_t rng;
+    struct ruvm_buffer part[N_SECTIONS];
+    size_t off[N_SECTIONS];
+};
+
+/* Sum of four uniform values: a bell of standard deviation about 37, within +-127. */
+static int8_t weight(struct maker *m)
+{
+    uint64_t r = random_next(&m->rng);
+    int sum = (int)(r & 63) + (int)(r >> 8 & 63) + (int)(r >> 16 & 63) + (int)(r >> 24 & 63);
+    return (int8_t)(sum - 126);
+}
+
+static void add_arch(struct maker *m)
+{
+    struct ruvm_buffer *b = &m->part[ARCH];
+    ruvm_buffer_u8(b, 0);
+    ruvm_buffer_u8(b, 0);
+    ruvm_buffer_u8(b, 0);
+    ruvm_buffer_u8(b, m->s->tied ? RUVM_ARCH_FLAG_TIED : 0);
+    ruvm_buffer_u16(b, m->s->head_dim);
+    ruvm_buffer_u16(b, m->s->head_dim);
+    ruvm_buffer_u32(b, 1407374884u); /* 1e-5 = this * 2^-47 */
+    ruvm_buffer_u8(b, (uint8_t)-47);
+    ruvm_buffer_u8(b, (uint8_t)-20);
+    ruvm_buffer_align(b, RUVM_ARCH_BYTES);
+}
+
+/* Weights of about 1/sqrt(cols): scale mantissas near 2^15 with a fitting exponent. */
+static void add_tensor(struct maker *m, uint8_t kind, uint8_t layer, uint32_t rows, uint32_t cols)
+{
+    uint32_t row_bytes = (cols + 15u) & ~15u;
+    int exp = -20;
+    for (uint32_t c = cols; c > 1; c /= 4)
+        exp--;
+    struct ruvm_write_tensor t = {
+        .kind = kind,
+        .layer = layer,
+        .type = RUVM_TYPE_INT8_ROW,
+        .scale_exp = (int8_t)exp,
+        .rows = rows,
+        .cols = cols,
+        .row_bytes = row_bytes,
+        .data_off = (uint32_t)(m->off[WGTS] + m->part[WGTS].size),
+        .data_bytes = rows * row_bytes,
+        .scale_off = (uint32_t)(m->off[SCAL] + m->part[SCAL].size),
+        .scale_bytes = 2 * rows,
+    };
+    ruvm_write_tensor(ruvm_buffer_zeros(&m->part[TENS], RUVM_TENS_BYTES), &t);
+    for (uint32_t r = 0; r < rows; r++) {
+        for (uint32_t c = 0; c < row_bytes; c++)
+            ruvm_buffer_u8(&m->part[WGTS], c < cols ? (uint8_t)weight(m) : 0);
+        ruvm_buffer_u16(&m->part[SCAL], (uint16_t)(30000 + random_next(&m->rng) % 30000));
+    }
+}
+
+static void add_tensors(struct maker *m)
+{
+    const struct random_shape *s = m->s;
+    uint32_t q = (uint32_t)s->heads * s->head_dim, kv = (uint32_t)s->kv_heads * s->head_dim;
+    add_tensor(m, RUVM_TENSOR_EMBED, 0, s->vocab, s->dim);
+    for (uint8_t l = 0; l < s->layers; l++) {
+        add_tensor(m, RUVM_TENSOR_WQ, l, q, s->dim);
+        add_tensor(m, RUVM_TENSOR_WK, l, kv, s->dim);
+        add_tensor(m, RUVM_TENSOR_WV, l, kv, s->dim);
+        add_tensor(m, RUVM_TENSOR_WO, l, s->dim, q);
+        add_tensor(m, RUVM_TENSOR_W_UP, l, s->hidden, s->dim);
+        add_tensor(m, RUVM_TENSOR_W_GATE, l, s->hidden, s->dim);
+        add_tensor(m, RUVM_TENSOR_W_DOWN, l, s->dim, s->hidden);
+    }
+    if (!s->tied)
+        add_tensor(m, RUVM_TENSOR_HEAD, 0, s->vocab, s->dim);
+}
+
+static void add_norms(struct maker *m)
+{
+    uint32_t n = 2u * m->s->layers + 1;
+    for (uint32_t i = 0; i < n; i++)
+        ruvm_buffer_u8(&m->part[NORM], (uint8_t)-14);
+    ruvm_buffer_align(&m->part[NORM], 16);
+    for (uint32_t i = 0; i < n * m->s->dim; i++)
+        ruvm_buffer_u16(&m->part[NORM], (uint16_t)(random_next(&m->rng) % 65535 + 32769));
+}
+
+static void add_positions(struct maker *m)
+{
+    uint32_t kv = (uint32_t)m->s->kv_heads * m->s->head_dim;
+    for (uint32_t i = 0; i < m->s->head_dim / 2u; i++)
+        ruvm_buffer_u32(&m->part[ROPE], 683565276u >> (i % 20));
+    for (uint32_t l = 0; l < m->s->layers; l++) {
+        struct ruvm_buffer *b = &m->part[KVSC];
+        ruvm_buffer_u8(b, (uint8_t)-21); /* a step of 2^-5.5 or so */
+        ruvm_buffer_u8(b, (uint8_t)-10);
+        ruvm_buffer_u8(b, (uint8_t)-21);
+        ruvm_buffer_u8(b, (uint8_t)-10);
+        for (uint32_t part = 0; part < 2; part++) {
+            for (uint32_t i = 0; i < kv; i++)
+                ruvm_buffer_u16(b, (uint16_t)(46341 + 100 * (i % 50)));
+            for (uint32_t i = 0; i < kv; i++)
+                ruvm_buffer_u16(b, (uint16_t)(46341 - 100 * (i % 50)));
+        }
+    }
+}
+
+/* Ids 0..2 control, then the given pieces in order of rank; every byte falls back to
+ * unknown unless it is a piece. */
+static void add_tokenizer(struct maker *m)
+{
+    const struct random_shape *s = m->s;
+    struct ruvm_buffer *b = &m->part[TOKN];
+    uint16_t n = s->vocab;
+    uint32_t text = 0, longest = 1;
+    uint16_t order[4096];
+    for (uint16_t i = 0; i < n; i++) {
+        size_t len = i >= 3 && i < 3 + s->n_pieces ? strlen(s->pieces[i - 3]) : 0;
+        text += (uint32_t)len;
+        longest = len > longest ? (uint32_t)len : longest;
+        order[i] = i < 3 ? (uint16_t)(n - 3 + i) : (uint16_t)(i - 3);
+    }
+    ruvm_buffer_u8(b, 1);
+    ruvm_buffer_u8(b, RUVM_TOKN_FLAG_ADD_BOS | RUVM_TOKN_FLAG_SPACE_PREFIX);
+    ruvm_buffer_u16(b, n);
+    ruvm_buffer_u16(b, 1);
+    ruvm_buffer_u16(b, 2);
+    ruvm_buffer_u16(b, 0);
+    ruvm_buffer_u16(b, (uint16_t)longest);
+    ruvm_buffer_u32(b, text);
+    uint32_t off = 0;
+    for (uint16_t i = 0; i <= n; i++) {
+        ruvm_buffer_u32(b, off);
+        if (i >= 3 && i < 3 + s->n_pieces)
+            off += (uint32_t)strlen(s->pieces[i - 3]);
+    }
+    for (uint16_t i = 0; i < n; i++)
+        ruvm_buffer_u16(b, i < 3 ? 0 : (uint16_t)(i - 3));
+    /* insertion sort by bytes: the pieces come first, all others after them */
+    uint16_t sorted[4096];
+    size_t n_sorted = 0;
+    for (size_t p = 0; p < s->n_pieces; p++) {
+        size_t at = n_sorted++;
+        while (at > 0 && strcmp(s->pieces[sorted[at - 1] - 3], s->pieces[p]) > 0) {
+            sorted[at] = sorted[at - 1];
+            at--;
+        }
+        sorted[at] = (uint16_t)(p + 3);
+    }
+    for (size_t i = 0; i < n; i++)
+        ruvm_buffer_u16(b, i < n_sorted ? sorted[i]
+                                        : i - n_sorted < 3 ? (uint16_t)(i - n_sorted)
+                                                           : (uint16_t)i);
+    for (unsigned c = 0; c < 256; c++) {
+        uint16_t id = RUVM_NO_TOKEN;
+        for (size_t p = 0; p < s->n_pieces; p++)
+            if ((uint8_t)s->pieces[p][0] == c && strlen(s->pieces[p]) == 1)
+                id = (uint16_t)(p + 3);
+        ruvm_buffer_u16(b, id);
+    }
+    for (uint16_t i = 0; i < n; i++)
+        ruvm_buffer_u8(b, i < 3 ? RUVM_PIECE_CONTROL : RUVM_PIECE_NORMAL);
+    ruvm_buffer_align(b, 2);
+    ruvm_buffer_u16(b, (uint16_t)n_sorted);
+    for (size_t p = 0; p < s->n_pieces; p++)
+        ruvm_buffer_bytes(b, s->pieces[p], strlen(s->pieces[p]));
+}
+
+static unsigned list_sections(const struct maker *m, struct ruvm_write_section *list)
+{
+    unsigned n = m->s->pieces ? N_SECTIONS : N_SECTIONS - 1;
+    for (unsigned i = 0; i < n; i++)
+        list[i] = (struct ruvm_write_section){section_names[i], m->part[i].data, m->part[i].size};
+    return n;
+}
+
+/* Tensor entries hold file offsets, which depend on the sizes of all sections: made
+ * twice, first with offsets that are not yet right. */
+static void add_all(struct maker *m)
+{
+    m->rng = m->s->seed;
+    for (unsigned i = 0; i < N_SECTIONS; i++)
+        ruvm_buffer_free(&m->part[i]);
+    add_arch(m);
+    add_tensors(m);
+    add_norms(m);
+    add_positions(m);
+    if (m->s->pieces)
+        add_tokenizer(m);
+    struct ruvm_write_section list[N_SECTIONS];
+    ruvm_write_layout(list, list_sections(m, list), m->off);
+}
+
+uint8_t *random_image(const struct random_shape *s, size_t *bytes)
+{
+    struct maker m = {.s = s};
+    add_all(&m);
+    add_all(&m);
+    struct ruvm_write_section list[N_SECTIONS];
+    unsigned n = list_sections(&m, list);
+    struct ruvm_write_header header = {.vocab = s->vocab, .dim = s->dim, .hidden = s->hidden,
+                                       .context = s->context, .n_layers = s->layers,
+                                       .n_heads = s->heads, .n_kv_heads = s->kv_heads,
+                                       .quant = RUVM_QUANT_INT8};
+    struct ruvm_buffer out = {0};
+    int rc = ruvm_write_image(&out, &header, list, n);
+    uint8_t *image = rc == 0 ? aligned_alloc(64, (out.size + 63) & ~(size_t)63) : NULL;
+    if (image)
+        memcpy(image, out.data, out.size);
+    *bytes = out.size;
+    ruvm_buffer_free(&out);
+    for (unsigned i = 0; i < N_SECTIONS; i++)
+        ruvm_buffer_free(&m.part[i]);
+    return image;
+}

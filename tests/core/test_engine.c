@@ -1,0 +1,203 @@
+/* The engine's promises on random models: exact memory, the same logits from every
+ * kernel table and block size, rewinding, and refusals. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+#include "lib/ruvm.h"
+#include "tests/core/random_image.h"
+
+static const struct random_shape shapes[] = {
+    {.vocab = 40, .dim = 16, .hidden = 20, .context = 24, .head_dim = 8, .layers = 1, .heads = 2,
+     .kv_heads = 1, .tied = true, .seed = 1},
+    {.vocab = 97, .dim = 64, .hidden = 172, .context = 40, .head_dim = 8, .layers = 3, .heads = 8,
+     .kv_heads = 4, .tied = true, .seed = 2},
+    {.vocab = 33, .dim = 36, .hidden = 50, .context = 17, .head_dim = 6, .layers = 2, .heads = 6,
+     .kv_heads = 6, .tied = false, .seed = 3},
+    {.vocab = 300, .dim = 48, .hidden = 64, .context = 70, .head_dim = 48, .layers = 2, .heads = 1,
+     .kv_heads = 1, .tied = false, .seed = 4},
+    {.vocab = 64, .dim = 30, .hidden = 7, .context = 1200, .head_dim = 2, .layers = 1, .heads = 3,
+     .kv_heads = 1, .tied = true, .seed = 5},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+struct setup {
+    struct ruvm_engine *e;
+    uint8_t *memory;
+    size_t bytes;
+};
+
+static struct setup start(const uint8_t *image, size_t image_bytes,
+                          const struct ruvm_engine_options *o)
+{
+    struct setup s = {0};
+    cr_assert_eq(ruvm_engine_bytes(image, image_bytes, o, &s.bytes), RUVM_OK);
+    s.memory = aligned_alloc(64, (s.bytes + 63) & ~(size_t)63);
+    cr_assert_not_null(s.memory);
+    cr_assert_eq(ruvm_engine_init(&s.e, s.memory, s.bytes, image, image_bytes, o), RUVM_OK);
+    return s;
+}
+
+static void fill_tokens(uint16_t *tokens, size_t n, uint16_t vocab, uint64_t seed)
+{
+    for (size_t i = 0; i < n; i++)
+        tokens[i] = (uint16_t)(random_next(&seed) % vocab);
+}
+
+/* All logits of a full context, as one engine setting computes them. */
+static int32_t *all_logits(const uint8_t *image, size_t image_bytes, const struct random_shape *s,
+                           const uint16_t *tokens, const struct ruvm_engine_options *o)
+{
+    struct setup u = start(image, image_bytes, o);
+    int32_t *logits = malloc((size_t)s->context * s->vocab * sizeof *logits);
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens, s->context, logits), RUVM_OK);
+    free(u.memory);
+    return logits;
+}
+
+Test(engine, every_kernel_and_block_gives_the_same_logits)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        const struct random_shape *s = &shapes[i];
+        size_t bytes;
+        uint8_t *image = random_image(s, &bytes);
+        uint16_t tokens[1200];
+        fill_tokens(tokens, s->context, s->vocab, 7);
+        int32_t *expected = all_logits(image, bytes, s, tokens, NULL);
+        size_t size = (size_t)s->context * s->vocab * sizeof *expected;
+        for (const struct ruvm_kernels *const *k = ruvm_kernels_all; *k; k++) {
+            static const uint32_t blocks[] = {1, 3, 64};
+            for (size_t b = 0; (*k)->available() && b < 3; b++) {
+                struct ruvm_engine_options o = {.block = blocks[b], .kernels = *k};
+                int32_t *found = all_logits(image, bytes, s, tokens, &o);
+                cr_assert(memcmp(expected, found, size) == 0, "shape %d kernels %s block %u", i,
+                          (*k)->name, blocks[b]);
+                free(found);
+            }
+        }
+        free(expected);
+        free(image);
+    }
+}
+
+Test(engine, logits_depend_on_every_earlier_token)
+{
+    const struct random_shape *s = &shapes[1];
+    size_t bytes;
+    uint8_t *image = random_image(s, &bytes);
+    uint16_t tokens[40];
+    fill_tokens(tokens, s->context, s->vocab, 7);
+    int32_t *a = all_logits(image, bytes, s, tokens, NULL);
+    tokens[0] = (uint16_t)((tokens[0] + 1) % s->vocab);
+    int32_t *b = all_logits(image, bytes, s, tokens, NULL);
+    size_t last = (size_t)(s->context - 1) * s->vocab;
+    cr_assert(memcmp(a + last, b + last, s->vocab * sizeof *a) != 0);
+    free(a);
+    free(b);
+    free(image);
+}
+
+/* The highest byte that a full context changes, of memory first filled with `fill`. */
+static size_t high_water(const uint8_t *image, size_t image_bytes, const struct random_shape *s,
+                         uint8_t fill, uint8_t *copy, size_t bytes)
+{
+    uint8_t *memory = aligned_alloc(64, (bytes + 127) & ~(size_t)63);
+    memset(memory, fill, bytes + 64);
+    struct ruvm_engine *e;
+    uint16_t tokens[1200];
+    fill_tokens(tokens, s->context, s->vocab, 9);
+    cr_assert_eq(ruvm_engine_init(&e, memory, bytes, image, image_bytes, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_engine_eval(e, tokens, s->context, NULL), RUVM_OK);
+    for (size_t i = bytes; i < bytes + 64; i++)
+        cr_assert_eq(memory[i], fill, "wrote %zu bytes past the end", i - bytes);
+    memcpy(copy, memory, bytes);
+    size_t top = bytes;
+    while (top > 0 && memory[top - 1] == fill)
+        top--;
+    free(memory);
+    return top;
+}
+
+Test(engine, memory_is_exact_and_equals_the_high_water_mark)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        const struct random_shape *s = &shapes[i];
+        size_t image_bytes, bytes;
+        uint8_t *image = random_image(s, &image_bytes);
+        cr_assert_eq(ruvm_engine_bytes(image, image_bytes, NULL, &bytes), RUVM_OK);
+        uint8_t *copy = malloc(bytes);
+        /* a byte may happen to equal one fill, not both */
+        size_t a = high_water(image, image_bytes, s, 0x55, copy, bytes);
+        size_t b = high_water(image, image_bytes, s, 0xAA, copy, bytes);
+        size_t top = a > b ? a : b;
+        cr_assert(top <= bytes && bytes - top < 16, "shape %d: %zu of %zu", i, top, bytes);
+        struct ruvm_engine *e;
+        cr_assert_eq(ruvm_engine_init(&e, copy, bytes - 1, image, image_bytes, NULL),
+                     RUVM_ERR_MEMORY);
+        free(copy);
+        free(image);
+    }
+}
+
+Test(engine, rewinding_repeats_exactly)
+{
+    const struct random_shape *s = &shapes[1];
+    size_t bytes;
+    uint8_t *image = random_image(s, &bytes);
+    struct setup u = start(image, bytes, NULL);
+    uint16_t tokens[20];
+    fill_tokens(tokens, 20, s->vocab, 3);
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens, 20, NULL), RUVM_OK);
+    uint32_t crc = ruvm_logits_crc(0, ruvm_engine_logits(u.e), s->vocab);
+    cr_assert_eq(ruvm_engine_rewind(u.e, 11), RUVM_OK);
+    cr_assert_eq(ruvm_engine_position(u.e), 11);
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens + 11, 9, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_logits_crc(0, ruvm_engine_logits(u.e), s->vocab), crc);
+    cr_assert_eq(ruvm_engine_rewind(u.e, 21), RUVM_ERR_ARG);
+    free(u.memory);
+    free(image);
+}
+
+Test(engine, refuses_what_does_not_fit)
+{
+    const struct random_shape *s = &shapes[0];
+    size_t bytes, need;
+    uint8_t *image = random_image(s, &bytes);
+    struct setup u = start(image, bytes, NULL);
+    uint16_t tokens[25] = {0};
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens, 0, NULL), RUVM_ERR_ARG);
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens, 25, NULL), RUVM_ERR_FULL);
+    cr_assert_eq(ruvm_engine_position(u.e), 0, "a refused call appends nothing");
+    tokens[3] = s->vocab;
+    cr_assert_eq(ruvm_engine_eval(u.e, tokens, 5, NULL), RUVM_ERR_ARG);
+    cr_assert_eq(ruvm_engine_position(u.e), 0);
+    struct ruvm_engine_options too_long = {.context = 25}, too_wide = {.block = 65};
+    cr_assert_eq(ruvm_engine_bytes(image, bytes, &too_long, &need), RUVM_ERR_ARG);
+    cr_assert_eq(ruvm_engine_bytes(image, bytes, &too_wide, &need), RUVM_ERR_ARG);
+    image[bytes - 1] ^= 1;
+    cr_assert_eq(ruvm_engine_bytes(image, bytes, NULL, &need), RUVM_ERR_CORRUPT);
+    free(u.memory);
+    free(image);
+}
+
+Test(engine, a_smaller_context_costs_less_and_changes_nothing)
+{
+    const struct random_shape *s = &shapes[1];
+    size_t bytes, all;
+    uint8_t *image = random_image(s, &bytes);
+    cr_assert_eq(ruvm_engine_bytes(image, bytes, NULL, &all), RUVM_OK);
+    struct ruvm_engine_options o = {.context = 10};
+    struct setup small = start(image, bytes, &o), large = start(image, bytes, NULL);
+    cr_assert(small.bytes < all);
+    uint16_t tokens[10];
+    fill_tokens(tokens, 10, s->vocab, 4);
+    ruvm_engine_eval(small.e, tokens, 10, NULL);
+    ruvm_engine_eval(large.e, tokens, 10, NULL);
+    size_t size = s->vocab * sizeof(int32_t);
+    cr_assert(memcmp(ruvm_engine_logits(small.e), ruvm_engine_logits(large.e), size) == 0);
+    cr_assert_eq(ruvm_engine_eval(small.e, tokens, 1, NULL), RUVM_ERR_FULL);
+    free(small.memory);
+    free(large.memory);
+    free(image);
+}

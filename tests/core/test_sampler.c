@@ -1,0 +1,122 @@
+/* The sampler: greedy rules, each filter's kept set, frequencies, and determinism. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "lib/ruvm.h"
+
+enum { ONE = 65536, VOCAB = 8 };
+
+static const int32_t base[VOCAB] = {0, 2 * ONE, ONE, -ONE, 2 * ONE, ONE / 2, -8 * ONE, 3 * ONE};
+
+static uint16_t pick(struct ruvm_sampler *s, const uint16_t *recent, size_t n)
+{
+    int32_t logits[VOCAB];
+    memcpy(logits, base, sizeof logits);
+    return ruvm_sample(s, logits, VOCAB, recent, n);
+}
+
+/* How often each token comes in n draws. */
+static void draws(struct ruvm_sampler s, int n, int counts[VOCAB])
+{
+    memset(counts, 0, VOCAB * sizeof *counts);
+    for (int i = 0; i < n; i++)
+        counts[pick(&s, NULL, 0)]++;
+}
+
+Test(sampler, greedy_takes_the_largest_and_of_equals_the_lowest_id)
+{
+    struct ruvm_sampler s = {0};
+    cr_assert_eq(pick(&s, NULL, 0), 7);
+    int32_t equal[4] = {-5, 9, 9, 9};
+    cr_assert_eq(ruvm_sample(&s, equal, 4, NULL, 0), 1);
+}
+
+Test(sampler, repeat_penalty_divides_positive_and_multiplies_negative_logits)
+{
+    struct ruvm_sampler s = {.repeat_q16 = 2 * ONE, .repeat_last = 2};
+    uint16_t recent[] = {1, 4, 7, 7}; /* only the last two count, and 7 once */
+    cr_assert_eq(pick(&s, recent, 4), 1, "7 falls to 1.5, 1 and 4 stay at 2");
+    int32_t negative[2] = {-ONE, -ONE - ONE / 2};
+    uint16_t zero = 0;
+    cr_assert_eq(ruvm_sample(&s, negative, 2, &zero, 1), 1);
+}
+
+Test(sampler, frequencies_follow_softmax_at_a_temperature)
+{
+    struct ruvm_sampler s = {.temperature_q16 = ONE * 7 / 10};
+    ruvm_sampler_seed(&s, 5);
+    int counts[VOCAB], n = 200000;
+    draws(s, n, counts);
+    double sum = 0;
+    for (int i = 0; i < VOCAB; i++)
+        sum += exp(base[i] / (double)ONE / 0.7);
+    for (int i = 0; i < VOCAB; i++) {
+        double p = exp(base[i] / (double)ONE / 0.7) / sum, f = counts[i] / (double)n;
+        cr_assert(fabs(f - p) < 5 * sqrt(p * (1 - p) / n) + 1e-4, "token %d: %g for %g", i, f, p);
+    }
+}
+
+Test(sampler, top_k_keeps_exactly_k_and_breaks_ties_by_id)
+{
+    struct ruvm_sampler s = {.temperature_q16 = 100 * ONE, .top_k = 2};
+    int counts[VOCAB];
+    draws(s, 2000, counts);
+    cr_assert(counts[7] > 500 && counts[1] > 500 && counts[7] + counts[1] == 2000,
+              "of the equal 1 and 4 the lower id stays");
+    s.top_k = VOCAB + 5;
+    draws(s, 20000, counts);
+    for (int i = 0; i < VOCAB; i++)
+        cr_assert(counts[i] > 0);
+}
+
+Test(sampler, top_p_keeps_the_smallest_set_that_reaches_p)
+{
+    /* softmax: 7 has 0.47, 1 and 4 0.17 each, 2 0.064, 5 0.039, 0 0.023, ... */
+    struct ruvm_sampler s = {.temperature_q16 = ONE, .top_p_q16 = ONE * 6 / 10};
+    int counts[VOCAB];
+    draws(s, 20000, counts);
+    cr_assert(counts[7] > 0 && counts[1] > 0 && counts[7] + counts[1] == 20000);
+    s.top_p_q16 = ONE * 4 / 10;
+    draws(s, 1000, counts);
+    cr_assert_eq(counts[7], 1000);
+    s.top_p_q16 = ONE * 7 / 10;
+    draws(s, 20000, counts);
+    cr_assert(counts[4] > 0 && counts[7] + counts[1] + counts[4] == 20000);
+}
+
+Test(sampler, min_p_is_relative_to_the_best)
+{
+    struct ruvm_sampler s = {.temperature_q16 = ONE, .min_p_q16 = ONE / 5};
+    int counts[VOCAB];
+    draws(s, 20000, counts); /* exp(-1) = 0.37 stays, exp(-2) = 0.14 goes */
+    cr_assert_eq(counts[7] + counts[1] + counts[4], 20000);
+    s.min_p_q16 = ONE;
+    draws(s, 100, counts);
+    cr_assert_eq(counts[7], 100);
+}
+
+Test(sampler, a_seed_decides_everything)
+{
+    struct ruvm_sampler a = {.temperature_q16 = ONE}, b = a, c = a;
+    ruvm_sampler_seed(&a, 42);
+    ruvm_sampler_seed(&b, 42);
+    ruvm_sampler_seed(&c, 43);
+    int differs = 0;
+    for (int i = 0; i < 100; i++) {
+        uint16_t x = pick(&a, NULL, 0);
+        cr_assert_eq(x, pick(&b, NULL, 0));
+        differs += x != pick(&c, NULL, 0);
+    }
+    cr_assert(differs > 10);
+}
+
+Test(sampler, the_smallest_temperature_is_greedy_and_extreme_logits_are_fine)
+{
+    struct ruvm_sampler s = {.temperature_q16 = 1};
+    for (int i = 0; i < 50; i++)
+        cr_assert_eq(pick(&s, NULL, 0), 7);
+    int32_t wide[3] = {-INT32_MAX, INT32_MAX, 0};
+    s.temperature_q16 = 100 * ONE;
+    cr_assert_eq(ruvm_sample(&s, wide, 3, NULL, 0), 1);
+}

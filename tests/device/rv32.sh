@@ -1,0 +1,104 @@
+#!/bin/sh
+# The freestanding core on other machines: the same ids, logits and sizes as here.
+#
+# Builds core_main.c three times: for this host with its library's kernels, for
+# rv32imc without a C library (the ESP32-C3's instruction set), and for AArch64
+# with NEON; runs the last two under qemu-user and compares what they print.
+# Also compares the host's own `ruvm run --ids`. Prints one line a case:
+# ok NAME, not ok NAME, or skip NAME: why. Run from the root.
+set -u
+
+out=build/device
+ruvm=build/release/ruvm
+mkdir -p "$out"
+core="lib/core/*.c lib/base/crc32.c formats/ruvm_read.c kernels/scalar.c"
+failed=0
+
+say() { # say STATUS NAME
+    [ "$1" = "not ok" ] && failed=1
+    echo "$1 $2"
+}
+
+build_rv32() {
+    # shellcheck disable=SC2086
+    riscv64-unknown-elf-gcc -std=c11 -Os -march=rv32imc -mabi=ilp32 -ffreestanding -nostdlib \
+        -static -Wall -Wextra -Werror -I. -o "$out/core_rv32" \
+        tests/device/core_main.c tests/device/port_rv32.c $core -lgcc
+}
+
+build_aarch64() {
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I. \
+        -DRUVM_HAVE_NEON -DRUVM_HAVE_NEONDOT -c -o "$out/select.o" kernels/select.c &&
+    aarch64-linux-gnu-gcc -std=c11 -O2 -march=armv8.2-a+dotprod -I. -c -o "$out/neondot.o" \
+        kernels/neondot.c &&
+    aarch64-linux-gnu-gcc -std=c11 -O2 -I. -c -o "$out/neon.o" kernels/neon.c &&
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I. -o "$out/core_aarch64" \
+        tests/device/core_main.c tests/device/port_libc.c $core \
+        "$out/select.o" "$out/neon.o" "$out/neondot.o"
+}
+
+host_ids() { # host_ids IMAGE N TEMPERATURE SEED
+    "$ruvm" run "$1" -p "$prompt" -n "$2" --temp "$3" --top-p 1 --seed "$4" --ignore-end \
+        --ids --quiet | tr '\n' ' ' | sed 's/ *$//'
+}
+
+# compare NAME IMAGE: greedy and sampled, two block sizes, every machine that was built
+compare() {
+    name=$1 image=$2
+    for setting in "0 0 1 8" "52429 0.8 7 8" "52429 0.8 7 3"; do
+        # shellcheck disable=SC2086
+        set -- $setting
+        want=$(host_ids "$image" 200 "$2" "$3")
+        for machine in $machines; do
+            case $machine in
+            rv32) run="qemu-riscv32 $out/core_rv32 $image scalar" ;;
+            neon) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neon" ;;
+            neondot) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neondot" ;;
+            esac
+            got=$($run "$prompt" 200 "$1" "$3" "$4")
+            label="$machine equals host: $name, temperature $2, seed $3, block $4"
+            if [ -n "$want" ] && [ "$(echo "$got" | head -n 1)" = "$want" ]; then
+                say ok "$label"
+            else
+                say "not ok" "$label"
+                echo "# host $want"
+                echo "# $machine $got"
+            fi
+            crc=$(echo "$got" | sed -n 's/^crc \([0-9a-f]*\).*/\1/p')
+            eval "crc_$machine=\$crc"
+        done
+        first=""
+        for machine in $machines; do
+            eval "crc=\$crc_$machine"
+            if [ -z "$first" ]; then first=$crc; fi
+            [ "$crc" = "$first" ] || say "not ok" "logits of $machine: $crc, others $first"
+        done
+    done
+}
+
+machines=""
+if command -v riscv64-unknown-elf-gcc >/dev/null && command -v qemu-riscv32 >/dev/null; then
+    if build_rv32; then say ok "core builds for rv32imc"; machines="rv32"
+    else say "not ok" "core builds for rv32imc"; fi
+else
+    say skip "rv32: needs riscv64-unknown-elf-gcc and qemu-riscv32 (make deps-test)"
+fi
+if command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null; then
+    if build_aarch64; then say ok "core builds for AArch64"; machines="$machines neon neondot"
+    else say "not ok" "core builds for AArch64"; fi
+else
+    say skip "neon: needs aarch64-linux-gnu-gcc and qemu-aarch64 (make deps-test)"
+fi
+
+prompt="Once upon a time"
+compare "demo model" lib/demo.ruvm
+if [ -n "${RUVM_SHARED_MODELS:-}" ]; then
+    "$ruvm" quantize "$RUVM_SHARED_MODELS/stories260K.bin" --tokenizer \
+        "$RUVM_SHARED_MODELS/tok512.bin" -o "$out/stories260K.ruvm" --no-quality --quiet
+    compare stories260K "$out/stories260K.ruvm"
+else
+    say skip "stories260K: RUVM_SHARED_MODELS is not set"
+fi
+exit $failed
