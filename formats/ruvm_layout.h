@@ -52,7 +52,12 @@ enum {
     RUVM_SEC_BYTES = 16,
 };
 enum { RUVM_SEC_ALIGN = 16, RUVM_WGTS_ALIGN = 64, RUVM_MAX_SECTIONS = 64 };
+/* The file ends with its last section; gaps before sections are zero. No two sections
+ * have the same name. */
 /* CRC-32 throughout: the one of zlib (reflected 0xEDB88320, initial and final ~0). */
+
+/* Every exponent is within these: a value outside is damage, not a model. */
+enum { RUVM_MIN_EXP = -80, RUVM_MAX_EXP = 30 };
 
 #define RUVM_SEC_ARCH "ARCH" /* what the network computes */
 #define RUVM_SEC_TENS "TENS" /* tensor directory */
@@ -71,8 +76,8 @@ enum {
     RUVM_ARCH_ACT = 1,         /* u8: 0 SiLU-gated feed-forward (SwiGLU) */
     RUVM_ARCH_POS = 2,         /* u8: 0 RoPE on the pairs (2i, 2i+1) of each head */
     RUVM_ARCH_FLAGS = 3,       /* u8: bit 0 the head is the embedding (tied) */
-    RUVM_ARCH_HEAD_DIM = 4,    /* u16, even */
-    RUVM_ARCH_ROPE_DIMS = 6,   /* u16: leading dimensions of a head that rotate, even */
+    RUVM_ARCH_HEAD_DIM = 4,    /* u16, even, >= 2; times n_heads <= 65535 */
+    RUVM_ARCH_ROPE_DIMS = 6,   /* u16: leading dimensions of a head that rotate, even, >= 2 */
     RUVM_ARCH_EPS = 8,         /* u32: norm epsilon, mantissa */
     RUVM_ARCH_EPS_EXP = 12,    /* i8 */
     RUVM_ARCH_RESID_EXP = 13,  /* i8: unit of the int32 residual stream is 2^this */
@@ -88,7 +93,7 @@ enum {
     RUVM_TENS_SCALE_EXP = 3,    /* i8: exponent common to the tensor's scales */
     RUVM_TENS_ROWS = 4,         /* u32 outputs (embedding: tokens) */
     RUVM_TENS_COLS = 8,         /* u32 inputs */
-    RUVM_TENS_ROW_BYTES = 12,   /* u32 distance of two rows; a multiple of 16 */
+    RUVM_TENS_ROW_BYTES = 12,   /* u32 distance of two rows: cols rounded up to 16 */
     RUVM_TENS_DATA_OFF = 16,    /* u32 from the start of the file, in WGTS, multiple of 16 */
     RUVM_TENS_DATA_BYTES = 20,  /* u32 */
     RUVM_TENS_SCALE_OFF = 24,   /* u32 from the start of the file, in SCAL, even */
@@ -96,7 +101,8 @@ enum {
     RUVM_TENS_BYTES = 32,
 };
 /* Published order: embedding; a layer's wq wk wv wo w_up w_gate w_down; head
- * (absent when tied). Because wq|wk|wv and w_up|w_gate follow each other with
+ * (absent when tied). Data and scales follow each other without gaps in that order and
+ * fill WGTS and SCAL. Because wq|wk|wv and w_up|w_gate follow each other with
  * the same width, an engine may multiply each group as one matrix. */
 enum ruvm_tensor_kind {
     RUVM_TENSOR_EMBED = 0,
@@ -126,18 +132,21 @@ enum { RUVM_ROW_ALIGN = 16 };
 
 /* ---- KVSC: a record a layer ---------------------------------------------- */
 enum {
-    RUVM_KVSC_K_EXP = 0,     /* i8: k = cached * scale * 2^exp */
-    RUVM_KVSC_K_INV_EXP = 1, /* i8: cached = k * inverse * 2^exp */
+    RUVM_KVSC_K_EXP = 0,     /* i8: k = (cached + k_zero) * k_scale * 2^exp */
+    RUVM_KVSC_K_INV_EXP = 1, /* i8: cached = k * k_inv * 2^exp - k_zero */
     RUVM_KVSC_V_EXP = 2,     /* i8 */
     RUVM_KVSC_V_INV_EXP = 3, /* i8 */
-    RUVM_KVSC_ARRAYS = 4,    /* u16 k_scale[kv_dim], k_inv[], v_scale[], v_inv[] */
+    RUVM_KVSC_ARRAYS = 4,    /* u16 k_scale[kv_dim], k_inv[], v_scale[], v_inv[], i16 k_zero[] */
 };
-/* kv_dim = kv_heads * head_dim: one scale a channel, for keys after rotation. */
+/* kv_dim = kv_heads * head_dim: one scale a channel, for keys after rotation. k_zero
+ * centres a lopsided channel: it adds the same to every position's score, which
+ * softmax ignores, so an engine only subtracts it before it caches. */
+enum { RUVM_KVSC_ZERO_MAX = 16383 };
 
 /* ---- tokn ---------------------------------------------------------------- */
 enum {
     RUVM_TOKN_KIND = 0,        /* u8: 1 merges by score (SentencePiece BPE, llama2.c) */
-    RUVM_TOKN_FLAGS = 1,       /* u8: enum below */
+    RUVM_TOKN_FLAGS = 1,       /* u8: enum below; other bits 0 */
     RUVM_TOKN_N_PIECES = 2,    /* u16 = vocab */
     RUVM_TOKN_BOS = 4,         /* u16, 0xFFFF none */
     RUVM_TOKN_EOS = 6,         /* u16, 0xFFFF none */
@@ -152,10 +161,12 @@ enum {
 };
 /* Arrays, in this order, n = n_pieces:
  *   u32 off[n + 1]    piece i is text[off[i] .. off[i+1])
- *   u16 rank[n]       0 merges first; equal scores have equal ranks
- *   u16 sorted[n]     ids of the mergeable pieces ordered by bytes (equal ones
- *                     by id), then the others; the first n_sorted are searched
- *   u16 byte_id[256]  token that stands for a byte, 0xFFFF none
+ *   u16 rank[n]       < n; 0 merges first; equal scores have equal ranks
+ *   u16 sorted[n]     ids of the mergeable pieces (NORMAL and not empty) ordered
+ *                     by bytes (equal ones by id), then the others by id; the
+ *                     first n_sorted are searched
+ *   u16 byte_id[256]  token whose text is that byte and that is not CONTROL,
+ *                     0xFFFF none
  *   u8  kind[n]       enum ruvm_piece_kind
  *   u16 n_sorted      at an even offset (one zero byte before it if needed)
  *   u8  text[text_bytes]   immediately after n_sorted
@@ -169,8 +180,9 @@ enum { RUVM_NO_TOKEN = 0xFFFF };
 
 /* ---- gold: golden vectors ------------------------------------------------ */
 enum {
-    RUVM_GOLD_N_PROMPT = 0,   /* u16 */
-    RUVM_GOLD_N_TOKENS = 2,   /* u16 greedy tokens that follow the prompt */
+    RUVM_GOLD_N_PROMPT = 0,   /* u16, >= 1 */
+    RUVM_GOLD_N_TOKENS = 2,   /* u16 greedy tokens that follow the prompt, >= 1; the last
+                                 is not fed: n_prompt + n_tokens <= context + 1 */
     RUVM_GOLD_LOGITS_CRC = 4, /* u32: CRC-32 over the logits (i32, little-endian, Q16) after
                                  the prompt and after each token but the last, in order */
     RUVM_GOLD_IDS = 8,        /* u16 prompt[n_prompt], tokens[n_tokens] */

@@ -57,17 +57,32 @@ struct ruvm_image {
     uint32_t tokn_bytes, gold_bytes, meta_bytes;
 };
 
-/* Where a file is damaged: the twin of the status, for people. */
-struct ruvm_image_fault {
-    uint32_t off;         /* byte where the contradiction stands */
-    const char *what;     /* e.g. "CRC of section WGTS"; static text */
-    char section[5];      /* "" when it is the header */
-    uint64_t expected, found;
+/* How expected and found of a fault are to be read. */
+enum ruvm_fault_kind {
+    RUVM_FAULT_EQUAL,    /* found should be expected */
+    RUVM_FAULT_AT_LEAST, /* found should be at least expected */
+    RUVM_FAULT_AT_MOST,  /* found should be at most expected */
+    RUVM_FAULT_MULTIPLE, /* found should be a multiple of expected */
+    RUVM_FAULT_EXPONENT, /* found, a signed number, should be RUVM_MIN_EXP..RUVM_MAX_EXP */
+    RUVM_FAULT_CRC,      /* two CRC-32 */
+    RUVM_FAULT_SIZE,     /* of the file in bytes: what it says of itself, what it is */
+    RUVM_FAULT_TEXT,     /* what says it all; there are no numbers */
 };
 
-/* RUVM_ERR_CORRUPT, RUVM_ERR_UNSUPPORTED (a newer version, a required section
- * or a type that this reader does not know); fault may be NULL. All CRCs are
- * checked. A v0 file opens when its size is exactly that of its shape. */
+/* Where a file is damaged: the twin of the status, for people. ruvm_diagnose.h makes a
+ * sentence of it. */
+struct ruvm_image_fault {
+    uint32_t off;         /* byte where the contradiction stands */
+    const char *what;     /* e.g. "CRC-32"; static text */
+    char section[5];      /* "" when it is the header */
+    uint64_t expected, found;
+    enum ruvm_fault_kind kind;
+};
+
+/* RUVM_ERR_CORRUPT, RUVM_ERR_UNSUPPORTED (a newer version, a required section or a
+ * type that this reader does not know), RUVM_ERR_ARG (data is not aligned); fault may
+ * be NULL. All CRCs are checked. A v0 file opens when its size is exactly that of its
+ * shape. After a failure the contents of img mean nothing. */
 int ruvm_image_open(struct ruvm_image *img, const void *data, size_t size,
                     struct ruvm_image_fault *fault);
 

@@ -55,6 +55,9 @@ const struct ruvm_view *ruvm_tensors_find(const struct ruvm_tensors *t, const ch
 /* false when the key is absent or a text. */
 bool ruvm_tensors_number(const struct ruvm_tensors *t, const char *key, double *number);
 
+/* The little-endian float at p, which need not be aligned. */
+float ruvm_tensors_f32(const uint8_t *p);
+
 /* Row `row` of a matrix (or the whole of a vector, row 0) as float; cols values. */
 void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out);
 

@@ -3,6 +3,10 @@
 #ifndef RUVM_FORMATS_VOCAB_H
 #define RUVM_FORMATS_VOCAB_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "formats/ruvm_layout.h" /* enum ruvm_piece_kind, RUVM_NO_TOKEN */
 #include "lib/base/arena.h"
 #include "lib/base/error.h"

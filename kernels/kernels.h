@@ -36,11 +36,11 @@ struct ruvm_matmul {
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
 struct ruvm_swiglu {
     uint32_t up_down, gate_down; /* right shifts (floor) after which |.| <= 2^15 */
-    uint32_t mult, shift;        /* gate in Q12 = (gate15 * mult) >> shift; mult < 2^15, shift <= 30 */
+    uint32_t mult, shift; /* gate in Q12 = (gate15 * mult) >> shift; mult < 2^15, shift <= 30 */
 };
 
 struct ruvm_kernels {
-    const char *name;      /* what --kernels takes */
+    const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
 
     void (*matmul_s8)(const struct ruvm_matmul *m);
@@ -60,8 +60,8 @@ struct ruvm_kernels {
     /* Weighted values: acc[d] += sum over p of e[p] * v[p * stride + d];
      * n_pos <= RUVM_MIX_BLOCK, |v| <= 127; acc starts at 0 in each block, so
      * it never overflows. */
-    void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
-                uint32_t head_dim, uint32_t stride);
+    void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
+                uint32_t stride);
 
     /* x[i] = (x[i] * scale[i] + 2^15) >> 16, in 64 bits; |x| < 2^30. */
     void (*rescale)(int32_t *x, const uint16_t *scale, uint32_t n);
@@ -82,8 +82,7 @@ struct ruvm_kernels {
     /* RMSNorm's first half: y[i] = ((h[i] + half) >> down) * gain[i] with half =
      * 2^(down-1), 0 for down = 0; returns the sum of the squares of the
      * shifted h. The shifted |h| <= 2^15. */
-    uint64_t (*norm)(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
-                     uint32_t down);
+    uint64_t (*norm)(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n, uint32_t down);
 
     /* SwiGLU, with g = gate[i] >> gate_down and u = up[i] >> up_down:
      * x[i] = ((g * ruvm_sigmoid_q15((g * mult) >> shift) + 2^14) >> 15) * u.

@@ -141,6 +141,7 @@ struct ruvm_inspect_result {
     uint16_t bos, eos, unk; /* 0xFFFF: none */
     uint32_t n_golden_prompt, n_golden_tokens;
     char *meta;             /* "key=value\n" lines, "" when none */
+    char note[256];         /* for people: what a bare layout lacks and how to convert it, or "" */
     uint32_t engine_context;
     uint64_t engine_bytes, kv_cache_bytes; /* at engine_context */
     bool has_histogram;

@@ -11,6 +11,7 @@
 
 struct kv_scales {
     const uint16_t *k, *k_inv, *v, *v_inv; /* [kv_dim] */
+    const int16_t *k_zero;                 /* [kv_dim] */
     int8_t k_exp, k_inv_exp, v_exp, v_inv_exp;
 };
 
@@ -23,6 +24,7 @@ static struct kv_scales scales_of(const struct ruvm_engine *e, uint32_t layer)
         .k_inv = arrays + e->kv_dim,
         .v = arrays + 2 * (size_t)e->kv_dim,
         .v_inv = arrays + 3 * (size_t)e->kv_dim,
+        .k_zero = (const int16_t *)(const void *)(arrays + 4 * (size_t)e->kv_dim),
         .k_exp = (int8_t)record[RUVM_KVSC_K_EXP],
         .k_inv_exp = (int8_t)record[RUVM_KVSC_K_INV_EXP],
         .v_exp = (int8_t)record[RUVM_KVSC_V_EXP],
@@ -75,13 +77,17 @@ static void rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
     }
 }
 
-/* cached = clamp(v * inverse * unit): |v| <= 2^14 * sqrt 2, so the product fits. */
-static void cache_head(const struct ruvm_engine *e, int8_t *out, const int32_t *v,
-                       const uint16_t *inverse, struct ruvm_real unit)
+/* cached = clamp(v * inverse * unit - zero): |v| <= 2^14 * sqrt 2, so the
+ * product fits. */
+static void to_cache(const struct ruvm_engine *e, int8_t *out, const int32_t *v,
+                     const uint16_t *inverse, const int16_t *zero, struct ruvm_real unit)
 {
     struct ruvm_ratio r = ruvm_real_ratio(unit);
-    for (uint32_t i = 0; i < e->img.head_dim; i++)
-        out[i] = (int8_t)ruvm_fixed_scale(v[i] * (int32_t)inverse[i], r, 127);
+    for (uint32_t i = 0; i < e->img.head_dim; i++) {
+        int32_t x = ruvm_fixed_scale(v[i] * (int32_t)inverse[i], r, INT16_MAX);
+        x -= zero ? zero[i] : 0;
+        out[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
+    }
 }
 
 static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *k, int32_t *v,
@@ -94,10 +100,11 @@ static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32
         int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
         int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
         rotate(e, kj, t);
-        cache_head(e, cache_of(e, e->keys, layer, j) + row, kj, s.k_inv + (size_t)j * hd,
-                   ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
-        cache_head(e, cache_of(e, e->values, layer, j) + row, vj, s.v_inv + (size_t)j * hd,
-                   ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
+        size_t channel = (size_t)j * hd;
+        to_cache(e, cache_of(e, e->keys, layer, j) + row, kj, s.k_inv + channel, s.k_zero + channel,
+                 ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
+        to_cache(e, cache_of(e, e->values, layer, j) + row, vj, s.v_inv + channel, NULL,
+                 ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
     }
 }
 
@@ -172,13 +179,13 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
                                               ruvm_real_shift(q_unit, s.k_exp));
         /* weights() takes exp2 in Q15 */
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
-        uint32_t total = mix_head(e, cache_of(e, e->keys, layer, j),
-                                  cache_of(e, e->values, layer, j), e->position + t + 1,
-                                  ruvm_real_ratio(unit));
+        uint32_t total =
+            mix_head(e, cache_of(e, e->keys, layer, j), cache_of(e, e->values, layer, j),
+                     e->position + t + 1, ruvm_real_ratio(unit));
         divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
     }
     struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
-    ruvm_vector_quantize(e, t, e->vector, e->q_dim, out_unit);
+    ruvm_vector_quantize(e, t, e->vector, e->q_dim, e->x_stride, out_unit);
 }
 
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
@@ -193,11 +200,11 @@ void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens
     ruvm_vector_matmul(e, &wq, rows, n_tokens); /* q|k|v: consecutive in the image */
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *q = e->work + (size_t)t * rows, *k = q + wq.rows, *v = k + wk.rows;
-        struct ruvm_real k_unit = ruvm_vector_rescale(e, &wk, k, e->x_unit[t]);
-        struct ruvm_real v_unit = ruvm_vector_rescale(e, &wv, v, e->x_unit[t]);
+        struct ruvm_real k_unit = ruvm_vector_rescale(e, &wk, k, ruvm_vector_unit(e, t));
+        struct ruvm_real v_unit = ruvm_vector_rescale(e, &wv, v, ruvm_vector_unit(e, t));
         cache_token(e, layer, t, k, v, k_unit, v_unit);
-        struct ruvm_real q_unit = ruvm_vector_rescale(e, &wq, q, e->x_unit[t]);
+        struct ruvm_real q_unit = ruvm_vector_rescale(e, &wq, q, ruvm_vector_unit(e, t));
         attend_token(e, layer, t, q, q_unit);
     }
-    ruvm_vector_add_to_residual(e, &wo, n_tokens);
+    ruvm_vector_add_to_residual(e, &wo, e->x_stride, n_tokens);
 }

@@ -42,7 +42,7 @@ static size_t carve_regions(struct ruvm_engine *e, void *memory)
     e->work = carve(&c, e->work_ints, sizeof *e->work);
     e->vector = carve(&c, max_u32(max_u32(img->dim, img->hidden), e->q_dim), sizeof *e->vector);
     e->x = carve(&c, e->block, e->x_stride);
-    e->x_unit = carve(&c, e->block, sizeof *e->x_unit);
+    e->x_unit = carve(&c, (size_t)e->block * RUVM_MAX_GROUPS, sizeof *e->x_unit);
     e->rope = carve(&c, (size_t)e->block * img->rope_dims, sizeof *e->rope);
     e->query = carve(&c, img->head_dim, sizeof *e->query);
     e->mixed = carve(&c, img->head_dim, sizeof *e->mixed);
@@ -71,6 +71,8 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
     e->x_stride = (widest + RUVM_ROW_ALIGN - 1) & ~(uint32_t)(RUVM_ROW_ALIGN - 1);
     uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
+    uint32_t quarter = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
+    e->group = max_u32((quarter + RUVM_ROW_ALIGN - 1) & ~(RUVM_ROW_ALIGN - 1u), RUVM_MIN_GROUP);
     e->work_ints = e->block * max_u32(rows, img->dim);
     e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);
     /* log2(e) = 1.442695... */
@@ -129,7 +131,7 @@ static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_toke
 static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
 {
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
-    struct ruvm_real unit = ruvm_real_shift(e->x_unit[t], w.scale_exp + 16 + 16);
+    struct ruvm_real unit = ruvm_real_shift(ruvm_vector_unit(e, t), w.scale_exp + 16 + 16);
     struct ruvm_ratio r = ruvm_real_ratio(unit); /* to Q16 */
     for (uint32_t row = 0; row < w.rows; row += e->work_ints) {
         uint32_t n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;

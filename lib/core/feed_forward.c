@@ -33,15 +33,16 @@ static void gate_ratio(struct ruvm_swiglu *p, struct ruvm_real unit)
 static void gate_token(struct ruvm_engine *e, uint32_t t, const struct ruvm_tensor *w_up,
                        const struct ruvm_tensor *w_gate, int32_t *up, int32_t *gate)
 {
-    struct ruvm_real up_unit = ruvm_vector_rescale(e, w_up, up, e->x_unit[t]);
-    struct ruvm_real gate_unit = ruvm_vector_rescale(e, w_gate, gate, e->x_unit[t]);
+    struct ruvm_real up_unit = ruvm_vector_rescale(e, w_up, up, ruvm_vector_unit(e, t));
+    struct ruvm_real gate_unit = ruvm_vector_rescale(e, w_gate, gate, ruvm_vector_unit(e, t));
     struct ruvm_swiglu p = {.up_down = down_to_15_bits(e, up),
                             .gate_down = down_to_15_bits(e, gate)};
     up_unit = ruvm_real_shift(up_unit, (int32_t)p.up_down);
     gate_unit = ruvm_real_shift(gate_unit, (int32_t)p.gate_down);
     gate_ratio(&p, gate_unit);
     e->k->swiglu(e->vector, up, gate, e->img.hidden, &p);
-    ruvm_vector_quantize(e, t, e->vector, e->img.hidden, ruvm_real_mul(up_unit, gate_unit));
+    ruvm_vector_quantize(e, t, e->vector, e->img.hidden, e->group,
+                         ruvm_real_mul(up_unit, gate_unit));
 }
 
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
@@ -57,5 +58,5 @@ void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tok
         int32_t *up = e->work + (size_t)t * rows;
         gate_token(e, t, &w_up, &w_gate, up, up + w_up.rows);
     }
-    ruvm_vector_add_to_residual(e, &w_down, n_tokens);
+    ruvm_vector_add_to_residual(e, &w_down, e->group, n_tokens);
 }

@@ -31,10 +31,9 @@ void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w
 
 /* The largest value is brought to exactly 16 bits, so that the multiplier that maps
  * it to 127 keeps 16 bits as well and the product stays below 2^31. */
-void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, uint32_t n,
-                          struct ruvm_real unit)
+static struct ruvm_real quantize_group(const struct ruvm_engine *e, int8_t *x, const int32_t *v,
+                                       uint32_t n, struct ruvm_real unit)
 {
-    int8_t *x = e->x + (size_t)t * e->x_stride;
     uint32_t largest = e->k->amax(v, n);
     uint32_t bits = ruvm_bits(largest);
     uint32_t up = bits < 16 ? 16 - bits : 0;
@@ -43,7 +42,16 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
     uint32_t mult = top ? (127u << 24) / top : 0;
     e->k->quantize(x, v, n, padded(n), top ? up : 0, down, mult);
     struct ruvm_real step = ruvm_real_mul(ruvm_real_make(top, (int32_t)down - (int32_t)up), unit);
-    e->x_unit[t] = ruvm_real_mul(step, ONE_127TH);
+    return ruvm_real_mul(step, ONE_127TH);
+}
+
+void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, uint32_t n,
+                          uint32_t group, struct ruvm_real unit)
+{
+    int8_t *x = e->x + (size_t)t * e->x_stride;
+    struct ruvm_real *units = e->x_unit + (size_t)t * RUVM_MAX_GROUPS;
+    for (uint32_t i = 0; i < n; i += group)
+        *units++ = quantize_group(e, x + i, v + i, n - i < group ? n - i : group, unit);
 }
 
 static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t t)
@@ -52,13 +60,13 @@ static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t t)
     const int32_t *h = e->residual + (size_t)t * img->dim;
     uint32_t bits = ruvm_bits(e->k->amax(h, img->dim));
     uint32_t down = bits > 15 ? bits - 15 : 0;
-    uint64_t squares = e->k->norm(e->vector, h, img->norm_gain + (size_t)norm * img->dim, img->dim,
-                                  down);
+    uint64_t squares =
+        e->k->norm(e->vector, h, img->norm_gain + (size_t)norm * img->dim, img->dim, down);
     struct ruvm_real mean = ruvm_real_mul(ruvm_real_make(squares, 0), e->inv_dim);
     int32_t h_exp = img->resid_exp + (int32_t)down;
     struct ruvm_real eps = ruvm_real_make(img->eps_mantissa, img->eps_exp - 2 * h_exp);
     struct ruvm_real inv_rms = ruvm_real_rsqrt(ruvm_real_add(mean, eps));
-    ruvm_vector_quantize(e, t, e->vector, img->dim,
+    ruvm_vector_quantize(e, t, e->vector, img->dim, e->x_stride,
                          ruvm_real_shift(inv_rms, img->norm_exp[norm]));
 }
 
@@ -75,14 +83,40 @@ struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct r
     return ruvm_real_shift(x_unit, w->scale_exp + 16);
 }
 
-void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                 uint32_t n_tokens)
+/* The columns of one group of w, from column c on, times the x of n tokens. */
+static void multiply_group(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t c,
+                           uint32_t group, uint32_t n_tokens)
 {
-    ruvm_vector_matmul(e, w, w->rows, n_tokens);
+    e->k->matmul_s8(&(struct ruvm_matmul){
+        .w = w->data + c,
+        .x = e->x + c,
+        .out = e->work,
+        .n_rows = w->rows,
+        .n_cols = w->row_bytes - c < group ? w->row_bytes - c : group,
+        .row_bytes = w->row_bytes,
+        .n_vecs = n_tokens,
+        .x_stride = e->x_stride,
+        .out_stride = w->rows,
+    });
+}
+
+static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t g,
+                      uint32_t n_tokens)
+{
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *sums = e->work + (size_t)t * w->rows;
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, e->x_unit[t]);
+        struct ruvm_real x_unit = e->x_unit[(size_t)t * RUVM_MAX_GROUPS + g];
+        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, x_unit);
         struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
         e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
+    }
+}
+
+void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t group,
+                                 uint32_t n_tokens)
+{
+    for (uint32_t c = 0, g = 0; c < w->row_bytes; c += group, g++) {
+        multiply_group(e, w, c, group, n_tokens);
+        add_group(e, w, g, n_tokens);
     }
 }

@@ -122,6 +122,8 @@ static void add_positions(struct maker *m)
             for (uint32_t i = 0; i < kv; i++)
                 ruvm_buffer_u16(b, (uint16_t)(46341 - 100 * (i % 50)));
         }
+        for (uint32_t i = 0; i < kv; i++)
+            ruvm_buffer_u16(b, (uint16_t)(random_next(&m->rng) % 41 - 20));
     }
 }
 
@@ -133,12 +135,10 @@ static void add_tokenizer(struct maker *m)
     struct ruvm_buffer *b = &m->part[TOKN];
     uint16_t n = s->vocab;
     uint32_t text = 0, longest = 1;
-    uint16_t order[4096];
     for (uint16_t i = 0; i < n; i++) {
         size_t len = i >= 3 && i < 3 + s->n_pieces ? strlen(s->pieces[i - 3]) : 0;
         text += (uint32_t)len;
         longest = len > longest ? (uint32_t)len : longest;
-        order[i] = i < 3 ? (uint16_t)(n - 3 + i) : (uint16_t)(i - 3);
     }
     ruvm_buffer_u8(b, 1);
     ruvm_buffer_u8(b, RUVM_TOKN_FLAG_ADD_BOS | RUVM_TOKN_FLAG_SPACE_PREFIX);
@@ -168,9 +168,9 @@ static void add_tokenizer(struct maker *m)
         sorted[at] = (uint16_t)(p + 3);
     }
     for (size_t i = 0; i < n; i++)
-        ruvm_buffer_u16(b, i < n_sorted ? sorted[i]
-                                        : i - n_sorted < 3 ? (uint16_t)(i - n_sorted)
-                                                           : (uint16_t)i);
+        ruvm_buffer_u16(b, i < n_sorted       ? sorted[i]
+                           : i - n_sorted < 3 ? (uint16_t)(i - n_sorted)
+                                              : (uint16_t)i);
     for (unsigned c = 0; c < 256; c++) {
         uint16_t id = RUVM_NO_TOKEN;
         for (size_t p = 0; p < s->n_pieces; p++)
@@ -218,9 +218,13 @@ uint8_t *random_image(const struct random_shape *s, size_t *bytes)
     add_all(&m);
     struct ruvm_write_section list[N_SECTIONS];
     unsigned n = list_sections(&m, list);
-    struct ruvm_write_header header = {.vocab = s->vocab, .dim = s->dim, .hidden = s->hidden,
-                                       .context = s->context, .n_layers = s->layers,
-                                       .n_heads = s->heads, .n_kv_heads = s->kv_heads,
+    struct ruvm_write_header header = {.vocab = s->vocab,
+                                       .dim = s->dim,
+                                       .hidden = s->hidden,
+                                       .context = s->context,
+                                       .n_layers = s->layers,
+                                       .n_heads = s->heads,
+                                       .n_kv_heads = s->kv_heads,
                                        .quant = RUVM_QUANT_INT8};
     struct ruvm_buffer out = {0};
     int rc = ruvm_write_image(&out, &header, list, n);

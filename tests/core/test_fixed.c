@@ -59,7 +59,8 @@ Test(fixed, ratios_scale_and_saturate)
         int32_t x = (int32_t)random_next(&rng) / 2;
         double expected = x * value(a);
         if (fabs(expected) < 1e9)
-            cr_assert(fabs(ruvm_fixed_scale(x, r, INT32_MAX) - expected) <= 0.5 + 2e-9 * fabs(expected),
+            cr_assert(fabs(ruvm_fixed_scale(x, r, INT32_MAX) - expected) <=
+                          0.5 + 2e-9 * fabs(expected),
                       "%d * %g", x, value(a));
     }
 }

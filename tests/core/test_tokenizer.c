@@ -9,14 +9,22 @@
 
 /* ids from 3 on; the order is the rank: earlier pieces merge first */
 static const char *const pieces[] = {
-    "he", "ll", "hell", "lo", "hello", " hello", " ", "h", "e", "l", "o", "w", "r", "d", "a",
-    "aa", "aaaa", "\xC3\xA9", "\xC3", "\xA9", "or", "wor", " w", "ld", "\n",
+    "he", "ll", "hell", "lo",   "hello",    " hello", " ",    "h",  "e",   "l",  "o",  "w",  "r",
+    "d",  "a",  "aa",   "aaaa", "\xC3\xA9", "\xC3",   "\xA9", "or", "wor", " w", "ld", "\n",
 };
 enum { N_PIECES = sizeof pieces / sizeof *pieces };
 
-static const struct random_shape shape = {.vocab = 40, .dim = 16, .hidden = 16, .context = 8,
-                                          .head_dim = 8, .layers = 1, .heads = 1, .kv_heads = 1,
-                                          .tied = true, .seed = 1, .pieces = pieces,
+static const struct random_shape shape = {.vocab = 40,
+                                          .dim = 16,
+                                          .hidden = 16,
+                                          .context = 8,
+                                          .head_dim = 8,
+                                          .layers = 1,
+                                          .heads = 1,
+                                          .kv_heads = 1,
+                                          .tied = true,
+                                          .seed = 1,
+                                          .pieces = pieces,
                                           .n_pieces = N_PIECES};
 
 static uint8_t *image;
@@ -87,8 +95,17 @@ static void expect(const char *text, size_t n)
 
 Test(tokenizer, merges_by_rank_leftmost_first)
 {
-    const char *texts[] = {"", "hello", "hello hello", "helloworld", "aaaaaaaaaaa", "hell lo",
-                           "lll", " w or ld", "\xC3\xA9\xC3\xA9" "a", "h\nello\n"};
+    const char *texts[] = {"",
+                           "hello",
+                           "hello hello",
+                           "helloworld",
+                           "aaaaaaaaaaa",
+                           "hell lo",
+                           "lll",
+                           " w or ld",
+                           "\xC3\xA9\xC3\xA9"
+                           "a",
+                           "h\nello\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect(texts[i], strlen(texts[i]));
 }

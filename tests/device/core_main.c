@@ -71,8 +71,8 @@ static int fail(const char *what, int rc)
 }
 
 /* Generates up to n ids, printing them; returns the CRC of the logits they came from. */
-static uint32_t generate(struct ruvm_engine *e, struct ruvm_sampler *s, uint32_t vocab, size_t n_ids,
-                         uint32_t n)
+static uint32_t generate(struct ruvm_engine *e, struct ruvm_sampler *s, uint32_t vocab,
+                         size_t n_ids, uint32_t n)
 {
     uint32_t crc = 0;
     for (uint32_t i = 0; i < n && n_ids < MAX_IDS; i++) {

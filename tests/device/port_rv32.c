@@ -62,15 +62,16 @@ const struct ruvm_kernels *port_kernels(const char *name)
 }
 
 /* The kernel enters with argc and argv on the stack. */
-__asm__(".globl _start\n"
-        "_start:\n"
-        "  .option push\n"
-        "  .option norelax\n"
-        "  la gp, __global_pointer$\n"
-        "  .option pop\n"
-        "  mv a0, sp\n"
-        "  andi sp, sp, -16\n"
-        "  call port_start\n");
+__asm__(
+    ".globl _start\n"
+    "_start:\n"
+    "  .option push\n"
+    "  .option norelax\n"
+    "  la gp, __global_pointer$\n"
+    "  .option pop\n"
+    "  mv a0, sp\n"
+    "  andi sp, sp, -16\n"
+    "  call port_start\n");
 
 void port_start(int *stack)
 {

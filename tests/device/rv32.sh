@@ -27,16 +27,13 @@ build_rv32() {
 }
 
 build_aarch64() {
+    cc="aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I."
     # shellcheck disable=SC2086
-    aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I. \
-        -DRUVM_HAVE_NEON -DRUVM_HAVE_NEONDOT -c -o "$out/select.o" kernels/select.c &&
-    aarch64-linux-gnu-gcc -std=c11 -O2 -march=armv8.2-a+dotprod -I. -c -o "$out/neondot.o" \
-        kernels/neondot.c &&
-    aarch64-linux-gnu-gcc -std=c11 -O2 -I. -c -o "$out/neon.o" kernels/neon.c &&
-    # shellcheck disable=SC2086
-    aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I. -o "$out/core_aarch64" \
-        tests/device/core_main.c tests/device/port_libc.c $core \
-        "$out/select.o" "$out/neon.o" "$out/neondot.o"
+    $cc -DRUVM_HAVE_NEON=1 -DRUVM_HAVE_NEONDOT=1 -c -o "$out/select.o" kernels/select.c &&
+        $cc -march=armv8.2-a+dotprod -c -o "$out/neondot.o" kernels/neondot.c &&
+        $cc -c -o "$out/neon.o" kernels/neon.c &&
+        $cc -o "$out/core_aarch64" tests/device/core_main.c tests/device/port_libc.c $core \
+            "$out/select.o" "$out/neon.o" "$out/neondot.o"
 }
 
 host_ids() { # host_ids IMAGE N TEMPERATURE SEED

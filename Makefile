@@ -1,0 +1,323 @@
+# ruvm: `make help` lists what there is to make.
+#
+#   V=release|debug|asan|ubsan|cov|fuzz   variant; each has its own folder, so none clashes
+#   CC=gcc|clang|...                      any compiler but gcc gets build/<variant>-<compiler>/
+#   ARCH=x86_64|aarch64|...               of the machine built for, when CC is a cross compiler
+#   WERROR=0                              warnings do not stop the build
+#   DESTDIR= PREFIX=                      where to install
+#
+# New files need no edit here, except on the chip: CORE below lists them by name.
+
+V ?= release
+ARCH ?= $(shell uname -m)
+PREFIX ?= /usr/local
+WERROR ?= 1
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+ifeq ($(origin AR),default)
+AR = ar
+endif
+PKG_CONFIG ?= pkg-config
+FUZZ_SECONDS ?= 60
+
+B := build/$(V)$(addprefix -,$(filter-out gcc,$(notdir $(firstword $(CC)))))
+
+# ---- what runs on a chip: freestanding, integers only ------------------------
+
+CORE = \
+	lib/core/engine.c \
+	lib/core/attention.c \
+	lib/core/feed_forward.c \
+	lib/core/vector.c \
+	lib/core/fixed.c \
+	lib/core/tokenizer.c \
+	lib/core/sampler.c \
+	lib/core/verify.c \
+	lib/core/status.c \
+	lib/base/crc32.c \
+	formats/ruvm_read.c \
+	kernels/scalar.c
+
+# ---- sources -----------------------------------------------------------------
+
+# Kernels that only some machines can compile; kernels/select.c is told which are there.
+KERNELS_x86_64 = avx2 avx512vnni
+KERNELS_aarch64 = neon neondot
+KERNELS_OTHER = $(filter-out $(KERNELS_$(ARCH)),$(KERNELS_x86_64) $(KERNELS_aarch64) rv32)
+
+KERNELS_SRC := $(filter-out $(KERNELS_OTHER:%=kernels/%.c),$(sort $(wildcard kernels/*.c)))
+LIB_SRC := $(sort $(filter-out lib/device/%,$(wildcard lib/*.c lib/*/*.c)) $(wildcard formats/*.c)) \
+	$(KERNELS_SRC)
+LIB_ASM := $(sort $(wildcard lib/*.S))
+CLI_SRC := $(sort $(wildcard cli/*.c))
+# One Criterion program a folder of tests/, of all its C files but *main.c, which are
+# programs of their own, and of tests/support.
+TEST_DIRS := $(sort $(patsubst tests/%/,%,$(dir $(wildcard tests/*/test_*.c))))
+FUZZERS := $(sort $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+C_FILES = $(sort $(wildcard cli/*.[ch] lib/*.[ch] lib/*/*.[ch] lib/*/*/*.[ch] formats/*.[ch] \
+	kernels/*.[ch] tests/*.[ch] tests/*/*.[ch]))
+
+LIB_OBJ := $(LIB_SRC:%.c=$B/%.o) $(LIB_ASM:%.S=$B/%.o)
+CLI_OBJ := $(CLI_SRC:%.c=$B/%.o)
+test_objects = $(patsubst %.c,$B/%.o,$(filter-out %main.c,$(wildcard tests/$1/*.c \
+	tests/support/*.c)) $(if $(filter cli,$1),$(filter-out cli/main.c,$(CLI_SRC))))
+TESTS := $(TEST_DIRS:%=$B/tests/%/test)
+REPLAYS := $(FUZZERS:%=$B/tests/fuzz/replay_%)
+FUZZ_BIN := $(FUZZERS:%=$B/tests/fuzz/fuzz_%)
+
+# ---- flags -------------------------------------------------------------------
+
+WARN = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wdouble-promotion -Wvla -Wundef -Wpointer-arith -Wcast-qual
+ifneq ($(WERROR),0)
+WARN += -Werror
+endif
+
+# The sanitizers' own arithmetic converts signs; the other variants watch ours.
+SANITIZE = -fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-conversion -Wno-sign-conversion
+FLAGS_release = -O2 -g
+FLAGS_debug = -O0 -g3
+FLAGS_asan = -O1 -g -fsanitize=address,undefined $(SANITIZE)
+FLAGS_ubsan = -O1 -g -fsanitize=undefined $(SANITIZE)
+FLAGS_cov = -O0 -g --coverage
+FLAGS_fuzz = -O1 -g -fsanitize=fuzzer-no-link,address,undefined $(SANITIZE)
+ifeq ($(FLAGS_$(V)),)
+$(error V=$(V) is no variant; there are release debug asan ubsan cov fuzz)
+endif
+
+# The compiler refuses a float in the core; for the kernels the ISA is given a file.
+GENERAL_REGS_x86_64 = -mgeneral-regs-only
+GENERAL_REGS_aarch64 = -mgeneral-regs-only
+CORE_FLAGS = -ffreestanding $(GENERAL_REGS_$(ARCH))
+KERNEL_FLAGS_avx2 = -mavx2
+KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
+KERNEL_FLAGS_select = $(HAVE_$(ARCH))
+KERNEL_OPT = $(if $(filter release,$(V)),-O3)
+HAVE_x86_64 = -DRUVM_HAVE_AVX2=1 -DRUVM_HAVE_AVX512VNNI=1
+HAVE_aarch64 = -DRUVM_HAVE_NEON=1 -DRUVM_HAVE_NEONDOT=1
+
+# No contraction: floats round the same with every compiler, on every machine.
+ALL_CFLAGS = -std=c11 -ffp-contract=off -I. $(WARN) $(FLAGS_$(V)) $(CPPFLAGS) $(CFLAGS)
+ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
+# Asked when a recipe runs, not when this file is read: `make deps` may come first.
+CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
+CLI_LIBS = $(shell $(PKG_CONFIG) --libs argtable2 libcjson)
+LIBS = -lcjson -lpthread -lm
+VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h)
+
+$(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
+$B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
+$B/lib/convert/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
+
+# ---- building ----------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+# `make -j2 deps demo`: the packages first, then what needs them.
+ifneq ($(filter deps deps-test,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+# VERBOSE=1 shows the commands.
+ifneq ($(VERBOSE),1)
+Q = @
+say = @echo '  $1	$2';
+endif
+
+all: $B/ruvm $B/libruvm.a ## the executable and the library (plain `make`)
+
+# Holds the flags of the last build, so that other flags rebuild everything.
+BUILD_FLAGS = $(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS)
+ifneq ($(strip $(file <$B/flags)),$(strip $(BUILD_FLAGS)))
+$B/flags: FORCE
+endif
+$B/flags:
+	@mkdir -p $B
+	@printf '%s\n' '$(subst ','\'',$(BUILD_FLAGS))' > $@
+
+$B/%.o: %.c $B/flags Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(CC) $(ALL_CFLAGS) $(FILE_FLAGS) -MMD -MP -c -o $@ $<
+
+$B/lib/%.o: lib/%.S lib/demo.ruvm $B/flags
+	@mkdir -p $(@D)
+	$(call say,AS,$@)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$B/libruvm.a: $(LIB_OBJ)
+	$(call say,AR,$@)rm -f $@ && $(AR) rcsD $@ $(LIB_OBJ)
+
+$B/ruvm: $(CLI_OBJ) $B/libruvm.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(CLI_OBJ) $B/libruvm.a $(CLI_LIBS) $(LIBS)
+
+tests: $(TESTS) $(REPLAYS) ## the test programs of the variant V
+
+.SECONDEXPANSION:
+$(TESTS): $B/tests/%/test: $$(call test_objects,$$*) $B/libruvm.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $B/libruvm.a -lcriterion -lz \
+		$(CLI_LIBS) $(LIBS)
+
+$(REPLAYS): $B/tests/fuzz/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $B/libruvm.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
+
+$(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(wildcard $B/tests/*/*.d)
+
+# ---- packages of Debian 12 ---------------------------------------------------
+
+DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev
+DEPS_TEST = $(DEPS) libcriterion-dev zlib1g-dev clang libclang-rt-14-dev clang-format mandoc \
+	shellcheck gcc-riscv64-unknown-elf qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+	bash zsh fish python3 jq
+AS_ROOT = $(shell test "$$(id -u)" = 0 || command -v sudo)
+# Nothing is fetched when everything is there, so that this works without a network, too.
+define install_packages
+	@if dpkg-query -W -f '$${db:Status-Status}\n' $1 2>&1 | grep -qvx installed; then \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get update && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y \
+			--no-install-recommends $1; \
+	else echo 'the packages are installed'; fi
+endef
+
+deps: ## installs what building needs (Debian 12: apt-get, as root or by sudo)
+	$(call install_packages,$(DEPS))
+
+deps-test: ## installs what `make check` needs, and what building needs
+	$(call install_packages,$(DEPS_TEST))
+
+# ---- using -------------------------------------------------------------------
+
+HOME_QUESTION = Home: The kitchen lamp is on. The hall door is closed. The bathroom is 22 \
+	degrees.\nQ: Is the kitchen lamp off?\nA:
+
+demo: all ## a story and an answer from the model that is built in
+	@echo
+	$B/ruvm run -p 'Once upon a time' -n 60 --temp 0
+	@echo
+	@printf '$(subst 	,,$(HOME_QUESTION))' > $B/question.txt
+	$B/ruvm run -p "$$(cat $B/question.txt)" -n 40 --temp 0
+	@echo
+
+bench: all ## speed of this machine on the built-in model
+	$B/ruvm bench
+
+# ---- checking ----------------------------------------------------------------
+
+# The scripts' view of this file.
+export CORE
+SHARED_MODELS := $(abspath ../shared/models)
+ifneq ($(wildcard $(SHARED_MODELS)),)
+export RUVM_SHARED_MODELS := $(SHARED_MODELS)
+endif
+
+check: ## every test; ends with "N passed, N failed, N skipped"
+	@bash tests/check.sh
+
+check-core: ## the chip side: its symbols, on this machine, AArch64 and RV32
+	@bash tests/core.sh
+
+check-laws: $B/libruvm.a ## includes, names, format, manual pages, scripts
+	@bash tests/laws.sh $B/libruvm.a
+
+check-fuzz: ## replays the fuzz corpora under the sanitizers
+	@$(MAKE) --no-print-directory V=asan CC=gcc replays
+	@bash tests/fuzz.sh build/asan
+
+check-install: ## installs, uses and uninstalls in a temporary folder
+	@bash tests/install.sh
+
+check-format: ## whether `make format` would change anything
+	@clang-format --dry-run -Werror $(C_FILES)
+
+lint: ## mandoc, shellcheck and clang's analyzer
+	mandoc -Tlint -Wwarning $(wildcard man/*)
+	shellcheck $(wildcard tests/*.sh tests/*/*.sh) .ci/run
+	$(MAKE) CC=clang V=debug CFLAGS='--analyze -Xanalyzer -analyzer-output=text' \
+		B=build/lint analyze
+
+analyze: $(LIB_SRC:%.c=$B/%.o) $(CLI_OBJ)
+
+replays: $(REPLAYS)
+fuzzers: $(FUZZ_BIN)
+
+fuzz: ## libFuzzer on each parser for FUZZ_SECONDS (60)
+	@$(MAKE) --no-print-directory V=fuzz CC=clang fuzzers
+	@for f in $(FUZZERS); do \
+		mkdir -p build/corpus/$$f && \
+		build/fuzz-clang/tests/fuzz/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+			-artifact_prefix=build/corpus/$$f- build/corpus/$$f tests/fuzz/corpus/$$f || exit 1; \
+	done
+
+cov: ## lines covered by the Criterion tests and the command lines of tests/cli
+	@command -v gcovr >/dev/null || { echo 'gcovr is missing: apt-get install gcovr'; exit 1; }
+	@$(MAKE) --no-print-directory V=cov CC=gcc all tests
+	@find build/cov -name '*.gcda' -delete
+	@for t in $(TEST_DIRS); do build/cov/tests/$$t/test --quiet || exit 1; done
+	@RUVM=build/cov/ruvm bash tests/cli/run.sh | grep '^not ok' || true
+	@gcovr --root . --object-directory build/cov --exclude tests/ --print-summary
+
+code: ## bytes of code, data and stack of the chip side, by function
+	@bash tests/code.sh
+
+format: ## formats all C files (clang-format 14)
+	clang-format -i $(C_FILES)
+
+# ---- installing --------------------------------------------------------------
+
+bindir = $(PREFIX)/bin
+libdir = $(PREFIX)/lib
+includedir = $(PREFIX)/include
+mandir = $(PREFIX)/share/man
+datadir = $(PREFIX)/share
+MAN := $(wildcard man/*.[157])
+
+# What is installed, source:target; one list for install and uninstall.
+INSTALLED = \
+	$B/ruvm:$(bindir)/ruvm \
+	$B/libruvm.a:$(libdir)/libruvm.a \
+	$B/ruvm.pc:$(libdir)/pkgconfig/ruvm.pc \
+	$(foreach h,ruvm.h ruvm_tool.h base/status.h,lib/$h:$(includedir)/ruvm/$h) \
+	$(foreach m,$(MAN),$m:$(mandir)/man$(patsubst .%,%,$(suffix $m))/$(notdir $m)) \
+	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
+	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
+	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish
+
+$B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
+	@mkdir -p $B
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' lib/ruvm.pc.in > $@
+
+install: all $B/ruvm.pc ## installs below $(DESTDIR)$(PREFIX)
+	@set -e; for pair in $(INSTALLED); do \
+		mode=644; test "$${pair##*:}" != '$(bindir)/ruvm' || mode=755; \
+		install -D -m $$mode "$${pair%%:*}" "$(DESTDIR)$${pair##*:}"; \
+	done
+
+uninstall: ## removes what `make install` installed
+	@for pair in $(INSTALLED); do rm -f "$(DESTDIR)$${pair##*:}"; done
+	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm 2>/dev/null || true
+
+# ---- the rest ----------------------------------------------------------------
+
+dist: ## ruvm-<version>.tar.gz of the last commit, in build/
+	@mkdir -p build
+	git archive --prefix=ruvm-$(VERSION)/ -o build/ruvm-$(VERSION).tar.gz HEAD
+	@ls -l build/ruvm-$(VERSION).tar.gz
+
+core-list:
+	@echo $(CORE)
+
+clean: ## removes build/
+	rm -rf build
+
+help: ## this list
+	@sed -n '1s/^# //p; 3,/^$$/s/^#//p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
+		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
+
+.PHONY: FORCE all tests deps deps-test demo bench check check-core check-laws check-fuzz \
+	check-install check-format lint analyze replays fuzzers fuzz cov code format install \
+	uninstall dist core-list clean help

@@ -1,0 +1,375 @@
+/* run: text out of a model.
+ *
+ * The library hands over text and ids through two callbacks; this file decides
+ * where they go: to standard output as they come, or collected into one JSON
+ * object. Fractions are turned into Q16 here, once, because everything behind
+ * the library's door is integers.
+ */
+#define _DEFAULT_SOURCE
+#include "cli/cmd_run.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const struct ruvm_args_option options[] = {
+    {"prompt", 'p', RUVM_ARGS_TEXT, "TEXT",
+     .help = "text to continue; default: nothing, a new text"},
+    {"file", 'f', RUVM_ARGS_FILE, "FILE",
+     .help = "read the prompt from a file, without its last newline; - is standard input"},
+    {"tokens", 'n', RUVM_ARGS_COUNT, "N",
+     .help = "generate at most N tokens; default: until the text ends or the context is full",
+     .min = 1, .max = UINT32_MAX},
+    {"temp", 0, RUVM_ARGS_NUMBER, "X", .help = "temperature; 0 always takes the likeliest token",
+     .fallback = "0.8", .min = 0, .max = 100},
+    {"top-k", 0, RUVM_ARGS_COUNT, "N", .help = "draw from the N likeliest tokens only; 0: off",
+     .fallback = "0", .min = 0, .max = 65535},
+    {"top-p", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "draw from the likeliest tokens that together have this probability; 1: off",
+     .fallback = "0.9", .min = 0, .max = 1},
+    {"min-p", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "leave out tokens less likely than X times the likeliest; 0: off", .fallback = "0",
+     .min = 0, .max = 1},
+    {"repeat-penalty", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "make recent tokens X times less likely to come again; 1: off", .fallback = "1",
+     .min = 0.1, .max = 100},
+    {"repeat-last", 0, RUVM_ARGS_COUNT, "N", .help = "how many tokens count as recent",
+     .fallback = "64", .min = 0, .max = 65535},
+    {"seed", 0, RUVM_ARGS_SEED, "N",
+     .help = "seed of the drawing; the same seed gives the same text on every machine",
+     .fallback = "1"},
+    {"stop", 0, RUVM_ARGS_TEXT, "TEXT", .help = "stop before this text", .repeats = true},
+    {"ignore-end", 0, RUVM_ARGS_FLAG, .help = "go on after a token that ends the text"},
+    {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
+     .max = 65535},
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
+     .min = 1, .max = 64},
+    {"threads", 0, RUVM_ARGS_COUNT, "N", .help = "processor cores to use; this version uses one",
+     .fallback = "1", .min = 1, .max = 1024},
+    {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
+     .help = "arithmetic to use; default: the fastest that this machine has"},
+    {"interactive", 'i', RUVM_ARGS_FLAG, .help = "hold a conversation, a line at a time"},
+    {"in-prefix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put before each line of -i"},
+    {"in-suffix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put after each line of -i"},
+    {"tokenize", 0, RUVM_ARGS_FLAG, .help = "show the prompt's tokens and exit"},
+    {"ids", 0, RUVM_ARGS_FLAG, .help = "print the ids of the generated tokens, not their text"},
+    {"no-prompt", 0, RUVM_ARGS_FLAG, .help = "print the new text only"},
+    {"verify", 0, RUVM_ARGS_FLAG,
+     .help = "replay the image's golden vectors and exit; 4 when they differ"},
+    RUVM_ARGS_JSON,
+    {"quiet", 'q', RUVM_ARGS_FLAG, .help = "no line about the speed"},
+    RUVM_ARGS_HELP,
+    {0},
+};
+
+void ruvm_run_append(struct ruvm_run_bytes *b, const void *data, size_t n)
+{
+    if (b->size + n > b->cap) {
+        size_t cap = 2 * (b->size + n) + 64;
+        char *bigger = ruvm_output_alloc(cap, 1);
+        if (b->size)
+            memcpy(bigger, b->data, b->size);
+        free(b->data);
+        b->data = bigger;
+        b->cap = cap;
+    }
+    if (n)
+        memcpy(b->data + b->size, data, n);
+    b->size += n;
+}
+
+/* ---- the callbacks ------------------------------------------------------- */
+
+/* A model's text must not drive the terminal: what acts there is left out. */
+static void print_on_terminal(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)bytes[i] >= ' ' || bytes[i] == '\n' || bytes[i] == '\t')
+            putchar(bytes[i]);
+}
+
+static int on_text(void *user, const char *bytes, size_t n)
+{
+    struct ruvm_run *r = user;
+    if (r->collect) {
+        ruvm_run_append(&r->text, bytes, n);
+    } else if (!r->print_ids) {
+        if (r->terminal)
+            print_on_terminal(bytes, n);
+        else
+            fwrite(bytes, 1, n, stdout);
+        fflush(stdout);
+    }
+    return ruvm_output_signal() || ferror(stdout);
+}
+
+static void keep_id(struct ruvm_run *r, uint16_t id)
+{
+    if (r->n_ids == r->ids_cap) {
+        size_t cap = 2 * r->ids_cap + 256;
+        uint16_t *bigger = ruvm_output_alloc(cap, sizeof *bigger);
+        if (r->n_ids)
+            memcpy(bigger, r->ids, r->n_ids * sizeof *bigger);
+        free(r->ids);
+        r->ids = bigger;
+        r->ids_cap = cap;
+    }
+    r->ids[r->n_ids++] = id;
+}
+
+static int on_token(void *user, uint16_t id)
+{
+    struct ruvm_run *r = user;
+    if (r->collect)
+        keep_id(r, id);
+    else if (r->print_ids)
+        printf("%s%u", r->n_printed_ids++ ? " " : "", id);
+    return ruvm_output_signal() || ferror(stdout);
+}
+
+/* ---- options to the library's -------------------------------------------- */
+
+static uint32_t q16(const struct ruvm_args *args, const char *name)
+{
+    return (uint32_t)lround(ruvm_args_number(args, name) * 65536);
+}
+
+static struct ruvm_session_options session_options(const struct ruvm_args *args)
+{
+    struct ruvm_session_options o = {
+        .model = ruvm_args_operand(args, 0),
+        .context = ruvm_args_u32(args, "ctx"),
+        .block = ruvm_args_u32(args, "block"),
+        .threads = ruvm_args_u32(args, "threads"),
+        .kernels = ruvm_args_text(args, "kernels"),
+        .sampler =
+            {
+                .temperature_q16 = q16(args, "temp"),
+                .top_k = ruvm_args_u32(args, "top-k"),
+                .top_p_q16 = q16(args, "top-p"),
+                .min_p_q16 = q16(args, "min-p"),
+                .repeat_q16 = q16(args, "repeat-penalty"),
+                .repeat_last = ruvm_args_u32(args, "repeat-last"),
+            },
+    };
+    ruvm_sampler_seed(&o.sampler, ruvm_args_count(args, "seed"));
+    return o;
+}
+
+struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
+                                              const struct ruvm_run_bytes *prompt)
+{
+    unsigned n_stops;
+    const char *const *stops = ruvm_args_texts(r->args, "stop", &n_stops);
+    return (struct ruvm_generate_options){
+        .prompt = prompt->data,
+        .n_prompt_bytes = prompt->size,
+        .n_tokens = ruvm_args_u32(r->args, "tokens"),
+        .stops = stops,
+        .n_stops = n_stops,
+        .ignore_end = ruvm_args_given(r->args, "ignore-end"),
+        .text = on_text,
+        .token = on_token,
+        .user = r,
+    };
+}
+
+static int read_file(struct ruvm_run_bytes *b, const char *path)
+{
+    char piece[4096];
+    size_t n;
+    FILE *f = fopen(path, "rb");
+    if (!f) {
+        ruvm_output_error("run", "%s: %s", path, strerror(errno));
+        return RUVM_EXIT_FAILED;
+    }
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+        ruvm_run_append(b, piece, n);
+    int error = ferror(f) ? errno : 0;
+    fclose(f);
+    if (error) {
+        ruvm_output_error("run", "%s: %s", path, strerror(error));
+        return RUVM_EXIT_FAILED;
+    }
+    if (b->size && b->data[b->size - 1] == '\n') /* an editor's, not the text's */
+        b->size--;
+    return RUVM_EXIT_DONE;
+}
+
+static int read_prompt(struct ruvm_run_bytes *prompt, const struct ruvm_args *args)
+{
+    const char *path = ruvm_args_input(args, "file");
+    const char *text = ruvm_args_text(args, "prompt");
+    if (path)
+        return read_file(prompt, path);
+    if (text)
+        ruvm_run_append(prompt, text, strlen(text));
+    return RUVM_EXIT_DONE;
+}
+
+/* Options that do not go together: pairs, and why. */
+static int check_options(const struct ruvm_args *args)
+{
+    static const char *const pairs[][2] = {
+        {"prompt", "file"},      {"verify", "interactive"}, {"verify", "tokenize"},
+        {"verify", "prompt"},    {"verify", "file"},        {"tokenize", "interactive"},
+        {"interactive", "json"}, {"interactive", "ids"},    {"interactive", "file"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+        if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
+            return ruvm_args_usage(args, "--%s and --%s do not go together", pairs[i][0],
+                                   pairs[i][1]);
+    unsigned n;
+    const char *const *stops = ruvm_args_texts(args, "stop", &n);
+    for (unsigned i = 0; i < n; i++)
+        if (!*stops[i])
+            return ruvm_args_usage(args, "--stop: an empty text would stop at once");
+    return RUVM_EXIT_DONE;
+}
+
+/* ---- results ------------------------------------------------------------- */
+
+static double rate(uint32_t n, double seconds)
+{
+    return seconds > 0 ? n / seconds : 0;
+}
+
+void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
+{
+    if (ruvm_args_given(r->args, "quiet"))
+        return;
+    fflush(stdout);
+    fprintf(stderr,
+            "%u prompt tokens in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s, "
+            "engine %s bytes; measured\n",
+            g->n_prompt_tokens, g->prompt_s * 1e3,
+            ruvm_output_grouped((uint64_t)rate(g->n_prompt_tokens, g->prompt_s)), g->n_tokens,
+            g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
+            ruvm_session_kernels(r->session),
+            ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
+}
+
+struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
+{
+    const char *model = ruvm_args_operand(r->args, 0);
+    struct cJSON *object = ruvm_json_start("run");
+    ruvm_json_text(object, "model", model ? model : "demo");
+    ruvm_json_text(object, "kernels", ruvm_session_kernels(r->session));
+    ruvm_json_count(object, "engine_bytes", ruvm_session_engine_bytes(r->session));
+    return object;
+}
+
+static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt,
+                       const struct ruvm_generate_result *g)
+{
+    static const char *const stops[] = {
+        [RUVM_STOP_COUNT] = "count",        [RUVM_STOP_END] = "end",
+        [RUVM_STOP_STRING] = "string",      [RUVM_STOP_CONTEXT] = "context",
+        [RUVM_STOP_CALLER] = "interrupted",
+    };
+    struct cJSON *object = ruvm_run_start_json(r);
+    ruvm_json_count(object, "peak_rss_bytes", ruvm_output_peak_rss_bytes());
+    ruvm_json_count(object, "seed", ruvm_args_count(r->args, "seed"));
+    ruvm_json_bytes(object, "prompt", prompt->data, prompt->size);
+    ruvm_json_bytes(object, "text", r->text.data, r->text.size);
+    struct cJSON *ids = ruvm_json_array(object, "ids");
+    for (size_t i = 0; i < r->n_ids; i++)
+        ruvm_json_count(ids, NULL, r->ids[i]);
+    ruvm_json_count(object, "prompt_tokens", g->n_prompt_tokens);
+    ruvm_json_count(object, "tokens", g->n_tokens);
+    ruvm_json_text(object, "stop", stops[g->stop]);
+    ruvm_json_count(object, "logits_crc32", g->logits_crc32);
+    ruvm_json_number(object, "prompt_s", g->prompt_s);
+    ruvm_json_number(object, "generate_s", g->generate_s);
+    ruvm_json_number(object, "prompt_tokens_per_s", rate(g->n_prompt_tokens, g->prompt_s));
+    ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
+    ruvm_json_text(object, "tier", "measured");
+    ruvm_json_finish(object);
+}
+
+/* ---- what run does ------------------------------------------------------- */
+
+static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt)
+{
+    struct ruvm_error err = {0};
+    struct ruvm_generate_result g = {0};
+    struct ruvm_generate_options o = ruvm_run_options(r, prompt);
+    if (!r->collect && !r->print_ids && !ruvm_args_given(r->args, "no-prompt"))
+        on_text(r, prompt->data, prompt->size);
+    if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
+        return ruvm_output_failure("run", &err);
+    if (r->collect) {
+        print_json(r, prompt, &g);
+    } else {
+        putchar('\n');
+        ruvm_run_print_speed(r, &g);
+    }
+    return ruvm_output_signal() ? 128 + ruvm_output_signal() : RUVM_EXIT_DONE;
+}
+
+/* Without a tokenizer there is no text: only ids can be asked for. */
+static bool lacks_text(const struct ruvm_run *r)
+{
+    return !ruvm_session_tokenizer(r->session) && !r->print_ids && !r->collect;
+}
+
+static int act(struct ruvm_run *r, const struct ruvm_run_bytes *prompt)
+{
+    if (ruvm_args_given(r->args, "verify"))
+        return ruvm_run_verify(r);
+    if (ruvm_args_given(r->args, "tokenize"))
+        return ruvm_run_tokenize(r, prompt);
+    if (lacks_text(r)) {
+        ruvm_output_error("run",
+                          "the image has no tokenizer: ask for --ids, or quantize the model "
+                          "with --tokenizer FILE");
+        return RUVM_EXIT_FAILED;
+    }
+    if (ruvm_args_given(r->args, "interactive"))
+        return ruvm_run_converse(r, prompt);
+    return generate_once(r, prompt);
+}
+
+static int run(const struct ruvm_args *args)
+{
+    struct ruvm_error err = {0};
+    struct ruvm_run_bytes prompt = {0};
+    struct ruvm_run r = {
+        .args = args,
+        .collect = ruvm_args_given(args, "json"),
+        .print_ids = ruvm_args_given(args, "ids"),
+        .terminal = isatty(STDOUT_FILENO),
+    };
+    struct ruvm_session_options o = session_options(args);
+    int rc = check_options(args);
+    if (rc == RUVM_EXIT_DONE)
+        rc = read_prompt(&prompt, args);
+    if (rc == RUVM_EXIT_DONE) {
+        if (ruvm_session_open(&r.session, &o, &err) != RUVM_OK) {
+            rc = ruvm_output_failure("run", &err);
+        } else {
+            rc = act(&r, &prompt);
+            ruvm_session_close(r.session);
+        }
+    }
+    free(prompt.data);
+    free(r.text.data);
+    free(r.ids);
+    return rc;
+}
+
+const struct ruvm_args_command ruvm_cmd_run = {
+    .name = "run",
+    .summary = "Generate text with a model; without MODEL, the demo model.",
+    .usage = "[MODEL] [-p TEXT | -f FILE | -i] [-n N] [OPTION ...]",
+    .examples =
+        "  ruvm run\n"
+        "  ruvm run stories.ruvm -p 'Once upon a time' -n 100 --temp 0\n"
+        "  ruvm run stories.ruvm -i --stop .\n"
+        "  ruvm run stories.ruvm --verify\n",
+    .options = options,
+    .max_operands = 1,
+    .run = run,
+};

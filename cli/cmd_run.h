@@ -1,0 +1,39 @@
+/* The parts of `ruvm run`: cmd_run.c generates once, cmd_run_talk.c holds a
+ * conversation, cmd_run_check.c looks at tokens and golden vectors. */
+#ifndef RUVM_CMD_RUN_H
+#define RUVM_CMD_RUN_H
+
+#include "cli/cli.h"
+
+struct ruvm_run_bytes {
+    char *data; /* owned */
+    size_t size, cap;
+};
+
+/* One call of the verb: what it was asked, and what the callbacks fill. */
+struct ruvm_run {
+    const struct ruvm_args *args;
+    struct ruvm_session *session;
+    bool collect;   /* --json: keep everything, print it at the end */
+    bool print_ids; /* --ids */
+    bool terminal;  /* standard output is one: no control characters */
+    struct ruvm_run_bytes text;
+    uint16_t *ids; /* owned; collected for --json */
+    size_t n_ids, ids_cap;
+    size_t n_printed_ids;
+};
+
+void ruvm_run_append(struct ruvm_run_bytes *b, const void *data, size_t n);
+
+/* The options of the library for a prompt, with our callbacks. */
+struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
+                                              const struct ruvm_run_bytes *prompt);
+void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g);
+struct cJSON *ruvm_run_start_json(const struct ruvm_run *r);
+
+/* Each returns the exit code. */
+int ruvm_run_converse(struct ruvm_run *r, const struct ruvm_run_bytes *first);
+int ruvm_run_tokenize(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt);
+int ruvm_run_verify(const struct ruvm_run *r);
+
+#endif

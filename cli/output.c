@@ -1,0 +1,237 @@
+/* Output: what all verbs say the same way.
+ *
+ * Results go to standard output, everything else to standard error. Names that
+ * come from files are shown with their control characters made visible, so that
+ * no model can drive a terminal. Progress is drawn only where a person watches.
+ */
+#define _DEFAULT_SOURCE
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+void *ruvm_output_alloc(size_t count, size_t size)
+{
+    void *p = calloc(count ? count : 1, size);
+    if (!p) {
+        ruvm_output_error("", "out of memory");
+        exit(RUVM_EXIT_FAILED);
+    }
+    return p;
+}
+
+/* ---- messages ------------------------------------------------------------ */
+
+void ruvm_output_error(const char *verb, const char *fmt, ...)
+{
+    char text[sizeof((struct ruvm_error *)0)->text + 256];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    ruvm_output_progress_end();
+    fflush(stdout);
+    fprintf(stderr, "ruvm%s%s: %s\n", *verb ? " " : "", verb, text);
+}
+
+int ruvm_output_failure(const char *verb, const struct ruvm_error *err)
+{
+    if (ruvm_output_signal()) {
+        ruvm_output_error(verb, "interrupted");
+        return 128 + ruvm_output_signal();
+    }
+    ruvm_output_error(verb, "%s", *err->text ? err->text : ruvm_status_text(err->code));
+    return err->code == RUVM_ERR_ARG ? RUVM_EXIT_USAGE : RUVM_EXIT_FAILED;
+}
+
+int ruvm_output_finish(const char *verb, int rc)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    ruvm_output_error(verb, "standard output: %s", errno ? strerror(errno) : "write failed");
+    return rc ? rc : RUVM_EXIT_FAILED;
+}
+
+/* ---- texts --------------------------------------------------------------- */
+
+size_t ruvm_output_utf8(const uint8_t *bytes, size_t n)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
+    if (n == 0)
+        return 0;
+    uint8_t b = bytes[0];
+    size_t length = b < 0x80 ? 1 : b < 0xC0 ? 0 : b < 0xE0 ? 2 : b < 0xF0 ? 3 : b < 0xF8 ? 4 : 0;
+    if (length == 0 || length > n)
+        return 0;
+    uint32_t code = length == 1 ? b : b & (0x7Fu >> length);
+    for (size_t i = 1; i < length; i++) {
+        if ((bytes[i] & 0xC0) != 0x80)
+            return 0;
+        code = code << 6 | (bytes[i] & 0x3F);
+    }
+    bool surrogate = code >= 0xD800 && code <= 0xDFFF;
+    return code < least[length] || surrogate || code > 0x10FFFF ? 0 : length;
+}
+
+/* Whether the character of `length` bytes would act on a terminal rather than show. */
+static bool is_control(const uint8_t *c, size_t length)
+{
+    return (length == 1 && (*c < ' ' || *c == 0x7F)) ||
+           (length == 2 && c[0] == 0xC2 && c[1] < 0xA0);
+}
+
+char *ruvm_output_visible(const void *bytes, size_t n)
+{
+    const uint8_t *in = bytes;
+    char *text = ruvm_output_alloc(n * 4 + 1, 1);
+    char *out = text;
+    for (size_t i = 0; i < n;) {
+        size_t length = ruvm_output_utf8(in + i, n - i);
+        if (length == 0 || is_control(in + i, length)) {
+            out += snprintf(out, 5, "\\x%02X", in[i]);
+            i++;
+            continue;
+        }
+        memcpy(out, in + i, length);
+        out += length;
+        i += length;
+    }
+    *out = '\0';
+    return text;
+}
+
+const char *ruvm_output_grouped(uint64_t value)
+{
+    enum { ROTATION = 8, LONGEST = 32 };
+    static char texts[ROTATION][LONGEST];
+    static unsigned next;
+    char *end = texts[next++ % ROTATION] + LONGEST - 1;
+    unsigned digits = 0;
+    *end = '\0';
+    do {
+        if (digits && digits % 3 == 0)
+            *--end = ',';
+        *--end = (char)('0' + value % 10);
+        digits++;
+    } while (value /= 10);
+    return end;
+}
+
+uint64_t ruvm_output_peak_rss_bytes(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0)
+        return 0;
+    return (uint64_t)usage.ru_maxrss * 1024; /* Linux counts in KiB */
+}
+
+/* ---- signals ------------------------------------------------------------- */
+
+static volatile sig_atomic_t caught;
+
+static void catch (int number)
+{
+    caught = number;
+}
+
+/* A shell makes background jobs ignore the keyboard; so it stays. */
+static void catch_unless_ignored(int number, const struct sigaction *action)
+{
+    struct sigaction old;
+    if (sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(number, action, NULL);
+}
+
+void ruvm_output_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = catch};
+    action.sa_flags = (int)SA_RESETHAND; /* no SA_RESTART: a read of the keyboard ends */
+    sigemptyset(&action.sa_mask);
+    catch_unless_ignored(SIGINT, &action);
+    catch_unless_ignored(SIGTERM, &action);
+}
+
+int ruvm_output_signal(void)
+{
+    return caught;
+}
+
+/* ---- progress ------------------------------------------------------------ */
+
+static struct {
+    enum { NONE, LINE, PLAIN } style;
+    char stage[64];
+    double stage_start, last_drawn; /* seconds */
+    unsigned last_tenth;            /* PLAIN says every tenth once */
+    bool drawn;                     /* a LINE stands on the terminal */
+} progress;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void draw_line(double done, double elapsed)
+{
+    char eta[32] = "";
+    if (done > 0.02 && elapsed > 0.5) /* earlier the estimate only jumps about */
+        snprintf(eta, sizeof eta, ", %.0f s left", elapsed / done * (1 - done));
+    fprintf(stderr, "\r\033[K%s %3.0f %%%s", progress.stage, done * 100, eta);
+    fflush(stderr);
+    progress.drawn = true;
+}
+
+static void start_stage(const char *stage)
+{
+    snprintf(progress.stage, sizeof progress.stage, "%s", stage);
+    progress.stage_start = now();
+    progress.last_drawn = 0;
+    progress.last_tenth = 0;
+}
+
+static int report(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)user;
+    if (progress.style == NONE)
+        return caught;
+    if (strncmp(stage, progress.stage, sizeof progress.stage - 1) != 0)
+        start_stage(stage);
+    double share = total ? (double)done / (double)total : 0;
+    double t = now();
+    if (progress.style == LINE && t - progress.last_drawn > 0.1) {
+        draw_line(share, t - progress.stage_start);
+        progress.last_drawn = t;
+    }
+    unsigned tenth = (unsigned)(share * 10);
+    if (progress.style == PLAIN && tenth > progress.last_tenth) {
+        fprintf(stderr, "%s %u %%\n", progress.stage, tenth * 10);
+        progress.last_tenth = tenth;
+    }
+    return caught;
+}
+
+struct ruvm_progress ruvm_output_progress(const struct ruvm_args *args)
+{
+    const char *when = ruvm_args_text(args, "progress");
+    if (strcmp(when, "plain") == 0)
+        progress.style = PLAIN;
+    else if (strcmp(when, "auto") == 0 && isatty(STDERR_FILENO))
+        progress.style = LINE;
+    return (struct ruvm_progress){.report = report};
+}
+
+void ruvm_output_progress_end(void)
+{
+    if (progress.drawn)
+        fputs("\r\033[K", stderr);
+    progress.drawn = false;
+}

@@ -1,0 +1,141 @@
+/* Reader of llama2.c's tokenizer.bin: the pieces of a SentencePiece vocabulary with
+ * their scores.
+ *
+ * The file says neither how many pieces it holds nor what they are for. A first
+ * walk checks every length and counts, a second one fills the array; the meaning
+ * follows llama2.c's conventions: ids 0, 1, 2 are unknown, BOS and EOS, and a
+ * piece spelled "<0x41>" stands for that byte.
+ */
+#include "formats/vocab.h"
+
+#include "formats/formats.h"
+#include "lib/base/bytes.h"
+
+enum {
+    MIN_PIECES = 3,             /* unknown, BOS, EOS */
+    MAX_PIECES = RUVM_NO_TOKEN, /* ids are u16, one value means "none" */
+    PIECE_HEADER_BYTES = 8,     /* score and length */
+    BYTE_PIECE_BYTES = sizeof "<0x00>" - 1,
+};
+
+static int hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte that a piece spelled "<0xHH>" stands for, or -1. */
+static int fallback_byte(const uint8_t *text, size_t n)
+{
+    if (n != BYTE_PIECE_BYTES || text[0] != '<' || text[1] != '0' || text[2] != 'x' ||
+        text[5] != '>')
+        return -1;
+    int high = hex_digit(text[3]), low = hex_digit(text[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* Reads one piece, its kind still open. */
+static int read_piece(struct ruvm_piece *piece, struct ruvm_reader *r, size_t id, uint32_t longest,
+                      struct ruvm_error *err)
+{
+    size_t start = r->off, left = r->size - r->off;
+    if (left < PIECE_HEADER_BYTES)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: %zu bytes are too few for piece %zu",
+                         start, left, id);
+    piece->score = ruvm_tensors_f32(ruvm_reader_take(r, 4));
+    piece->n_bytes = ruvm_reader_u32(r);
+    piece->text = ruvm_reader_take(r, piece->n_bytes);
+    if (!piece->text)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                         "byte %zu: piece %zu has %u bytes, but only %zu are left", start, id,
+                         piece->n_bytes, left - PIECE_HEADER_BYTES);
+    if (piece->n_bytes > longest)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                         "byte %zu: piece %zu has %u bytes, but by byte 0 the longest has %u",
+                         start, id, piece->n_bytes, longest);
+    if (piece->score != piece->score)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: the score of piece %zu is not a number",
+                         start, id);
+    return RUVM_OK;
+}
+
+/* Walks the whole file once; nothing is allocated before every length is known good. */
+static int count_pieces(size_t *count, struct ruvm_reader r, uint32_t longest,
+                        struct ruvm_error *err)
+{
+    struct ruvm_piece piece;
+    size_t n = 0;
+    for (; r.off < r.size; n++) {
+        int rc = read_piece(&piece, &r, n, longest, err);
+        if (rc != RUVM_OK)
+            return rc;
+    }
+    if (n < MIN_PIECES)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                         "only %zu pieces, but unknown, BOS and EOS alone are %d", n, MIN_PIECES);
+    if (n > MAX_PIECES)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "%zu pieces, but an image holds at most %d", n,
+                         MAX_PIECES);
+    *count = n;
+    return RUVM_OK;
+}
+
+/* A piece without text can never be found in any: it is as silent as a control piece. */
+static void classify(struct ruvm_piece *piece, size_t id, const uint8_t *bytes)
+{
+    int byte = fallback_byte(piece->text, piece->n_bytes);
+    piece->kind = RUVM_PIECE_NORMAL;
+    if (id < MIN_PIECES || piece->n_bytes == 0) {
+        piece->kind = RUVM_PIECE_CONTROL;
+    } else if (byte >= 0) {
+        piece->kind = RUVM_PIECE_BYTE;
+        piece->text = bytes + byte;
+        piece->n_bytes = 1;
+    }
+}
+
+static uint8_t *all_bytes(struct ruvm_arena *arena)
+{
+    uint8_t *bytes = ruvm_arena_alloc(arena, 256, 1);
+    for (unsigned i = 0; bytes && i < 256; i++)
+        bytes[i] = (uint8_t)i;
+    return bytes;
+}
+
+static int fill(struct ruvm_vocab *vocab, struct ruvm_arena *arena, struct ruvm_reader r, size_t n,
+                struct ruvm_error *err)
+{
+    const uint8_t *bytes = all_bytes(arena);
+    struct ruvm_piece *pieces = ruvm_arena_alloc(arena, n, sizeof *pieces);
+    if (!bytes || !pieces)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for %zu pieces", n);
+    for (size_t id = 0; id < n; id++) {
+        read_piece(&pieces[id], &r, id, UINT32_MAX, NULL);
+        classify(&pieces[id], id, bytes);
+    }
+    *vocab = (struct ruvm_vocab){.pieces = pieces,
+                                 .n_pieces = (uint32_t)n,
+                                 .unk = 0,
+                                 .bos = 1,
+                                 .eos = 2,
+                                 .add_bos = true,
+                                 .space_prefix = true};
+    return RUVM_OK;
+}
+
+int ruvm_vocab_read(struct ruvm_vocab *vocab, struct ruvm_arena *arena, const uint8_t *data,
+                    size_t size, struct ruvm_error *err)
+{
+    struct ruvm_error why = {0};
+    struct ruvm_reader r = ruvm_reader_over(data, size);
+    uint32_t longest = ruvm_reader_u32(&r);
+    size_t n = 0;
+    int rc = count_pieces(&n, r, longest, &why);
+    if (rc != RUVM_OK)
+        return ruvm_fail(err, rc, "%s (expected llama2.c's tokenizer.bin, this looks like %s)",
+                         why.text, ruvm_formats_guess(data, size));
+    return fill(vocab, arena, r, n, err);
+}

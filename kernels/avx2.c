@@ -1,0 +1,82 @@
+/* AVX2: x86 of the last ten years.
+ *
+ * Bytes are multiplied by vpmaddubsw, which wants one unsigned operand and
+ * saturates its sums of two at 16 bits: |x| * (w with the sign of x) gives the
+ * same products, and two of them, at most 2 * 127 * 127, do fit. Eight sums are
+ * built side by side and added up across the lanes together. */
+#include "kernels/variants.h"
+#include "kernels/x86.h"
+
+static int available(void)
+{
+    return __builtin_cpu_supports("avx2") != 0;
+}
+
+/* acc + products of 32 bytes, four to a lane. */
+static inline __m256i dot(__m256i acc, __m256i w, __m256i x)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(w, x));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+/* The last 16 bytes of a row, and zeros. */
+static inline __m256i load_half(const int8_t *p)
+{
+    return _mm256_zextsi128_si256(x86_load16(p));
+}
+
+/* Rows r .. r + rows of vectors v .. v + 8 / rows; rows is 8 or 4, a constant. */
+static inline __attribute__((always_inline)) void tile(const struct ruvm_matmul *m, uint32_t r,
+                                                       uint32_t v, uint32_t rows)
+{
+    size_t w_stride = m->row_bytes, x_stride = m->x_stride;
+    const int8_t *w = m->w + r * w_stride, *x = m->x + v * x_stride;
+    __m256i acc[8] = {0};
+    uint32_t c = 0;
+    for (; c + 32 <= m->n_cols; c += 32)
+        for (uint32_t i = 0; i < 8; i++)
+            acc[i] = dot(acc[i], x86_load(w + i % rows * w_stride + c),
+                         x86_load(x + i / rows * x_stride + c));
+    if (c < m->n_cols)
+        for (uint32_t i = 0; i < 8; i++)
+            acc[i] = dot(acc[i], load_half(w + i % rows * w_stride + c),
+                         load_half(x + i / rows * x_stride + c));
+    __m256i sums = x86_sum_lanes(acc);
+    int32_t *out = m->out + (size_t)v * m->out_stride + r;
+    if (rows == 8) {
+        x86_store(out, sums);
+    } else {
+        _mm_storeu_si128((void *)out, _mm256_castsi256_si128(sums));
+        _mm_storeu_si128((void *)(out + m->out_stride), _mm256_extracti128_si256(sums, 1));
+    }
+}
+
+/* Vectors by two, a last one alone; fewer than 8 rows, which no real model has, are
+ * left to the scalar kernel. */
+static void matmul_s8(const struct ruvm_matmul *m)
+{
+    if (m->n_rows < 8) {
+        ruvm_kernels_scalar.matmul_s8(m);
+        return;
+    }
+    for (uint32_t r = 0; m->n_vecs > 1 && r < m->n_rows; r += 4)
+        for (uint32_t v = 0; v + 2 <= m->n_vecs; v += 2)
+            tile(m, x86_last_fits(r, 4, m->n_rows), v, 4);
+    for (uint32_t r = 0; m->n_vecs % 2 && r < m->n_rows; r += 8)
+        tile(m, x86_last_fits(r, 8, m->n_rows), m->n_vecs - 1, 8);
+}
+
+const struct ruvm_kernels ruvm_kernels_avx2 = {
+    .name = "avx2",
+    .available = available,
+    .matmul_s8 = matmul_s8,
+    .scores = ruvm_x86_scores,
+    .weights = ruvm_x86_weights,
+    .mix = ruvm_x86_mix,
+    .rescale = ruvm_elementwise_rescale,
+    .amax = ruvm_elementwise_amax,
+    .quantize = ruvm_elementwise_quantize,
+    .add_scaled = ruvm_elementwise_add_scaled,
+    .norm = ruvm_elementwise_norm,
+    .swiglu = ruvm_x86_swiglu,
+};

@@ -1,0 +1,155 @@
+/* AVX-512 with VNNI: vpdpbusd multiplies and adds four bytes a lane.
+ *
+ * Its one unsigned operand is the weight: w + 128 is a flipped bit, and what that
+ * adds, 128 times the sum of x, is the same for all rows, so the sums start at
+ * minus it. Sixteen sums are built side by side, one row each for one vector or
+ * four rows for four vectors, and added up across the lanes together. Rows end
+ * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/variants.h"
+#include "kernels/x86.h"
+
+enum { BLOCK = 64 }; /* vectors that share a walk over the weights */
+
+static int available(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+static inline __m512i load(__mmask64 bytes, const int8_t *p)
+{
+    return _mm512_maskz_loadu_epi8(bytes, p);
+}
+
+/* The bytes of a row from column c on that one register takes. */
+static inline __mmask64 bytes_from(uint32_t c, uint32_t n_cols)
+{
+    return n_cols - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n_cols - c)) - 1;
+}
+
+static inline __m512i add_pairs(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+static inline __m512i add_quads(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+static inline __m512i sum_quarters(const __m512i *a)
+{
+    return add_quads(add_pairs(a[0], a[1]), add_pairs(a[2], a[3]));
+}
+
+static inline __m512i add_halves(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
+}
+
+/* The sums of the lanes of a[0] .. a[15], in this order. */
+static inline __m512i sum_lanes(const __m512i *a)
+{
+    return add_halves(add_halves(sum_quarters(a), sum_quarters(a + 4)),
+                      add_halves(sum_quarters(a + 8), sum_quarters(a + 12)));
+}
+
+/* Lanes whose sum is -128 times the sum of x. */
+static inline __m512i start(const int8_t *x, uint32_t n_cols)
+{
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t c = 0; c < n_cols; c += 64)
+        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), load(bytes_from(c, n_cols), x + c));
+    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+}
+
+/* acc[v * rows + r] += 64 columns, or those of `bytes`, of rows x vecs = 16 pairs. */
+static inline __attribute__((always_inline)) void step(__m512i *acc, const int8_t *w,
+                                                       size_t w_stride, const int8_t *x,
+                                                       size_t x_stride, uint32_t rows,
+                                                       __mmask64 bytes)
+{
+    __m512i xs[4];
+    for (uint32_t v = 0; v < 16 / rows; v++)
+        xs[v] = load(bytes, x + v * x_stride);
+    for (uint32_t r = 0; r < rows; r++) {
+        __m512i flipped = _mm512_xor_si512(load(bytes, w + r * w_stride), _mm512_set1_epi8(-128));
+        for (uint32_t v = 0; v < 16 / rows; v++)
+            acc[v * rows + r] = _mm512_dpbusd_epi32(acc[v * rows + r], flipped, xs[v]);
+    }
+}
+
+/* Rows r .. r + rows of vectors v .. v + 16 / rows; rows is 16 or 4, a constant. */
+static inline __attribute__((always_inline)) void tile(const struct ruvm_matmul *m, uint32_t r,
+                                                       uint32_t v, uint32_t rows,
+                                                       const __m512i *starts)
+{
+    const int8_t *w = m->w + (size_t)r * m->row_bytes, *x = m->x + (size_t)v * m->x_stride;
+    __m512i acc[16];
+    for (uint32_t i = 0; i < 16; i++)
+        acc[i] = starts[i / rows];
+    uint32_t c = 0;
+    for (; c + 64 <= m->n_cols; c += 64)
+        step(acc, w + c, m->row_bytes, x + c, m->x_stride, rows, ~(__mmask64)0);
+    if (c < m->n_cols)
+        step(acc, w + c, m->row_bytes, x + c, m->x_stride, rows, bytes_from(c, m->n_cols));
+    __m512i sums = sum_lanes(acc);
+    int32_t *out = m->out + (size_t)v * m->out_stride + r;
+    if (rows == 16) {
+        _mm512_storeu_si512(out, sums);
+    } else {
+        size_t next = m->out_stride;
+        _mm_storeu_si128((void *)out, _mm512_castsi512_si128(sums));
+        _mm_storeu_si128((void *)(out + next), _mm512_extracti32x4_epi32(sums, 1));
+        _mm_storeu_si128((void *)(out + 2 * next), _mm512_extracti32x4_epi32(sums, 2));
+        _mm_storeu_si128((void *)(out + 3 * next), _mm512_extracti32x4_epi32(sums, 3));
+    }
+}
+
+static void matmul_block(const struct ruvm_matmul *m)
+{
+    __m512i starts[BLOCK];
+    uint32_t by_four = m->n_vecs / 4 * 4;
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        starts[v] = start(m->x + (size_t)v * m->x_stride, m->n_cols);
+    for (uint32_t i = 0; i < m->n_rows; i += 16) {
+        uint32_t r = x86_last_fits(i, 16, m->n_rows);
+        for (uint32_t j = r; by_four && j < r + 16; j += 4)
+            for (uint32_t v = 0; v < by_four; v += 4)
+                tile(m, j, v, 4, starts + v);
+        for (uint32_t v = by_four; v < m->n_vecs; v++)
+            tile(m, r, v, 16, starts + v);
+    }
+}
+
+/* Fewer than 16 rows, which no real model has, are left to AVX2. */
+static void matmul_s8(const struct ruvm_matmul *m)
+{
+    if (m->n_rows < 16) {
+        ruvm_kernels_avx2.matmul_s8(m);
+        return;
+    }
+    struct ruvm_matmul block = *m;
+    for (uint32_t v = 0; v < m->n_vecs; v += BLOCK) {
+        block.n_vecs = m->n_vecs - v < BLOCK ? m->n_vecs - v : BLOCK;
+        block.x = m->x + (size_t)v * m->x_stride;
+        block.out = m->out + (size_t)v * m->out_stride;
+        matmul_block(&block);
+    }
+}
+
+const struct ruvm_kernels ruvm_kernels_avx512vnni = {
+    .name = "avx512vnni",
+    .available = available,
+    .matmul_s8 = matmul_s8,
+    .scores = ruvm_x86_scores,
+    .weights = ruvm_x86_weights,
+    .mix = ruvm_x86_mix,
+    .rescale = ruvm_elementwise_rescale,
+    .amax = ruvm_elementwise_amax,
+    .quantize = ruvm_elementwise_quantize,
+    .add_scaled = ruvm_elementwise_add_scaled,
+    .norm = ruvm_elementwise_norm,
+    .swiglu = ruvm_x86_swiglu,
+};

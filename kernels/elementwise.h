@@ -1,0 +1,112 @@
+/* Element-wise: the bodies of all kernels that walk one vector.
+ *
+ * Written once, as plain loops over 32-bit lanes without branches, and included
+ * by each variant: the compiler makes of them what that file's flags allow. A
+ * variant replaces one only where a compiler does clearly worse than a person.
+ * Where kernels.h says "in 64 bits", the value here is split so that 32 suffice,
+ * which matters on a chip and in vector lanes alike.
+ */
+#ifndef RUVM_KERNELS_ELEMENTWISE_H
+#define RUVM_KERNELS_ELEMENTWISE_H
+
+#include "kernels/exact.h"
+#include "kernels/kernels.h"
+
+static inline int32_t ruvm_elementwise_max(const int32_t *s, uint32_t n)
+{
+    int32_t max = INT32_MIN;
+    for (uint32_t i = 0; i < n; i++)
+        max = s[i] > max ? s[i] : max;
+    return max;
+}
+
+/* The weights of n_pos scores none of which is above max. */
+static inline uint32_t ruvm_elementwise_weights_below(uint16_t *e, const int32_t *s, uint32_t n_pos,
+                                                      int32_t max, uint32_t mult, uint32_t shift)
+{
+    uint32_t sum = 0;
+    for (uint32_t p = 0; p < n_pos; p++) {
+        uint32_t below = (uint32_t)max - (uint32_t)s[p]; /* may need all 32 bits */
+        uint32_t w = ruvm_exp2_weight(((uint64_t)below * mult) >> shift);
+        e[p] = (uint16_t)w;
+        sum += w;
+    }
+    return sum;
+}
+
+static inline uint32_t ruvm_elementwise_weights(uint16_t *e, const int32_t *s, uint32_t n_pos,
+                                                uint32_t mult, uint32_t shift)
+{
+    int32_t max = ruvm_elementwise_max(s, n_pos);
+    return ruvm_elementwise_weights_below(e, s, n_pos, max, mult, shift);
+}
+
+/* x = high * 2^16 + low, so x * scale / 2^16 = high * scale + low * scale / 2^16. */
+static inline void ruvm_elementwise_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t low = (uint32_t)x[i] & 0xffff;
+        int32_t high = x[i] >> 16;
+        x[i] = high * scale[i] + (int32_t)((low * scale[i] + 0x8000) >> 16);
+    }
+}
+
+static inline uint32_t ruvm_elementwise_amax(const int32_t *x, uint32_t n)
+{
+    uint32_t max = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t a = x[i] < 0 ? 0u - (uint32_t)x[i] : (uint32_t)x[i];
+        max = a > max ? a : max;
+    }
+    return max;
+}
+
+/* The contract's range of the result keeps the product within 32 bits. */
+static inline void ruvm_elementwise_quantize(int8_t *q, const int32_t *x, uint32_t n,
+                                             uint32_t n_padded, uint32_t up, uint32_t down,
+                                             uint32_t mult)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t v = (int32_t)((uint32_t)x[i] << up) >> down;
+        q[i] = (int8_t)((int32_t)((uint32_t)v * mult + (1u << 23)) >> 24);
+    }
+    for (uint32_t i = n; i < n_padded; i++)
+        q[i] = 0;
+}
+
+static inline void ruvm_elementwise_add_scaled(int32_t *h, const int32_t *x, uint32_t n,
+                                               uint32_t mult, uint32_t shift)
+{
+    int64_t half = (int64_t)1 << (shift - 1);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = h[i] + (((int64_t)x[i] * (int32_t)mult + half) >> shift);
+        v = v > INT32_MAX ? INT32_MAX : v;
+        h[i] = v < -INT32_MAX ? -INT32_MAX : (int32_t)v;
+    }
+}
+
+/* (h + half) >> down could overflow; ((h >> (down - 1)) + 1) >> 1 is the same and cannot. */
+static inline uint64_t ruvm_elementwise_norm(int32_t *y, const int32_t *h, const int16_t *gain,
+                                             uint32_t n, uint32_t down)
+{
+    uint32_t first = down ? down - 1 : 0, last = down ? 1 : 0;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t v = ((h[i] >> first) + (int32_t)last) >> last;
+        y[i] = v * gain[i];
+        sum += (uint32_t)v * (uint32_t)v;
+    }
+    return sum;
+}
+
+static inline void ruvm_elementwise_swiglu(int32_t *x, const int32_t *up, const int32_t *gate,
+                                           uint32_t n, const struct ruvm_swiglu *p)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t g = gate[i] >> p->gate_down;
+        int32_t s = ruvm_sigmoid_q15((g * (int32_t)p->mult) >> p->shift);
+        x[i] = ((g * s + 16384) >> 15) * (up[i] >> p->up_down);
+    }
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* NEON with dot product (ARMv8.2 and most phones since 2018): one instruction
+ * multiplies and adds four bytes a lane. */
+#include "kernels/neon.h"
+#include "kernels/variants.h"
+
+enum { AT_HWCAP_ENTRY = 16, HWCAP_ASIMDDP_BIT = 1 << 20 };
+
+/* Of <sys/auxv.h>: what the Linux kernel told this process about its processor. */
+unsigned long getauxval(unsigned long type);
+
+static int available(void)
+{
+    return (getauxval(AT_HWCAP_ENTRY) & HWCAP_ASIMDDP_BIT) != 0;
+}
+
+static inline int32x4_t dot(int32x4_t acc, int8x16_t w, int8x16_t x)
+{
+    return vdotq_s32(acc, w, x);
+}
+
+static void matmul_s8(const struct ruvm_matmul *m)
+{
+    neon_matmul_s8(m, dot);
+}
+
+const struct ruvm_kernels ruvm_kernels_neondot = {
+    .name = "neondot",
+    .available = available,
+    .matmul_s8 = matmul_s8,
+    .scores = neon_scores,
+    .weights = ruvm_elementwise_weights,
+    .mix = neon_mix,
+    .rescale = ruvm_elementwise_rescale,
+    .amax = ruvm_elementwise_amax,
+    .quantize = ruvm_elementwise_quantize,
+    .add_scaled = ruvm_elementwise_add_scaled,
+    .norm = ruvm_elementwise_norm,
+    .swiglu = ruvm_elementwise_swiglu,
+};

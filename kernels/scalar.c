@@ -1,0 +1,152 @@
+/* Scalar: every kernel in plain C, for any machine; the oracle of all others.
+ *
+ * This file is also the engine's arithmetic on a small chip, where a load costs
+ * as much as a multiplication: so rows and positions go four at a time, each
+ * loaded input serving four. Loops that walk pointers and are unrolled by 4 take
+ * 3.6 instructions a product on RV32; unrolled further, they spill registers. */
+#include "kernels/elementwise.h"
+
+#ifdef __clang__ /* vectorises only what it need not unroll */
+#define UNROLL_BY_4
+#else
+#define UNROLL_BY_4 _Pragma("GCC unroll 4")
+#endif
+
+const uint16_t ruvm_scalar_sigmoid[257] = {
+    16384, 16896, 17407, 17916, 18421, 18923, 19420, 19912, 20397, 20874, 21344, 21804, 22255,
+    22696, 23127, 23547, 23955, 24352, 24737, 25110, 25471, 25819, 26155, 26479, 26790, 27090,
+    27377, 27653, 27917, 28169, 28411, 28642, 28862, 29072, 29272, 29462, 29644, 29816, 29979,
+    30135, 30282, 30422, 30555, 30680, 30799, 30912, 31018, 31119, 31214, 31304, 31389, 31469,
+    31545, 31616, 31684, 31747, 31807, 31864, 31917, 31968, 32015, 32060, 32102, 32141, 32179,
+    32214, 32247, 32278, 32307, 32335, 32361, 32385, 32408, 32430, 32450, 32469, 32487, 32504,
+    32520, 32535, 32549, 32562, 32574, 32586, 32597, 32607, 32617, 32626, 32635, 32643, 32650,
+    32657, 32664, 32670, 32676, 32682, 32687, 32692, 32696, 32701, 32705, 32709, 32712, 32716,
+    32719, 32722, 32725, 32727, 32730, 32732, 32734, 32736, 32738, 32740, 32742, 32743, 32745,
+    32746, 32747, 32749, 32750, 32751, 32752, 32753, 32754, 32755, 32756, 32756, 32757, 32758,
+    32758, 32759, 32759, 32760, 32760, 32761, 32761, 32762, 32762, 32762, 32763, 32763, 32763,
+    32764, 32764, 32764, 32764, 32765, 32765, 32765, 32765, 32765, 32766, 32766, 32766, 32766,
+    32766, 32766, 32766, 32766, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767,
+    32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768,
+    32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768, 32768};
+
+static int available(void)
+{
+    return 1;
+}
+
+/* out[0..4) = four rows times x. */
+static void dot_of_4(int32_t *out, const int8_t *w, size_t stride, const int8_t *x, uint32_t n)
+{
+    const int8_t *w0 = w, *w1 = w0 + stride, *w2 = w1 + stride, *w3 = w2 + stride;
+    const int8_t *end = x + n;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    UNROLL_BY_4
+    while (x != end) {
+        int32_t v = *x++;
+        s0 += *w0++ * v;
+        s1 += *w1++ * v;
+        s2 += *w2++ * v;
+        s3 += *w3++ * v;
+    }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
+}
+
+static int32_t dot(const int8_t *w, const int8_t *x, uint32_t n)
+{
+    int32_t sum = 0;
+    for (uint32_t c = 0; c < n; c++)
+        sum += w[c] * x[c];
+    return sum;
+}
+
+static void matmul_s8(const struct ruvm_matmul *m)
+{
+    const int8_t *w = m->w;
+    uint32_t r = 0;
+    for (; r + 4 <= m->n_rows; r += 4, w += 4 * (size_t)m->row_bytes)
+        for (uint32_t v = 0; v < m->n_vecs; v++)
+            dot_of_4(m->out + (size_t)v * m->out_stride + r, w, m->row_bytes,
+                     m->x + (size_t)v * m->x_stride, m->n_cols);
+    for (; r < m->n_rows; r++, w += m->row_bytes)
+        for (uint32_t v = 0; v < m->n_vecs; v++)
+            m->out[(size_t)v * m->out_stride + r] =
+                dot(w, m->x + (size_t)v * m->x_stride, m->n_cols);
+}
+
+/* The same for four keys and a query of 16 bits. */
+static void scores_of_4(int32_t *out, const int16_t *q, const int8_t *k, size_t stride, uint32_t n)
+{
+    const int8_t *k0 = k, *k1 = k0 + stride, *k2 = k1 + stride, *k3 = k2 + stride;
+    const int16_t *end = q + n;
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    UNROLL_BY_4
+    while (q != end) {
+        int32_t v = *q++;
+        s0 += *k0++ * v;
+        s1 += *k1++ * v;
+        s2 += *k2++ * v;
+        s3 += *k3++ * v;
+    }
+    out[0] = s0;
+    out[1] = s1;
+    out[2] = s2;
+    out[3] = s3;
+}
+
+static void scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                   uint32_t head_dim, uint32_t stride)
+{
+    uint32_t p = 0;
+    for (; p + 4 <= n_pos; p += 4, k += 4 * (size_t)stride)
+        scores_of_4(out + p, q, k, stride, head_dim);
+    for (; p < n_pos; p++, k += stride) {
+        int32_t sum = 0;
+        for (uint32_t d = 0; d < head_dim; d++)
+            sum += q[d] * k[d];
+        out[p] = sum;
+    }
+}
+
+/* Four positions a turn, so that a sum is read and written once for four. */
+static void mix_4(int32_t *acc, const uint16_t *e, const int8_t *v, size_t stride, uint32_t n)
+{
+    const int8_t *v0 = v, *v1 = v0 + stride, *v2 = v1 + stride, *v3 = v2 + stride;
+    int32_t e0 = e[0], e1 = e[1], e2 = e[2], e3 = e[3];
+    UNROLL_BY_4
+    for (const int32_t *end = acc + n; acc != end; acc++)
+        *acc += *v0++ * e0 + *v1++ * e1 + *v2++ * e2 + *v3++ * e3;
+}
+
+static void mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
+                uint32_t stride)
+{
+    uint32_t p = 0;
+    for (; p + 4 <= n_pos; p += 4, v += 4 * (size_t)stride)
+        mix_4(acc, e + p, v, stride, head_dim);
+    for (; p < n_pos; p++, v += stride)
+        for (uint32_t d = 0; d < head_dim; d++)
+            acc[d] += e[p] * v[d];
+}
+
+const struct ruvm_kernels ruvm_kernels_scalar = {
+    .name = "scalar",
+    .available = available,
+    .matmul_s8 = matmul_s8,
+    .scores = scores,
+    .weights = ruvm_elementwise_weights,
+    .mix = mix,
+    .rescale = ruvm_elementwise_rescale,
+    .amax = ruvm_elementwise_amax,
+    .quantize = ruvm_elementwise_quantize,
+    .add_scaled = ruvm_elementwise_add_scaled,
+    .norm = ruvm_elementwise_norm,
+    .swiglu = ruvm_elementwise_swiglu,
+};

@@ -1,0 +1,218 @@
+/* Turns the real numbers of a model, other than its matrices, into what the engine reads.
+ *
+ * Everything is double arithmetic on values that a float model or the
+ * calibration gave; the results are rounded once, at the end.
+ */
+#include "lib/convert/image_parts.h"
+
+#include <math.h>
+
+#include "formats/ruvm_layout.h"
+#include "lib/base/bytes.h"
+#include "lib/convert/int8.h"
+
+/* ---- ARCH ------------------------------------------------------------------ */
+
+enum { RESIDUAL_HEADROOM = 16, RESIDUAL_MIN_EXP = -24 };
+
+static double size_of(struct ruvm_range r)
+{
+    return r.low > r.high ? 0.0 : fmax(fabs((double)r.low), fabs((double)r.high));
+}
+
+static int residual_exp(const struct ruvm_calibration *c)
+{
+    double wanted = size_of(c->residual) * RESIDUAL_HEADROOM;
+    int e = RESIDUAL_MIN_EXP;
+    while (e < RUVM_MAX_EXP && wanted > ldexp(1.0, 30 + e))
+        e++;
+    return e;
+}
+
+/* Epsilon's 24 bits of float as a mantissa of 31. */
+static void add_eps(struct ruvm_buffer *out, float eps)
+{
+    int exp = 0;
+    double fraction = eps > 0.0f ? frexp((double)eps, &exp) : 0.0;
+    exp -= 31;
+    uint32_t mantissa = (uint32_t)(fraction * 0x1p31);
+    for (; exp < RUVM_MIN_EXP; exp++)
+        mantissa >>= 1;
+    ruvm_buffer_u32(out, mantissa);
+    ruvm_buffer_u8(out, (uint8_t)(mantissa ? exp : 0));
+}
+
+void ruvm_image_parts_arch(struct ruvm_buffer *out, const struct ruvm_model *m,
+                           const struct ruvm_calibration *c)
+{
+    size_t start = out->size;
+    ruvm_buffer_u8(out, 0); /* RMSNorm */
+    ruvm_buffer_u8(out, 0); /* SwiGLU */
+    ruvm_buffer_u8(out, 0); /* RoPE on neighbours */
+    ruvm_buffer_u8(out, m->tied ? RUVM_ARCH_FLAG_TIED : 0);
+    ruvm_buffer_u16(out, (uint16_t)m->head_dim);
+    ruvm_buffer_u16(out, (uint16_t)m->head_dim); /* all of it rotates */
+    add_eps(out, m->norm_eps);
+    ruvm_buffer_u8(out, (uint8_t)residual_exp(c));
+    ruvm_buffer_zeros(out, start + RUVM_ARCH_BYTES - out->size);
+}
+
+/* ---- NORM ------------------------------------------------------------------ */
+
+static int largest_gain(double *largest, const float *gain, uint32_t dim, const char *name,
+                        struct ruvm_error *err)
+{
+    *largest = 0.0;
+    for (uint32_t i = 0; i < dim; i++) {
+        if (!isfinite(gain[i]))
+            return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                             "%s: value %u is not a finite number; the "
+                             "file is damaged or its training diverged",
+                             name, i);
+        *largest = fmax(*largest, fabs((double)gain[i]));
+    }
+    return RUVM_OK;
+}
+
+/* Gains are signed: they have 15 bits of the 16 that a scale has. */
+static int add_norm(struct ruvm_buffer *out, size_t exp_off, const struct ruvm_view *view,
+                    float *gain, uint32_t dim, struct ruvm_error *err)
+{
+    double largest;
+    ruvm_view_row(view, 0, gain);
+    int rc = largest_gain(&largest, gain, dim, view->name, err);
+    if (rc != RUVM_OK)
+        return rc;
+    int exp = ruvm_int8_exponent(2.0 * largest);
+    for (uint32_t i = 0; i < dim; i++) {
+        double m = round(ldexp((double)gain[i], -exp));
+        ruvm_buffer_u16(out, (uint16_t)(int16_t)fmax(fmin(m, INT16_MAX), -INT16_MAX));
+    }
+    if (!out->failed)
+        out->data[exp_off] = (uint8_t)exp;
+    return RUVM_OK;
+}
+
+int ruvm_image_parts_norm(struct ruvm_buffer *out, struct ruvm_arena *arena,
+                          const struct ruvm_model *m, struct ruvm_error *err)
+{
+    uint32_t n = 2 * m->n_layers + 1;
+    size_t start = out->size;
+    float *gain = ruvm_arena_alloc(arena, m->dim, sizeof *gain);
+    if (!gain)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for the norms");
+    ruvm_buffer_zeros(out, ruvm_align_up(n, RUVM_SEC_ALIGN));
+    int rc = RUVM_OK;
+    for (uint32_t i = 0; i < m->n_layers && rc == RUVM_OK; i++) {
+        rc = add_norm(out, start + 2 * i, m->layers[i].attn_norm, gain, m->dim, err);
+        if (rc == RUVM_OK)
+            rc = add_norm(out, start + 2 * i + 1, m->layers[i].ffn_norm, gain, m->dim, err);
+    }
+    return rc == RUVM_OK ? add_norm(out, start + n - 1, m->final_norm, gain, m->dim, err) : rc;
+}
+
+/* ---- ROPE ------------------------------------------------------------------ */
+
+void ruvm_image_parts_rope(struct ruvm_buffer *out, const struct ruvm_model *m)
+{
+    const double turn = 6.283185307179586;
+    for (uint32_t i = 0; i < m->head_dim / 2; i++) {
+        double angle = pow((double)m->rope_theta, -2.0 * i / m->head_dim);
+        ruvm_buffer_u32(out, (uint32_t)llround(angle / turn * 0x1p32));
+    }
+}
+
+/* ---- KVSC ------------------------------------------------------------------ */
+
+/* Ranges grow by this much: what was not seen is clipped, what is granted in vain costs
+ * resolution. On 16k held-out tokens of stories260K, keys alone, mean KL after 8k tokens
+ * of calibration: 1.0: 0.00074, 1.1: 0.00073, 1.2: 0.00084; in texts of a whole
+ * context 0.00085, 0.00073, 0.00084. */
+#define MARGIN 1.1
+
+/* A channel this much quieter than the loudest is not resolved further. Scales and inverses
+ * have 16 bits; the coarser of the two then keeps 6, the product of both 10. */
+#define QUIETEST (1.0 / 1024)
+
+struct channel {
+    double centre, step; /* step > 0 */
+};
+
+static struct channel channel_of(struct ruvm_range r, bool centred)
+{
+    struct channel c = {0.0, 0.0};
+    if (r.low > r.high)
+        return c;
+    c.centre = centred ? ((double)r.low + (double)r.high) / 2 : 0.0;
+    double half = centred ? ((double)r.high - (double)r.low) / 2 : size_of(r);
+    c.step = fmax(half * MARGIN / 127, fabs(c.centre) / RUVM_KVSC_ZERO_MAX);
+    return c;
+}
+
+struct scale {
+    uint16_t mantissa, inverse;
+};
+
+/* The coarser mantissa is rounded first and the other one made from it, so that storing
+ * and loading a value do not differ in scale. */
+static struct scale round_scale(double step, int exp, int inverse_exp)
+{
+    struct scale s;
+    if (ldexp(step, -exp) < ldexp(1.0 / step, -inverse_exp)) {
+        s.mantissa = ruvm_int8_mantissa(step, exp);
+        s.inverse = ruvm_int8_mantissa(1.0 / ldexp(s.mantissa, exp), inverse_exp);
+    } else {
+        s.inverse = ruvm_int8_mantissa(1.0 / step, inverse_exp);
+        s.mantissa = ruvm_int8_mantissa(1.0 / ldexp(s.inverse, inverse_exp), exp);
+    }
+    return s;
+}
+
+static void put_zero(uint8_t *to, double steps)
+{
+    steps = fmin(fmax(round(steps), -RUVM_KVSC_ZERO_MAX), RUVM_KVSC_ZERO_MAX);
+    ruvm_store_u16(to, (uint16_t)(int16_t)steps);
+}
+
+/* Where the values of a record go. zero: NULL for values, whose channels have no centre. */
+struct record {
+    uint8_t *exps;                   /* of scale and inverse */
+    uint8_t *scale, *inverse, *zero; /* [n] */
+};
+
+static void put_channels(struct record to, const struct ruvm_range *range, uint32_t n)
+{
+    double largest = 0.0, smallest = (double)INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        largest = fmax(largest, channel_of(range[i], to.zero != NULL).step);
+    largest = largest > 0.0 ? largest : 1.0;
+    for (uint32_t i = 0; i < n; i++)
+        smallest = fmin(smallest, channel_of(range[i], to.zero != NULL).step);
+    smallest = fmax(smallest, largest * QUIETEST);
+    int exp = ruvm_int8_exponent(largest), inverse_exp = ruvm_int8_exponent(1.0 / smallest);
+    for (uint32_t i = 0; i < n; i++) {
+        struct channel c = channel_of(range[i], to.zero != NULL);
+        struct scale s = round_scale(fmax(c.step, smallest), exp, inverse_exp);
+        ruvm_store_u16(to.scale + 2 * (size_t)i, s.mantissa);
+        ruvm_store_u16(to.inverse + 2 * (size_t)i, s.inverse);
+        if (to.zero)
+            put_zero(to.zero + 2 * (size_t)i, c.centre * ldexp(s.inverse, inverse_exp));
+    }
+    to.exps[0] = (uint8_t)exp;
+    to.exps[1] = (uint8_t)inverse_exp;
+}
+
+void ruvm_image_parts_kv(struct ruvm_buffer *out, const struct ruvm_calibration *c)
+{
+    size_t n = c->kv_dim, bytes = 2 * n;
+    for (uint32_t l = 0; l < c->n_layers; l++) {
+        uint8_t *record = ruvm_buffer_zeros(out, RUVM_KVSC_ARRAYS + 5 * bytes);
+        if (!record)
+            return;
+        uint8_t *a = record + RUVM_KVSC_ARRAYS;
+        put_channels((struct record){record + RUVM_KVSC_K_EXP, a, a + bytes, a + 4 * bytes},
+                     c->key + l * n, c->kv_dim);
+        put_channels((struct record){record + RUVM_KVSC_V_EXP, a + 2 * bytes, a + 3 * bytes, NULL},
+                     c->value + l * n, c->kv_dim);
+    }
+}

@@ -1,0 +1,128 @@
+/* Draws text from the float model at temperature 1, the same on every machine.
+ *
+ * The generator is splitmix64 and the exponential is made of IEEE additions,
+ * multiplications and divisions only: a libm that rounds otherwise would choose
+ * another token sooner or later, and the image would differ between two
+ * machines that quantize the same model.
+ */
+#include "lib/convert/samples.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
+static uint64_t next_random(uint64_t *state)
+{
+    *state += 0x9E3779B97F4A7C15u;
+    uint64_t z = *state;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+/* exp(x) for x <= 0 by Taylor's series around a multiple of ln 2; nothing below 1e-17. */
+static double portable_exp(double x)
+{
+    if (!(x >= -39.0))
+        return isnan(x) ? x : 0.0;
+    double n = floor(x * 1.4426950408889634 + 0.5);
+    double r = x - n * 0.6931471805599453;
+    double sum = 1.0;
+    for (int i = 12; i > 0; i--)
+        sum = 1.0 + sum * r / i;
+    return ldexp(sum, (int)n);
+}
+
+static float largest(const float *x, uint32_t n)
+{
+    float best = x[0];
+    for (uint32_t i = 1; i < n; i++)
+        best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+/* One token of softmax(logits), or -1 when they are not numbers. weights: [vocab] work. */
+static int32_t draw(const float *logits, uint32_t vocab, double *weights, uint64_t *state)
+{
+    double best = (double)largest(logits, vocab), total = 0.0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        weights[i] = portable_exp((double)logits[i] - best);
+        total += weights[i];
+    }
+    if (!isfinite(total) || !isfinite(best))
+        return -1;
+    double left = (double)(next_random(state) >> 11) * 0x1p-53 * total;
+    int32_t last = 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (weights[i] <= 0.0)
+            continue;
+        last = (int32_t)i;
+        left -= weights[i];
+        if (left < 0.0)
+            break;
+    }
+    return last;
+}
+
+/* The text being drawn. */
+struct drawing {
+    struct ruvm_text *text;
+    struct ruvm_reference *r;
+    const struct ruvm_samples_options *o;
+    double *weights; /* [vocab] */
+    uint32_t vocab;
+    uint64_t state;
+    struct ruvm_error *err;
+};
+
+static int report(const struct drawing *d)
+{
+    const struct ruvm_progress *p = &d->o->progress;
+    uint64_t done = d->text->n_positions;
+    if (!p->report || (done % 32 != 0 && done != d->o->n_positions))
+        return RUVM_OK;
+    if (p->report(p->user, d->o->stage, done, d->o->n_positions) != 0)
+        return ruvm_fail(d->err, RUVM_ERR_IO, "interrupted");
+    return RUVM_OK;
+}
+
+/* One window: from the start token until a text ends, the context is full or enough is
+ * drawn. */
+static int draw_window(struct drawing *d)
+{
+    uint16_t token = d->o->start;
+    ruvm_reference_reset(d->r);
+    ruvm_text_window(d->text, token);
+    while (d->text->n_positions < d->o->n_positions && ruvm_text_length(d->text) <= d->o->context) {
+        int32_t next = draw(ruvm_reference_step(d->r, token), d->vocab, d->weights, &d->state);
+        if (next < 0)
+            return ruvm_fail(d->err, RUVM_ERR_CORRUPT,
+                             "the model's predictions are not numbers: "
+                             "its weights are damaged or of another architecture");
+        token = (uint16_t)next;
+        ruvm_text_token(d->text, token);
+        int rc = report(d);
+        if (rc != RUVM_OK)
+            return rc;
+        bool ends = token == d->o->start || token == d->o->end;
+        if (ends && !d->o->fill_context)
+            break;
+    }
+    return RUVM_OK;
+}
+
+int ruvm_samples_draw(struct ruvm_text *t, struct ruvm_arena *arena, struct ruvm_reference *r,
+                      uint32_t vocab, const struct ruvm_samples_options *o, struct ruvm_error *err)
+{
+    struct drawing d = {.text = t, .r = r, .o = o, .vocab = vocab, .state = o->seed, .err = err};
+    d.weights = ruvm_arena_alloc(arena, vocab, sizeof *d.weights);
+    if (!d.weights || !ruvm_text_reserve(t, arena, o->n_positions))
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %llu sampled tokens",
+                         (unsigned long long)o->n_positions);
+    int rc = RUVM_OK;
+    while (rc == RUVM_OK && t->n_positions < o->n_positions)
+        rc = draw_window(&d);
+    ruvm_text_window(t, o->start);
+    snprintf(t->source, sizeof t->source, "own samples");
+    return rc;
+}

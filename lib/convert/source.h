@@ -1,0 +1,42 @@
+/* Source: a foreign model file opened down to the float model, in one step.
+ *
+ *     struct ruvm_source s;
+ *     rc = ruvm_source_open(&s, &(struct ruvm_source_options){.path = "stories.bin"}, err);
+ *     ... s.model, s.vocab ...
+ *     ruvm_source_close(&s);
+ *
+ * Used by every verb that needs the float side: quantize, bench --quality.
+ */
+#ifndef RUVM_CONVERT_SOURCE_H
+#define RUVM_CONVERT_SOURCE_H
+
+#include "lib/base/file.h"
+#include "lib/convert/model.h"
+
+struct ruvm_source_options {
+    const char *path;
+    const char *tokenizer; /* tokenizer.bin, or NULL */
+    uint32_t context;      /* positions to use; 0: the source's own; at most that */
+    double v0_scale;       /* see struct ruvm_quantize_options */
+};
+
+struct ruvm_source {
+    struct ruvm_arena arena; /* for everything made from the source */
+    struct ruvm_map file, tokenizer_file;
+    struct ruvm_tensors tensors;
+    struct ruvm_model model;
+    struct ruvm_vocab vocab;
+    bool has_vocab;
+};
+
+/* Maps, recognises and reads; messages begin with the file's name. After a failure
+ * nothing needs closing. */
+int ruvm_source_open(struct ruvm_source *s, const struct ruvm_source_options *o,
+                     struct ruvm_error *err);
+void ruvm_source_close(struct ruvm_source *s);
+
+/* The token every text starts with: BOS of the vocabulary, else 1 (else 0): where
+ * SentencePiece and llama2.c put it. */
+uint16_t ruvm_source_start(const struct ruvm_source *s);
+
+#endif

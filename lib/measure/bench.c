@@ -1,0 +1,224 @@
+/* The verb bench: how fast, how large, how good a model is on this machine.
+ *
+ * Speed comes first, while the process is still small, so that the peak of its
+ * memory is that of running the model; then what was asked for besides.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/error.h"
+#include "lib/convert/samples.h"
+#include "lib/convert/source.h"
+#include "lib/measure/exact_match.h"
+#include "lib/measure/kernel_rates.h"
+#include "lib/measure/machine.h"
+#include "lib/measure/quality.h"
+#include "lib/measure/speed.h"
+#include "lib/run/session.h"
+
+enum { DEFAULT_EVAL_TOKENS = 4096, NO_TOKEN = RUVM_NO_PREVIOUS };
+
+/* As in quantize: the seed of the calibration made an unrelated one, so that the same
+ * seed measures on the same samples there and here. */
+#define EVAL_SEED 0xD1B54A32D192ED03u
+
+struct bench {
+    const struct ruvm_bench_options *o;
+    struct ruvm_bench_result *r;
+    struct ruvm_error *err;
+    struct ruvm_session *session;
+};
+
+static int measure_speed(struct bench *b)
+{
+    struct ruvm_bench_result *r = b->r;
+    struct ruvm_speed speed;
+    int rc = ruvm_speed_measure(&speed, b->session, b->o, b->err);
+    if (rc != RUVM_OK)
+        return rc;
+    r->prompt_tokens = speed.prompt_tokens;
+    r->generate_tokens = speed.generate_tokens;
+    r->prompt_tokens_per_s = speed.prompt;
+    r->decode_tokens_per_s = speed.decode;
+    r->engine_bytes = ruvm_session_engine_bytes(b->session);
+    r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
+    return RUVM_OK;
+}
+
+static int ask_questions(struct bench *b)
+{
+    struct ruvm_exact_match m;
+    int rc = ruvm_exact_match_measure(&m, b->session, b->o->questions, &b->o->progress, b->err);
+    if (rc != RUVM_OK)
+        return rc;
+    b->r->has_exact_match = true;
+    b->r->n_questions = m.n_questions;
+    b->r->exact_match = (double)m.n_exact / m.n_questions;
+    return RUVM_OK;
+}
+
+/* ---- quality --------------------------------------------------------------- */
+
+static uint64_t n_positions(const struct ruvm_bench_options *o)
+{
+    return o->eval_tokens ? o->eval_tokens : DEFAULT_EVAL_TOKENS;
+}
+
+/* context: positions of a window at most. */
+static int read_text(struct bench *b, struct ruvm_text *text, struct ruvm_arena *arena,
+                     uint32_t context)
+{
+    const struct ruvm_text_options o = {
+        .tokenizer = ruvm_session_tokenizer(b->session),
+        .context = context,
+        .max_positions = n_positions(b->o),
+        .documents = b->o->documents,
+    };
+    if (!o.tokenizer)
+        return ruvm_fail(b->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: has no tokenizer to read %s with: quantize the model again with "
+                         "--tokenizer",
+                         b->session->file.name, b->o->eval_text);
+    return ruvm_text_read(text, arena, b->o->eval_text, &o, b->err);
+}
+
+/* Samples of the float model, which writes them at temperature 1. */
+static int draw_text(struct bench *b, struct ruvm_text *text, struct ruvm_source *source,
+                     struct ruvm_reference *reference)
+{
+    const struct ruvm_tokenizer *t = ruvm_session_tokenizer(b->session);
+    const struct ruvm_samples_options o = {
+        .n_positions = n_positions(b->o),
+        .seed = (b->o->seed ? b->o->seed : 1) ^ EVAL_SEED,
+        .start = t && t->bos != NO_TOKEN ? t->bos : ruvm_source_start(source),
+        .end = t ? t->eos : NO_TOKEN,
+        .context = source->model.context,
+        .progress = b->o->progress,
+        .stage = "sample",
+    };
+    return ruvm_samples_draw(text, &source->arena, reference, source->model.vocab, &o, b->err);
+}
+
+static int measure_text(struct bench *b, struct ruvm_quality *q, const struct ruvm_text *text,
+                        struct ruvm_reference *reference)
+{
+    const struct ruvm_quality_options o = {
+        .image = b->session->file.data,
+        .image_bytes = b->session->file.size,
+        .kernels = b->session->kernels,
+        .text = text,
+        .reference = reference,
+        .progress = b->o->progress,
+    };
+    return ruvm_quality_measure(q, &o, b->err);
+}
+
+static int measure_against(struct bench *b, struct ruvm_source *source)
+{
+    struct ruvm_bench_result *r = b->r;
+    struct ruvm_reference *reference;
+    struct ruvm_text text;
+    uint32_t vocab = ruvm_session_info(b->session)->vocab;
+    if (source->model.vocab != vocab)
+        return ruvm_fail(b->err, RUVM_ERR_MISMATCH,
+                         "%s: has a vocabulary of %u, %s one of %u: not the same model",
+                         b->o->quality, source->model.vocab, b->session->file.name, vocab);
+    int rc = ruvm_reference_open(&reference, &source->arena, &source->model, source->model.context,
+                                 b->err);
+    if (rc == RUVM_OK)
+        rc = b->o->eval_text ? read_text(b, &text, &source->arena, source->model.context)
+                             : draw_text(b, &text, source, reference);
+    if (rc == RUVM_OK)
+        rc = measure_text(b, &r->quality, &text, reference);
+    r->has_quality = rc == RUVM_OK;
+    return rc;
+}
+
+/* Windows that both models can read. */
+static uint32_t common_context(const struct bench *b, const struct ruvm_source *source)
+{
+    uint32_t context = ruvm_session_info(b->session)->context;
+    return source->model.context < context ? source->model.context : context;
+}
+
+static int measure_quality(struct bench *b)
+{
+    struct ruvm_source source;
+    const struct ruvm_source_options o = {.path = b->o->quality};
+    int rc = ruvm_source_open(&source, &o, b->err);
+    if (rc != RUVM_OK)
+        return rc;
+    source.model.context = common_context(b, &source);
+    rc = measure_against(b, &source);
+    ruvm_source_close(&source);
+    return rc;
+}
+
+/* Of the image alone, without a float model beside it. */
+static int measure_perplexity(struct bench *b)
+{
+    struct ruvm_arena arena = {0};
+    struct ruvm_quality q;
+    struct ruvm_text text;
+    int rc = read_text(b, &text, &arena, ruvm_session_info(b->session)->context);
+    if (rc == RUVM_OK)
+        rc = measure_text(b, &q, &text, NULL);
+    if (rc == RUVM_OK) {
+        b->r->has_perplexity = true;
+        b->r->perplexity = q.perplexity;
+        b->r->perplexity_positions = q.n_positions;
+    }
+    ruvm_arena_free(&arena);
+    return rc;
+}
+
+/* ---- the verb --------------------------------------------------------------- */
+
+static int measure(struct bench *b)
+{
+    const struct ruvm_bench_options *o = b->o;
+    int rc = measure_speed(b);
+    if (rc == RUVM_OK && o->kernel_rates)
+        rc = ruvm_kernel_rates_measure(&b->r->kernel_list, &b->r->n_kernels, o, b->err);
+    if (rc == RUVM_OK && o->questions)
+        rc = ask_questions(b);
+    if (rc == RUVM_OK && o->quality)
+        rc = measure_quality(b);
+    else if (rc == RUVM_OK && o->eval_text)
+        rc = measure_perplexity(b);
+    return rc;
+}
+
+static void describe(struct bench *b)
+{
+    struct ruvm_bench_result *r = b->r;
+    snprintf(r->model, sizeof r->model, "%s", b->session->file.name);
+    snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
+    r->image_bytes = b->session->file.size;
+    ruvm_machine_describe(r->machine, sizeof r->machine);
+}
+
+int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
+               struct ruvm_error *err)
+{
+    struct bench b = {.o = o, .r = r, .err = err};
+    const struct ruvm_session_options session = {
+        .model = o->model, .context = o->context, .block = o->block, .kernels = o->kernels};
+    *r = (struct ruvm_bench_result){0};
+    int rc = ruvm_session_open(&b.session, &session, err);
+    if (rc != RUVM_OK)
+        return rc;
+    describe(&b);
+    rc = measure(&b);
+    ruvm_session_close(b.session);
+    if (rc != RUVM_OK)
+        ruvm_bench_free(r);
+    return rc;
+}
+
+void ruvm_bench_free(struct ruvm_bench_result *r)
+{
+    free(r->kernel_list);
+    *r = (struct ruvm_bench_result){0};
+}

@@ -1,0 +1,144 @@
+/* How many tokens a second: the two numbers that a user of a model asks for.
+ *
+ * Reading a prompt works on many tokens at once, writing an answer on one at a
+ * time, so they are measured apart. Nothing but the engine is inside the clock:
+ * no tokenizer, no printing. The prompt's ids are arbitrary, since an integer
+ * engine takes the same time for each.
+ */
+#include "lib/measure/speed.h"
+
+#include <stdlib.h>
+
+#include "lib/base/error.h"
+#include "lib/measure/spread.h"
+#include "lib/run/clock.h"
+
+enum { DEFAULT_TOKENS = 128, DEFAULT_REPETITIONS = 9 };
+
+struct run {
+    struct ruvm_engine *engine;
+    const struct ruvm_bench_options *o;
+    uint32_t vocab, n_prompt, n_generate;
+    uint16_t start;
+    uint16_t *prompt;        /* [n_prompt] */
+    double *prompt_rates;    /* [repetitions] */
+    double *decode_rates;    /* [repetitions] */
+    uint32_t n, repetitions; /* rounds measured, and to measure */
+};
+
+static uint32_t argmax(const int32_t *x, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
+static void fill_prompt(struct run *r)
+{
+    uint32_t state = 1;
+    r->prompt[0] = r->start;
+    for (uint32_t i = 1; i < r->n_prompt; i++) {
+        state = state * 1664525u + 1013904223u; /* Numerical Recipes' generator */
+        r->prompt[i] = (uint16_t)((state >> 16) % r->vocab);
+    }
+}
+
+/* Tokens a second, or a negative status. */
+static double read_prompt(const struct run *r)
+{
+    ruvm_engine_rewind(r->engine, 0);
+    double start = ruvm_clock_s();
+    int rc = ruvm_engine_eval(r->engine, r->prompt, r->n_prompt, NULL);
+    return rc == RUVM_OK ? r->n_prompt / (ruvm_clock_s() - start) : rc;
+}
+
+static double decode(const struct run *r)
+{
+    uint16_t id = r->start;
+    ruvm_engine_rewind(r->engine, 0);
+    double start = ruvm_clock_s();
+    for (uint32_t i = 0; i < r->n_generate; i++) {
+        int rc = ruvm_engine_eval(r->engine, &id, 1, NULL);
+        if (rc != RUVM_OK)
+            return rc;
+        id = (uint16_t)argmax(ruvm_engine_logits(r->engine), r->vocab);
+    }
+    return r->n_generate / (ruvm_clock_s() - start);
+}
+
+static int measure_round(struct run *r, bool keep, struct ruvm_error *err)
+{
+    double prompt = read_prompt(r), generate = decode(r);
+    if (prompt < 0 || generate < 0)
+        return ruvm_fail(err, (int)(prompt < 0 ? prompt : generate),
+                         "measuring speed: the engine refused its tokens");
+    if (keep) {
+        r->prompt_rates[r->n] = prompt;
+        r->decode_rates[r->n++] = generate;
+    }
+    const struct ruvm_progress *p = &r->o->progress;
+    if (p->report && p->report(p->user, "speed", r->n, r->repetitions) != 0)
+        return ruvm_fail(err, RUVM_ERR_IO, "interrupted");
+    return RUVM_OK;
+}
+
+static int measure(struct run *r, struct ruvm_error *err)
+{
+    if (!r->prompt || !r->prompt_rates || !r->decode_rates)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for measuring speed");
+    fill_prompt(r);
+    int rc = measure_round(r, false, err);
+    while (rc == RUVM_OK && r->n < r->repetitions)
+        rc = measure_round(r, true, err);
+    ruvm_engine_rewind(r->engine, 0);
+    return rc;
+}
+
+/* What was asked for, or the default as far as the context allows. */
+static int choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
+{
+    *n = asked ? asked : DEFAULT_TOKENS < context ? DEFAULT_TOKENS : context;
+    if (*n > context)
+        return ruvm_fail(err, RUVM_ERR_FULL,
+                         "measuring %u tokens at once: the context holds %u; measure fewer or "
+                         "raise --ctx",
+                         *n, context);
+    return RUVM_OK;
+}
+
+static uint16_t start_of(const struct ruvm_session *s)
+{
+    const struct ruvm_tokenizer *t = ruvm_session_tokenizer(s);
+    return t && t->bos < t->n_pieces ? t->bos : 0;
+}
+
+int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,
+                       const struct ruvm_bench_options *o, struct ruvm_error *err)
+{
+    struct run r = {.engine = ruvm_session_engine(s),
+                    .o = o,
+                    .vocab = ruvm_session_info(s)->vocab,
+                    .start = start_of(s),
+                    .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
+    uint32_t context = o->context ? o->context : ruvm_session_info(s)->context;
+    int rc = choose_length(&r.n_prompt, o->prompt_tokens, context, err);
+    if (rc == RUVM_OK)
+        rc = choose_length(&r.n_generate, o->generate_tokens, context, err);
+    if (rc != RUVM_OK)
+        return rc;
+    r.prompt = calloc(r.n_prompt, sizeof *r.prompt);
+    r.prompt_rates = calloc(r.repetitions, sizeof(double));
+    r.decode_rates = calloc(r.repetitions, sizeof(double));
+    rc = measure(&r, err);
+    if (rc == RUVM_OK)
+        *speed = (struct ruvm_speed){.prompt_tokens = r.n_prompt,
+                                     .generate_tokens = r.n_generate,
+                                     .prompt = ruvm_spread_of(r.prompt_rates, r.n),
+                                     .decode = ruvm_spread_of(r.decode_rates, r.n)};
+    free(r.prompt);
+    free(r.prompt_rates);
+    free(r.decode_rates);
+    return rc;
+}

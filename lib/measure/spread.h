@@ -1,0 +1,10 @@
+/* Spread: repeated measurements in three numbers. */
+#ifndef RUVM_MEASURE_SPREAD_H
+#define RUVM_MEASURE_SPREAD_H
+
+#include "lib/ruvm_tool.h"
+
+/* values[n] is sorted in place. The median of an even number is the mean of the middle two. */
+struct ruvm_spread ruvm_spread_of(double *values, uint32_t n);
+
+#endif

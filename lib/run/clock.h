@@ -1,0 +1,7 @@
+/* The clock that every measured time comes from: monotonic, in seconds. */
+#ifndef RUVM_RUN_CLOCK_H
+#define RUVM_RUN_CLOCK_H
+
+double ruvm_clock_s(void);
+
+#endif

@@ -1,0 +1,169 @@
+/* A session: one image mapped, and around it all that talking to it takes.
+ *
+ * The core works in memory that its caller owns; on a workstation the session is
+ * that caller. It asks the engine for its exact size, allocates once, and keeps
+ * the text so far, which the core does not need but a conversation and the
+ * repeat penalty do.
+ */
+#include "lib/run/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/formats.h"
+#include "formats/ruvm_diagnose.h"
+#include "lib/base/bytes.h"
+#include "lib/base/error.h"
+
+enum { ENGINE_ALIGN = 64 };
+
+/* A file that is no image at all: say what it is, and how to make one of it. */
+static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
+{
+    const struct ruvm_format *format = ruvm_formats_probe(file->data, file->size);
+    if (format)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is a %s, not a RUVM image: make one with ruvm quantize", file->name,
+                         format->name);
+    return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "%s: is not a RUVM image; it looks like %s",
+                     file->name, ruvm_formats_guess(file->data, file->size));
+}
+
+/* Why the reader said no, for people; asked only then, since it reads the whole file. */
+static int explain(const struct ruvm_file *file, int rc, struct ruvm_error *err)
+{
+    struct ruvm_image image;
+    struct ruvm_image_fault fault = {0};
+    if (file->size < 4 || memcmp(file->data, RUVM_MAGIC, 4) != 0)
+        return refuse(file, err);
+    if (ruvm_image_open(&image, file->data, file->size, &fault) != RUVM_OK)
+        return ruvm_diagnose_fail(err, rc, file->name, &fault);
+    if (image.version == RUVM_VERSION_V0)
+        return ruvm_fail(err, rc,
+                         "%s: is the bare RUVM layout v0, whose weights have no scales: make an "
+                         "image of it with ruvm quantize",
+                         file->name);
+    return ruvm_fail(err, rc, "%s: %s", file->name, ruvm_status_text(rc));
+}
+
+static int open_image(struct ruvm_session *s, const char *path, struct ruvm_error *err)
+{
+    int rc = ruvm_file_open(&s->file, path, err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = ruvm_model_info(&s->info, s->file.data, s->file.size);
+    return rc == RUVM_OK ? rc : explain(&s->file, rc, err);
+}
+
+static int check_options(const struct ruvm_session *s, const struct ruvm_session_options *o,
+                         struct ruvm_error *err)
+{
+    if (o->context > s->info.context)
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "%s: a context of %u is more than the %u positions that the model was "
+                         "made for",
+                         s->file.name, o->context, s->info.context);
+    if (o->block > 64)
+        return ruvm_fail(err, RUVM_ERR_ARG, "a block of %u tokens is too large: 64 at most",
+                         o->block);
+    return RUVM_OK;
+}
+
+static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
+                       struct ruvm_error *err)
+{
+    const struct ruvm_engine_options engine = {
+        .context = s->context, .block = o->block, .kernels = s->kernels};
+    int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
+    if (rc != RUVM_OK)
+        return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
+    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->engine_bytes, ENGINE_ALIGN));
+    s->tokens = calloc((size_t)s->context + 1, sizeof *s->tokens);
+    s->logits = calloc(s->info.vocab, sizeof *s->logits);
+    if (!s->memory || !s->tokens || !s->logits)
+        return ruvm_fail(err, RUVM_ERR_MEMORY,
+                         "%s: no memory for an engine of %zu bytes: lower the context (--ctx)",
+                         s->file.name, s->engine_bytes);
+    rc = ruvm_engine_init(&s->engine, s->memory, s->engine_bytes, s->file.data, s->file.size,
+                          &engine);
+    return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
+}
+
+static int make_tokenizer(struct ruvm_session *s, struct ruvm_error *err)
+{
+    int rc = ruvm_tokenizer_init(&s->tokenizer, s->file.data, s->file.size);
+    if (rc == RUVM_ERR_UNSUPPORTED)
+        return RUVM_OK; /* an image may come without: ids in, ids out */
+    if (rc != RUVM_OK)
+        return ruvm_fail(err, rc, "%s: tokenizer: %s", s->file.name, ruvm_status_text(rc));
+    ruvm_tokenizer_joins(&s->tokenizer, s->joins);
+    s->has_tokenizer = true;
+    return RUVM_OK;
+}
+
+static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
+                  struct ruvm_error *err)
+{
+    int rc = ruvm_kernels_find(&s->kernels, o->kernels, err);
+    if (rc == RUVM_OK)
+        rc = open_image(s, o->model, err);
+    if (rc == RUVM_OK)
+        rc = check_options(s, o, err);
+    if (rc != RUVM_OK)
+        return rc;
+    s->context = o->context ? o->context : s->info.context;
+    s->sampler = o->sampler;
+    rc = make_engine(s, o, err);
+    return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
+}
+
+int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_options *o,
+                      struct ruvm_error *err)
+{
+    struct ruvm_session *s = calloc(1, sizeof *s);
+    *session = NULL;
+    if (!s)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a session");
+    int rc = set_up(s, o, err);
+    if (rc == RUVM_OK)
+        *session = s;
+    else
+        ruvm_session_close(s);
+    return rc;
+}
+
+void ruvm_session_close(struct ruvm_session *s)
+{
+    if (!s)
+        return;
+    ruvm_file_close(&s->file);
+    free(s->memory);
+    free(s->tokens);
+    free(s->logits);
+    free(s);
+}
+
+const struct ruvm_model_info *ruvm_session_info(const struct ruvm_session *s)
+{
+    return &s->info;
+}
+
+const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s)
+{
+    return s->has_tokenizer ? &s->tokenizer : NULL;
+}
+
+struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s)
+{
+    return s->engine;
+}
+
+size_t ruvm_session_engine_bytes(const struct ruvm_session *s)
+{
+    return s->engine_bytes;
+}
+
+const char *ruvm_session_kernels(const struct ruvm_session *s)
+{
+    return ruvm_kernels_name(s->kernels);
+}

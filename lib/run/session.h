@@ -1,0 +1,33 @@
+/* Inside of a session, for the files of lib/run and their tests.
+ *
+ * The tokens kept here are those of the context in order. The engine may lag
+ * behind them by what nobody has needed yet: a generated token is computed only
+ * when another one is wanted after it. Anyone who drives the engine directly
+ * begins with ruvm_generate() without continue_context, which starts anew.
+ */
+#ifndef RUVM_RUN_SESSION_H
+#define RUVM_RUN_SESSION_H
+
+#include "lib/ruvm_tool.h"
+
+struct ruvm_session {
+    struct ruvm_file file;
+    struct ruvm_model_info info;
+    const struct ruvm_kernels *kernels;
+    struct ruvm_engine *engine;
+    void *memory; /* the engine's, owned */
+    size_t engine_bytes;
+    uint32_t context; /* positions the engine has room for */
+    bool has_tokenizer;
+    struct ruvm_tokenizer tokenizer;
+    uint8_t joins[8192]; /* the tokenizer's */
+    struct ruvm_sampler sampler;
+    uint16_t *tokens;  /* [context + 1] */
+    uint32_t n_tokens; /* in the text so far; the engine's position is at most this */
+    int32_t *logits;   /* [vocab] the sampler's copy, which it changes */
+};
+
+/* The demo model inside the library (lib/demo.S). */
+extern const unsigned char ruvm_demo_start[], ruvm_demo_end[];
+
+#endif

@@ -1,0 +1,104 @@
+#!/bin/bash
+# The image format in four voices: the C code, man page ruvm-image(5), the golden file and
+# a decoder in Python that was written from the page alone (`make check`).
+#
+# tests/check_image.sh [--update]: with --update the hex dumps in the page are made
+# again from the golden file. RUVM is the executable to test.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+ruvm=${RUVM:-build/release/ruvm}
+page=man/ruvm-image.5
+golden=tests/golden/golden.ruvm
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PYTHONDONTWRITEBYTECODE=1
+
+# verdict NAME DIFFERENCES: the case passes when there are none.
+verdict()
+{
+    if [ -z "$2" ]; then
+        echo "ok image/$1"
+    else
+        echo "not ok image/$1"
+        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
+        failed=1
+    fi
+}
+
+# redump FILE: reads the page and writes it with the bytes that FILE has, as many a line
+# as were there.
+redump()
+{
+    local line offset count
+    while IFS= read -r line; do
+        if [[ $line =~ ^([0-9a-f]{8})\ \ ([0-9a-f ]+)$ ]]; then
+            offset=${BASH_REMATCH[1]}
+            count=$(wc -w <<< "${BASH_REMATCH[2]}")
+            line="$offset  $(od -An -v -tx1 -j $((16#$offset)) -N "$count" "$1" |
+                tr -s ' \n' ' ' | sed 's/^ //; s/ $//')"
+        fi
+        printf '%s\n' "$line"
+    done < "$page"
+}
+
+if [ "${1:-}" = --update ]; then
+    redump "$golden" > "$work/page" && cp "$work/page" "$page"
+    exit
+fi
+
+# ---- the page's hex dumps ------------------------------------------------------------
+
+verdict dump-is-of-the-golden-file "$(diff "$page" <(redump "$golden"))"
+lines=$(grep -cE '^[0-9a-f]{8}  ' "$page")
+[ "$lines" -ge 40 ] && lines=
+verdict dump-is-there "${lines:+only $lines lines of dump in $page}"
+cp "$golden" "$work/other.ruvm"
+printf '\x19' | dd of="$work/other.ruvm" bs=1 seek=4 conv=notrunc status=none
+missed="another file has the same dump"
+cmp -s "$page" <(redump "$work/other.ruvm") || missed=
+verdict dump-sees-another-file "$missed"
+
+# ---- inspect and the decoder -----------------------------------------------------------
+
+# compare NAME FILE: every field that both have.
+compare() { verdict "$1" "$(python3 tests/compare_ruvm.py "$ruvm" "$2" 2>&1)"; }
+
+if [ ! -x "$ruvm" ]; then
+    echo "skip image/decoder: $ruvm is missing"
+    exit $failed
+fi
+compare decoder-golden "$golden"
+if [ -e lib/demo.ruvm ]; then
+    compare decoder-demo lib/demo.ruvm
+else
+    echo "skip image/decoder-demo: lib/demo.ruvm is missing"
+fi
+models=${RUVM_SHARED_MODELS:-}
+if [ -n "$models" ] && [ -e "$models/stories260K.bin" ]; then
+    "$ruvm" quantize "$models/stories260K.bin" --tokenizer "$models/tok512.bin" --no-quality \
+        --quiet -o "$work/stories.ruvm"
+    compare decoder-stories260K "$work/stories.ruvm"
+else
+    echo "skip image/decoder-stories260K: no models (RUVM_SHARED_MODELS)"
+fi
+printf 'RUVM\x02\0\x04\0\x03\0\x01\x02\x40\0' > "$work/bare.ruvm"
+head -c 134 /dev/zero >> "$work/bare.ruvm"
+compare decoder-bare-layout "$work/bare.ruvm"
+verdict damage-is-seen-by-both \
+    "$(python3 tests/compare_ruvm.py --damage 500 "$ruvm" "$golden" 2>&1)"
+
+# ---- the comparison sees what it is for ---------------------------------------------------
+
+printf '#!/bin/sh\n"%s" "$@" | sed "s/\\"vocab\\":	24/\\"vocab\\":	25/"\n' "$(realpath "$ruvm")" \
+    > "$work/liar"
+chmod +x "$work/liar"
+missed="a wrong vocab was not seen"
+python3 tests/compare_ruvm.py "$work/liar" "$golden" | grep -q '^.vocab: 24, inspect says 25' &&
+    missed=
+verdict comparison-sees-a-wrong-field "$missed"
+printf '#!/bin/sh\nexit 0\n' > "$work/liar"
+missed="a reader that takes everything was not seen"
+python3 tests/compare_ruvm.py --damage 20 "$work/liar" "$golden" > /dev/null || missed=
+verdict comparison-sees-missing-checks "$missed"
+exit $failed

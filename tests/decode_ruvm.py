@@ -1,0 +1,322 @@
+#!/usr/bin/env python3
+"""Reads a RUVM image as man page ruvm-image(5) says, and prints what it holds as JSON.
+
+    python3 tests/decode_ruvm.py FILE
+
+Written from the page alone, to test the page: whoever changes the format changes the
+page first and this program after it, without a look at the C code. The keys are
+those of `ruvm inspect --json`. Exit status 1: the file breaks a rule of the page.
+"""
+import json
+import math
+import struct
+import sys
+import zlib
+
+REQUIRED = ("ARCH", "TENS", "SCAL", "NORM", "ROPE", "KVSC", "WGTS")
+OPTIONAL = ("tokn", "meta", "gold")
+MIN_EXP, MAX_EXP = -80, 30
+NONE = 65535
+LAYER_TENSORS = ("wq", "wk", "wv", "wo", "w_up", "w_gate", "w_down")
+
+
+class Broken(Exception):
+    """A rule of the page that the file breaks."""
+
+
+def rule(holds, text, *values):
+    if not holds:
+        raise Broken(text % values)
+
+
+def up(n, align):
+    return (n + align - 1) // align * align
+
+
+def check_exponents(exponents, where):
+    for e in exponents:
+        rule(MIN_EXP <= e <= MAX_EXP, "%s: exponent %d", where, e)
+
+
+class Image:
+    def __init__(self, data):
+        self.data = data
+        rule(data[:4] == b"RUVM", "not a RUVM file")
+        rule(len(data) >= 32, "%d bytes are no header", len(data))
+        self.version = data[14]
+        if self.version == 0:
+            self.read_bare()
+            return
+        rule(self.version == 1, "version %d", self.version)
+        self.read_header()
+        self.read_table()
+        self.read_arch()
+        self.read_norm()
+        self.read_rope()
+        self.read_kvsc()
+        self.read_tensors()
+        self.read_tokenizer()
+        self.read_meta()
+        self.read_golden()
+
+    # ---- header and table --------------------------------------------------
+
+    def read_shape(self):
+        (self.vocab, self.dim, self.hidden, self.layers, self.heads, self.max_seq_len,
+         self.quant_type) = struct.unpack_from("<HHHBBBB", self.data, 4)
+        for name in ("vocab", "dim", "hidden", "layers", "heads"):
+            rule(getattr(self, name) >= 1, "%s is 0", name)
+
+    def read_bare(self):
+        rule(not any(self.data[14:32]), "reserved bytes of version 0 are not zero")
+        self.read_shape()
+        rule(self.quant_type == 0, "version 0 with quant_type %d", self.quant_type)
+        size = (32 + 2 * self.vocab * self.dim
+                + self.layers * (4 * self.dim ** 2 + 3 * self.hidden * self.dim))
+        rule(len(self.data) == size, "%d bytes, %d expected", len(self.data), size)
+
+    def read_header(self):
+        d = self.data
+        (self.kv_heads, self.context, n, flags, size, self.header_crc) = struct.unpack_from(
+            "<BHHIII", d, 15)
+        table = d[32:32 + 16 * n]
+        rule(len(table) == 16 * n, "the section table is not in the file")
+        rule(zlib.crc32(d[:28] + table) == self.header_crc, "CRC-32 of the header")
+        rule(size == len(d), "%d bytes, but the header says %d", len(d), size)
+        rule(n <= 64, "%d sections", n)
+        rule(flags == 0, "flags %d", flags)
+        self.read_shape()
+        rule(self.quant_type == 0, "quant_type %d", self.quant_type)
+        rule(self.context >= 1, "context is 0")
+        rule(self.max_seq_len == min(self.context, 255), "max_seq_len %d", self.max_seq_len)
+        rule(self.kv_heads >= 1 and self.heads % self.kv_heads == 0, "%d kv_heads", self.kv_heads)
+        self.table = [struct.unpack_from("<4sIII", table, 16 * i) for i in range(n)]
+
+    def read_table(self):
+        self.sections, self.places = [], {}
+        end = 32 + 16 * len(self.table)
+        for raw, off, size, crc in self.table:
+            rule(all(65 <= c <= 90 or 97 <= c <= 122 for c in raw), "name %r", raw)
+            name = raw.decode("ascii")
+            rule(name not in self.places, "%s is there twice", name)
+            rule(off % (64 if name == "WGTS" else 16) == 0, "%s is not aligned", name)
+            rule(end <= off and off + size <= len(self.data), "%s is not in its place", name)
+            rule(not any(self.data[end:off]), "bytes before %s are not zero", name)
+            rule(zlib.crc32(self.data[off:off + size]) == crc, "CRC-32 of %s", name)
+            is_known = name in REQUIRED or name in OPTIONAL
+            rule(is_known or name[0].islower(), "unknown required section %s", name)
+            self.places[name] = (off, size)
+            self.sections.append({"name": name, "off_bytes": off, "size_bytes": size, "crc32": crc,
+                                  "required": name[0].isupper(), "known": is_known})
+            end = off + size
+        rule(end == len(self.data), "the file does not end with its last section")
+        for name in REQUIRED:
+            rule(name in self.places, "%s is missing", name)
+
+    def section(self, name, size=None):
+        off, found = self.places[name]
+        rule(size is None or size == found, "%s has %d bytes, expected %s", name, found, size)
+        return self.data[off:off + found]
+
+    # ---- the network -------------------------------------------------------
+
+    def read_arch(self):
+        (norm, act, pos, flags, self.head_dim, self.rope_dims, mantissa, exponent,
+         self.resid_exp) = struct.unpack_from("<BBBBHHIbb", self.section("ARCH", 32))
+        rule((norm, act, pos) == (0, 0, 0), "unknown network %d %d %d", norm, act, pos)
+        rule(flags & ~1 == 0, "ARCH flags %d", flags)
+        rule(not any(self.section("ARCH")[14:]), "ARCH does not end with zeros")
+        rule(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim %d", self.head_dim)
+        rule(2 <= self.rope_dims <= self.head_dim and self.rope_dims % 2 == 0, "rope_dims %d",
+             self.rope_dims)
+        check_exponents((exponent, self.resid_exp), "ARCH")
+        self.tied = bool(flags & 1)
+        self.norm_eps = math.ldexp(mantissa, exponent)
+        self.q_dim = self.heads * self.head_dim
+        self.kv_dim = self.kv_heads * self.head_dim
+        rule(self.q_dim <= 65535, "heads of %d channels in all", self.q_dim)
+
+    def read_norm(self):
+        n = 2 * self.layers + 1
+        section = self.section("NORM", up(n, 16) + 2 * n * self.dim)
+        check_exponents(struct.unpack_from("<%db" % n, section), "NORM")
+        rule(not any(section[n:up(n, 16)]), "padding in NORM")
+
+    def read_rope(self):
+        pairs = self.rope_dims // 2
+        increments = struct.unpack("<%dI" % pairs, self.section("ROPE", 4 * pairs))
+        self.rope_theta = 0
+        if pairs > 1 and increments[1]:
+            self.rope_theta = (2 ** 32 / (2 * math.pi) / increments[1]) ** (self.rope_dims / 2)
+
+    def read_kvsc(self):
+        record = 4 + 10 * self.kv_dim
+        section = self.section("KVSC", record * self.layers)
+        for start in range(0, len(section), record):
+            check_exponents(struct.unpack_from("<4b", section, start), "KVSC")
+            zeros = struct.unpack_from("<%dh" % self.kv_dim, section, start + 4 + 8 * self.kv_dim)
+            rule(max(map(abs, zeros)) <= 16383, "zero of a key in KVSC")
+
+    # ---- tensors -------------------------------------------------------------
+
+    def expected_tensors(self):
+        """kind, layer, name, rows, columns of each, in order."""
+        shapes = ((self.q_dim, self.dim), (self.kv_dim, self.dim), (self.kv_dim, self.dim),
+                  (self.dim, self.q_dim), (self.hidden, self.dim), (self.hidden, self.dim),
+                  (self.dim, self.hidden))
+        yield 0, 0, "embed", self.vocab, self.dim
+        for layer in range(self.layers):
+            for k, (rows, columns) in enumerate(shapes):
+                yield 1 + k, layer, "layers.%d.%s" % (layer, LAYER_TENSORS[k]), rows, columns
+        if not self.tied:
+            yield 8, 0, "head", self.vocab, self.dim
+
+    def read_tensors(self):
+        expected = list(self.expected_tensors())
+        section = self.section("TENS", 32 * len(expected))
+        data_off, scale_off = self.places["WGTS"][0], self.places["SCAL"][0]
+        self.tensors = []
+        for i, (kind, layer, name, rows, columns) in enumerate(expected):
+            e = struct.unpack_from("<BBBbIIIIIII", section, 32 * i)
+            row_bytes = up(columns, 16)
+            rule(e[:3] == (kind, layer, 0), "%s: kind, layer, type are %s", name, e[:3])
+            rule(e[4:7] == (rows, columns, row_bytes), "%s: shape is %s", name, e[4:7])
+            rule(e[7:9] == (data_off, rows * row_bytes), "%s: weights at %s", name, e[7:9])
+            rule(e[9:11] == (scale_off, 2 * rows), "%s: scales at %s", name, e[9:11])
+            check_exponents(e[3:4], name)
+            rule(sum(self.places["WGTS"]) >= data_off + rows * row_bytes, "%s is not in WGTS", name)
+            rule(sum(self.places["SCAL"]) >= scale_off + 2 * rows, "%s is not in SCAL", name)
+            self.tensors.append(self.read_tensor(name, rows, columns, data_off, scale_off, e[3]))
+            data_off += rows * row_bytes
+            scale_off += 2 * rows
+        rule(data_off == sum(self.places["WGTS"]), "bytes behind the last tensor")
+        rule(scale_off == sum(self.places["SCAL"]), "bytes behind the last scale")
+
+    def read_tensor(self, name, rows, columns, off, scale_off, exponent):
+        row_bytes = up(columns, 16)
+        scales = struct.unpack_from("<%dH" % rows, self.data, scale_off)
+        low, high = math.inf, -math.inf
+        for r in range(rows):
+            row = self.data[off + r * row_bytes:off + (r + 1) * row_bytes]
+            weights = struct.unpack_from("<%db" % columns, row)
+            rule(not any(row[columns:]), "%s: padding of row %d", name, r)
+            rule(min(weights) > -128, "%s: -128 in row %d", name, r)
+            low = min(low, min(weights) * scales[r])
+            high = max(high, max(weights) * scales[r])
+        return {"name": name, "type": "int8 row", "shape": [rows, columns], "off_bytes": off,
+                "size_bytes": rows * row_bytes, "min": math.ldexp(low, exponent),
+                "max": math.ldexp(high, exponent),
+                "data_crc32": zlib.crc32(self.data[off:off + rows * row_bytes])}
+
+    # ---- optional sections ---------------------------------------------------
+
+    def read_tokenizer(self):
+        self.tokenizer = None
+        if "tokn" not in self.places:
+            return
+        s = self.section("tokn")
+        rule(len(s) >= 16, "tokn is short")
+        kind, flags, n, bos, eos, unk, longest, text_bytes = struct.unpack_from("<BBHHHHHI", s)
+        rule(kind == 1 and flags <= 3, "tokn kind %d, flags %d", kind, flags)
+        rule(n == self.vocab, "tokn has %d pieces", n)
+        text_at = 534 + 9 * n + n % 2
+        self.section("tokn", text_at + text_bytes)
+        off = struct.unpack_from("<%dI" % (n + 1), s, 16)
+        rank = struct.unpack_from("<%dH" % n, s, 20 + 4 * n)
+        order = struct.unpack_from("<%dH" % n, s, 20 + 6 * n)
+        byte_id = struct.unpack_from("<256H", s, 20 + 8 * n)
+        kinds = s[532 + 8 * n:532 + 9 * n]
+        (n_sorted,) = struct.unpack_from("<H", s, text_at - 2)
+        rule(not any(s[532 + 9 * n:text_at - 2]), "padding in tokn")
+        rule(off[0] == 0 and off[n] == text_bytes and list(off) == sorted(off), "tokn offsets")
+        text = s[text_at:]
+        pieces = [text[off[i]:off[i + 1]] for i in range(n)]
+        rule(max(map(len, pieces)) == longest, "longest piece is not %d", longest)
+        rule(all(r < n for r in rank), "tokn ranks")
+        rule(all(t < n or t == NONE for t in (bos, eos, unk)), "BOS, EOS or unknown token")
+        rule(all(k <= 2 for k in kinds), "kinds of pieces")
+        rule(all(len(p) == 1 for p, k in zip(pieces, kinds) if k == 1), "pieces of bytes")
+        searched = [i for i in range(n) if kinds[i] == 0 and pieces[i]]
+        others = [i for i in range(n) if kinds[i] != 0 or not pieces[i]]
+        searched.sort(key=lambda i: (pieces[i], i))
+        rule(n_sorted == len(searched) and list(order) == searched + others, "tokn order")
+        for b, t in enumerate(byte_id):
+            rule(t == NONE or (t < n and kinds[t] != 2 and pieces[t] == bytes([b])),
+                 "token of byte %d", b)
+        self.tokenizer = {"n_pieces": n, "bos": bos, "eos": eos, "unk": unk}
+
+    def read_meta(self):
+        self.meta = ""
+        if "meta" not in self.places:
+            return
+        raw = self.section("meta")
+        try:
+            self.meta = raw.decode("utf-8", "strict")
+        except UnicodeDecodeError as error:
+            raise Broken("meta is not UTF-8: %s" % error) from None
+        rule(not raw or raw.endswith(b"\n"), "meta ends without a line feed")
+        rule(all(c == 10 or (c >= 32 and c != 127) for c in raw), "control character in meta")
+        lines = raw.split(b"\n")[:-1]
+        keys = [line.split(b"=")[0] for line in lines]
+        rule(all(b"=" in line for line in lines) and all(keys), "line of meta without a key")
+        rule(keys == sorted(set(keys)), "keys of meta are not in order")
+
+    def read_golden(self):
+        self.golden = (0, 0)
+        if "gold" not in self.places:
+            return
+        s = self.section("gold")
+        rule(len(s) >= 8, "gold is short")
+        n_prompt, n_tokens, _ = struct.unpack_from("<HHI", s)
+        rule(n_prompt >= 1 and n_tokens >= 1, "gold of %d and %d tokens", n_prompt, n_tokens)
+        rule(n_prompt + n_tokens <= self.context + 1, "gold is longer than the context")
+        tokens = self.section("gold", 8 + 2 * (n_prompt + n_tokens))[8:]
+        rule(all(t[0] < self.vocab for t in struct.iter_unpack("<H", tokens)), "tokens of gold")
+        self.golden = (n_prompt, n_tokens)
+
+    # ---- result ----------------------------------------------------------------
+
+    def describe_bare(self):
+        return {"format": "RUVM v0 (bare layout)", "file_bytes": len(self.data),
+                "vocab": self.vocab, "dim": self.dim, "hidden": self.hidden,
+                "n_layers": self.layers, "n_heads": self.heads, "n_kv_heads": self.heads,
+                "context": self.max_seq_len}
+
+    def describe(self):
+        if self.version == 0:
+            return self.describe_bare()
+        weights = sum(t["shape"][0] * t["shape"][1] for t in self.tensors)
+        result = {
+            "format": "RUVM v1 image", "file_bytes": len(self.data), "vocab": self.vocab,
+            "dim": self.dim, "hidden": self.hidden, "n_layers": self.layers,
+            "n_heads": self.heads, "n_kv_heads": self.kv_heads, "head_dim": self.head_dim,
+            "context": self.context, "tied": self.tied, "norm_eps": self.norm_eps,
+            "rope_theta": self.rope_theta,
+            "parameters": weights + (2 * self.layers + 1) * self.dim,
+            "version": self.version, "quant_type": self.quant_type,
+            "header_crc32": self.header_crc, "sections": self.sections,
+            "tensors": self.tensors, "has_tokenizer": self.tokenizer is not None,
+            "golden_prompt_tokens": self.golden[0], "golden_tokens": self.golden[1],
+            "meta": self.meta,
+        }
+        for key, value in (self.tokenizer or {}).items():
+            if value != NONE or key == "n_pieces":
+                result[key] = value
+        return result
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    with open(sys.argv[1], "rb") as file:
+        data = file.read()
+    try:
+        image = Image(data)
+    except Broken as breach:
+        sys.exit("%s: %s" % (sys.argv[1], breach))
+    json.dump(image.describe(), sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,420 @@
+/* Two tables of kernels given the same inputs must leave the same bytes.
+ *
+ * Shared by the Criterion test and by neon_main.c, which runs where Criterion
+ * does not exist. Every array lies flush against a page that cannot be touched,
+ * so one byte read or written past an end is a crash; 64 bytes before it and
+ * the gaps between strided rows are compared as well, so a stray write there is
+ * a difference.
+ *
+ *     compare_init();
+ *     for each c in compare_cases: c->run(table, oracle) == 0, else compare_message
+ */
+#ifndef TESTS_KERNELS_COMPARE_H
+#define TESTS_KERNELS_COMPARE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "kernels/kernels.h"
+
+enum {
+    COMPARE_SLOTS = 8,
+    COMPARE_SLOT_BYTES = 1 << 20, /* the largest array of a case */
+    COMPARE_PAGE = 65536,         /* at least a page on every machine */
+    COMPARE_BEFORE = 64
+};
+
+static uint8_t *compare_slot_end[COMPARE_SLOTS];
+static int compare_slot;
+static uint64_t compare_state = 1;
+static uint32_t compare_hash; /* of all that oracles gave: the same on every machine */
+static char compare_message[200];
+
+static void compare_init(void)
+{
+    for (int i = 0; i < COMPARE_SLOTS && !compare_slot_end[i]; i++) {
+        size_t usable = COMPARE_SLOT_BYTES + COMPARE_PAGE;
+        uint8_t *map = mmap(NULL, usable + COMPARE_PAGE, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (map == MAP_FAILED || mprotect(map + usable, COMPARE_PAGE, PROT_NONE) != 0)
+            abort();
+        compare_slot_end[i] = map + usable;
+    }
+}
+
+/* The next array, ending where memory ends; compare_slot = 0 takes all of them back. */
+static void *compare_array(size_t bytes)
+{
+    if (bytes > COMPARE_SLOT_BYTES || compare_slot == COMPARE_SLOTS)
+        abort();
+    uint8_t *p = compare_slot_end[compare_slot++] - bytes;
+    memset(p - COMPARE_BEFORE, 0x5a, COMPARE_BEFORE);
+    memset(p, 0xa5, bytes);
+    return p;
+}
+
+/* splitmix64 */
+static uint64_t compare_random(void)
+{
+    uint64_t z = compare_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* -limit..limit in one of five manners: random, all highest, alternating, mostly
+ * zero, or only the three extremes; limit < 2^31. */
+static int32_t compare_value(int manner, uint32_t i, int64_t limit)
+{
+    uint64_t r = compare_random();
+    int64_t any = (int64_t)(r >> 16) % (2 * limit + 1) - limit;
+    switch (manner) {
+    case 1: return (int32_t)limit;
+    case 2: return (int32_t)(i & 1 ? -limit : limit);
+    case 3: return (int32_t)(r & 7 ? 0 : any);
+    case 4: return (int32_t)((int64_t)(r % 3) * limit - limit);
+    default: return (int32_t)any;
+    }
+}
+
+static int8_t *compare_s8(size_t n, int manner)
+{
+    int8_t *p = compare_array(n);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (int8_t)compare_value(manner, (uint32_t)i, 127);
+    return p;
+}
+
+static int16_t *compare_s16(size_t n, int manner, int limit)
+{
+    int16_t *p = compare_array(n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (int16_t)compare_value(manner, (uint32_t)i, limit);
+    return p;
+}
+
+static uint16_t *compare_u16(size_t n, int manner, int limit)
+{
+    uint16_t *p = compare_array(n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = (uint16_t)abs(compare_value(manner, (uint32_t)i, limit));
+    return p;
+}
+
+static int32_t *compare_s32(size_t n, int manner, int64_t limit)
+{
+    int32_t *p = compare_array(n * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = compare_value(manner, (uint32_t)i, limit);
+    return p;
+}
+
+/* A copy of an array, so that a kernel and the oracle start from the same bytes. */
+static void *compare_twin(const void *p, size_t bytes)
+{
+    return bytes ? memcpy(compare_array(bytes), p, bytes) : compare_array(bytes);
+}
+
+/* 0 when the outputs a and b (and what lies before a) are as they should be. */
+static int compare_same(const char *what, const void *a, const void *b, size_t bytes, uint32_t n,
+                        uint32_t m)
+{
+    const uint8_t *x = a, *y = b;
+    for (size_t i = 0; i < bytes; i++) {
+        compare_hash = compare_hash * 16777619u ^ y[i];
+        if (x[i] == y[i])
+            continue;
+        snprintf(compare_message, sizeof compare_message,
+                 "%s: shape %u, %u: output differs at byte %zu of %zu", what, n, m, i, bytes);
+        return 1;
+    }
+    for (int i = 1; i <= COMPARE_BEFORE; i++) {
+        if (x[-i] == 0x5a)
+            continue;
+        snprintf(compare_message, sizeof compare_message,
+                 "%s: shape %u, %u: wrote %d bytes before its output", what, n, m, i);
+        return 1;
+    }
+    return 0;
+}
+
+static int compare_number(const char *what, uint64_t a, uint64_t b, uint32_t n)
+{
+    compare_hash = compare_hash * 16777619u ^ (uint32_t)b;
+    if (a == b)
+        return 0;
+    snprintf(compare_message, sizeof compare_message, "%s: n %u: returned %llu instead of %llu",
+             what, n, (unsigned long long)a, (unsigned long long)b);
+    return 1;
+}
+
+static int compare_one_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle,
+                              struct ruvm_matmul m, int manner)
+{
+    compare_slot = 0;
+    m.w = compare_s8((size_t)(m.n_rows - 1) * m.row_bytes + m.n_cols, manner);
+    m.x = compare_s8((size_t)(m.n_vecs - 1) * m.x_stride + m.n_cols, manner == 2 ? 1 : manner);
+    size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof(int32_t);
+    int32_t *a = m.out = compare_array(bytes);
+    k->matmul_s8(&m);
+    int32_t *b = m.out = compare_array(bytes);
+    oracle->matmul_s8(&m);
+    return compare_same("matmul_s8", a, b, bytes, m.n_rows, m.n_cols);
+}
+
+static int compare_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t cols = 16; cols <= 320 && !bad; cols += 16)
+        for (uint32_t rows = 1; rows <= 19 && !bad; rows++)
+            for (uint32_t vecs = 1; vecs <= 9 && !bad; vecs++) {
+                uint32_t r = (uint32_t)compare_random();
+                struct ruvm_matmul m = {.n_rows = rows, .n_cols = cols, .n_vecs = vecs};
+                m.row_bytes = cols + (r & 1) * 16 + (r & 2) * 32;
+                m.x_stride = cols + (r & 4) * 4;
+                m.out_stride = rows + (r >> 8) % 5;
+                bad = compare_one_matmul(k, oracle, m, (int)(r >> 16) % 5);
+            }
+    return bad;
+}
+
+static int compare_matmul_large(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    static const uint32_t shapes[][3] = {
+        {172, 64, 1},  {64, 176, 1},  {512, 64, 1},   {288, 768, 2},
+        {96, 2048, 4}, {5, 65536, 1}, {16, 65520, 3}, {37, 112, 150},
+    };
+    int bad = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int manner = 0; manner < 5 && !bad; manner++) {
+            const uint32_t *s = shapes[i];
+            struct ruvm_matmul m = {.n_rows = s[0], .n_cols = s[1], .n_vecs = s[2]};
+            m.row_bytes = m.x_stride = s[1];
+            m.out_stride = s[0];
+            bad = compare_one_matmul(k, oracle, m, manner);
+        }
+    return bad;
+}
+
+/* Head sizes: all small even ones, those of real models, and the largest. */
+static const uint32_t compare_heads[] = {
+    2,  4,  6,  8,  10, 12, 14,  16,  18,  22,  24,  26,  30,  32,  34,  40,  48,   56,  62,
+    64, 66, 72, 80, 94, 96, 100, 112, 120, 126, 128, 130, 160, 192, 254, 256, 1000, 2048};
+static const uint32_t compare_positions[] = {
+    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,  12,  13,  14,  15,  16, 17,
+    18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,  30,  31,  32,  33,  34, 35,
+    36, 37, 38, 39, 40, 47, 48, 49, 63, 64, 65, 127, 128, 129, 511, 1024};
+
+/* A stride for a head: mostly the head itself, so that rows touch. */
+static uint32_t compare_stride(uint32_t head_dim, uint64_t r)
+{
+    static const uint32_t more[] = {0, 0, 0, 2, 8, 16};
+    return head_dim + more[r % 6];
+}
+
+static int compare_scores(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (size_t h = 0; h < sizeof compare_heads / 4; h++)
+        for (size_t i = 0; i < sizeof compare_positions / 4 && !bad; i++) {
+            uint32_t dim = compare_heads[h], n = compare_positions[i];
+            uint32_t stride = compare_stride(dim, compare_random());
+            size_t values = n ? (size_t)(n - 1) * stride + dim : 0, bytes = n * sizeof(int32_t);
+            int manner = (int)(compare_random() % 5);
+            if (values > COMPARE_SLOT_BYTES)
+                continue;
+            compare_slot = 0;
+            const int16_t *q = compare_s16(dim, manner, RUVM_Q_MAX);
+            const int8_t *key = compare_s8(values, manner);
+            int32_t *a = compare_array(bytes), *b = compare_array(bytes);
+            k->scores(a, q, key, n, dim, stride);
+            oracle->scores(b, q, key, n, dim, stride);
+            bad = compare_same("scores", a, b, bytes, n, dim);
+        }
+    return bad;
+}
+
+static int compare_mix(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (size_t h = 0; h < sizeof compare_heads / 4; h++)
+        for (size_t i = 0; i < sizeof compare_positions / 4 && !bad; i++) {
+            uint32_t dim = compare_heads[h], n = compare_positions[i];
+            uint32_t stride = compare_stride(dim, compare_random());
+            size_t values = n ? (size_t)(n - 1) * stride + dim : 0, bytes = dim * sizeof(int32_t);
+            int manner = (int)(compare_random() % 5);
+            if (values > COMPARE_SLOT_BYTES)
+                continue;
+            compare_slot = 0;
+            const uint16_t *e = compare_u16(n, manner, RUVM_E_MAX);
+            const int8_t *v = compare_s8(values, manner == 2 ? 1 : manner);
+            int32_t *a = compare_s32(dim, 0, n < RUVM_MIX_BLOCK ? 10000 : 0);
+            int32_t *b = compare_twin(a, bytes);
+            k->mix(a, e, v, n, dim, stride);
+            oracle->mix(b, e, v, n, dim, stride);
+            bad = compare_same("mix", a, b, bytes, n, dim);
+        }
+    return bad;
+}
+
+/* Lengths of the element-wise cases: every tail, then some real ones. */
+static uint32_t compare_length(uint32_t i)
+{
+    static const uint32_t real[] = {172, 288, 512, 768, 1001, 2048};
+    return i < 70 ? i : real[(i - 70) % 6];
+}
+
+static int compare_weights(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1500 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bits = (uint32_t)(compare_random() % 32);
+        uint32_t mult = (uint32_t)(compare_random() & INT32_MAX) >> compare_random() % 31;
+        uint32_t shift = (uint32_t)(compare_random() % 63);
+        if (i & 1) { /* weights between nothing and all: 14 steps over the range of s */
+            mult = 0x40000000u + (uint32_t)(compare_random() & 0x3fffffff);
+            shift = bits + 12;
+        }
+        compare_slot = 0;
+        const int32_t *s = compare_s32(n, (int)(i % 5), ((int64_t)1 << bits) - 1);
+        uint16_t *a = compare_array(n * sizeof *a), *b = compare_array(n * sizeof *b);
+        uint32_t sum = k->weights(a, s, n, mult, shift);
+        bad = compare_number("weights", sum, oracle->weights(b, s, n, mult, shift), n);
+        bad |= compare_same("weights", a, b, n * sizeof *a, n, shift);
+    }
+    return bad;
+}
+
+static int compare_rescale(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 400 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4;
+        compare_slot = 0;
+        const uint16_t *scale = compare_u16(n, (int)(i / 80), 65535);
+        int32_t *a = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 30) - 1);
+        int32_t *b = compare_twin(a, bytes);
+        k->rescale(a, scale, n);
+        oracle->rescale(b, scale, n);
+        bad = compare_same("rescale", a, b, bytes, n, i);
+    }
+    return bad;
+}
+
+static int compare_amax(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 400 && !bad; i++) {
+        uint32_t n = compare_length(i % 80);
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        bad = compare_number("amax", k->amax(x, n), oracle->amax(x, n), n);
+    }
+    return bad;
+}
+
+static int compare_quantize(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), padded = (n + 15) / 16 * 16, bits = i % 32;
+        uint32_t down = bits > 16 ? bits - 16 : 0;
+        uint32_t up = bits < 16 ? (uint32_t)compare_random() % (17 - bits) : 0;
+        int64_t limit = ((int64_t)1 << bits) - ((int64_t)1 << down);
+        uint32_t shifted = (uint32_t)((limit << up) >> down);
+        uint32_t mult = ((127u << 24) + (1u << 23) - 1) / (shifted ? shifted : 1);
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), limit);
+        int8_t *a = compare_array(padded), *b = compare_array(padded);
+        k->quantize(a, x, n, padded, up, down, mult);
+        oracle->quantize(b, x, n, padded, up, down, mult);
+        bad = compare_same("quantize", a, b, padded, n, bits);
+    }
+    return bad;
+}
+
+static int compare_add_scaled(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 2000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4, shift = 1 + i % 62;
+        uint32_t mult = (uint32_t)(compare_random() & INT32_MAX) >> compare_random() % 31;
+        mult = i % 7 ? mult : INT32_MAX;
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        int32_t *a = compare_s32(n, (int)(i / 5 % 5), ((int64_t)2 << i / 3 % 31) - 1);
+        int32_t *b = compare_twin(a, bytes);
+        k->add_scaled(a, x, n, mult, shift);
+        oracle->add_scaled(b, x, n, mult, shift);
+        bad = compare_same("add_scaled", a, b, bytes, n, shift);
+    }
+    return bad;
+}
+
+/* The largest |h| that a right shift by down brings to 2^15 and no further. */
+static int64_t compare_limit15(uint32_t down)
+{
+    int64_t limit = (int64_t)32768 << down;
+    return limit > INT32_MAX ? INT32_MAX : limit;
+}
+
+static int compare_norm(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 800 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), down = i % 17;
+        compare_slot = 0;
+        const int32_t *h = compare_s32(n, (int)(i % 5), compare_limit15(down));
+        const int16_t *gain = compare_s16(n, (int)(i / 5 % 5), 32767);
+        int32_t *a = compare_array(n * 4), *b = compare_array(n * 4);
+        uint64_t sum = k->norm(a, h, gain, n, down);
+        bad = compare_number("norm", sum, oracle->norm(b, h, gain, n, down), n);
+        bad |= compare_same("norm", a, b, n * 4, n, down);
+    }
+    return bad;
+}
+
+static int compare_swiglu(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1500 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4;
+        struct ruvm_swiglu p = {.up_down = i % 17, .gate_down = i / 3 % 17, .shift = i % 31};
+        p.mult = (uint32_t)compare_random() & 32767;
+        compare_slot = 0;
+        const int32_t *up = compare_s32(n, (int)(i % 5), compare_limit15(p.up_down));
+        const int32_t *gate = compare_s32(n, (int)(i / 5 % 5), compare_limit15(p.gate_down));
+        int32_t *a = compare_array(bytes), *b = compare_twin(up, bytes);
+        k->swiglu(a, up, gate, n, &p);
+        oracle->swiglu(b, b, gate, n, &p); /* in place */
+        bad = compare_same("swiglu", a, b, bytes, n, p.shift);
+        int32_t *c = compare_twin(up, bytes);
+        k->swiglu(c, c, gate, n, &p);
+        bad |= compare_same("swiglu in place", c, b, bytes, n, p.shift);
+    }
+    return bad;
+}
+
+struct compare_case {
+    const char *name;
+    int (*run)(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle);
+};
+
+static const struct compare_case compare_cases[] = {
+    {"matmul_s8", compare_matmul},
+    {"matmul_s8 large", compare_matmul_large},
+    {"scores", compare_scores},
+    {"mix", compare_mix},
+    {"weights", compare_weights},
+    {"rescale", compare_rescale},
+    {"amax", compare_amax},
+    {"quantize", compare_quantize},
+    {"add_scaled", compare_add_scaled},
+    {"norm", compare_norm},
+    {"swiglu", compare_swiglu},
+    {NULL, NULL},
+};
+
+#endif

@@ -1,0 +1,132 @@
+/* The kernels once more, straight from the sentences of kernels/kernels.h: 64-bit
+ * sums, one element at a time, nothing shared with the sources but exact.h. */
+#ifndef TESTS_KERNELS_NAIVE_H
+#define TESTS_KERNELS_NAIVE_H
+
+#include "kernels/exact.h"
+#include "kernels/kernels.h"
+
+static int naive_available(void)
+{
+    return 1;
+}
+
+static void naive_matmul_s8(const struct ruvm_matmul *m)
+{
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        for (uint32_t r = 0; r < m->n_rows; r++) {
+            int64_t sum = 0;
+            for (uint32_t c = 0; c < m->n_cols; c++)
+                sum += m->w[(size_t)r * m->row_bytes + c] * m->x[(size_t)v * m->x_stride + c];
+            m->out[(size_t)v * m->out_stride + r] = (int32_t)sum;
+        }
+}
+
+static void naive_scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                         uint32_t head_dim, uint32_t stride)
+{
+    for (uint32_t p = 0; p < n_pos; p++) {
+        int64_t sum = 0;
+        for (uint32_t d = 0; d < head_dim; d++)
+            sum += q[d] * k[(size_t)p * stride + d];
+        out[p] = (int32_t)sum;
+    }
+}
+
+static uint32_t naive_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
+                              uint32_t shift)
+{
+    int64_t max = INT64_MIN;
+    uint32_t sum = 0;
+    for (uint32_t p = 0; p < n_pos; p++)
+        max = s[p] > max ? s[p] : max;
+    for (uint32_t p = 0; p < n_pos; p++) {
+        e[p] = (uint16_t)ruvm_exp2_weight(((uint64_t)(max - s[p]) * mult) >> shift);
+        sum += e[p];
+    }
+    return sum;
+}
+
+static void naive_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
+                      uint32_t head_dim, uint32_t stride)
+{
+    for (uint32_t d = 0; d < head_dim; d++) {
+        int64_t sum = acc[d];
+        for (uint32_t p = 0; p < n_pos; p++)
+            sum += e[p] * v[(size_t)p * stride + d];
+        acc[d] = (int32_t)sum;
+    }
+}
+
+static void naive_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = (int32_t)(((int64_t)x[i] * scale[i] + 32768) >> 16);
+}
+
+static uint32_t naive_amax(const int32_t *x, uint32_t n)
+{
+    int64_t max = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t a = x[i] < 0 ? -(int64_t)x[i] : x[i];
+        max = a > max ? a : max;
+    }
+    return (uint32_t)max;
+}
+
+static void naive_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
+                           uint32_t down, uint32_t mult)
+{
+    for (uint32_t i = 0; i < n_padded; i++) {
+        int64_t v = i < n ? ((int64_t)x[i] * ((int64_t)1 << up)) >> down : 0;
+        q[i] = (int8_t)(i < n ? (v * mult + (1 << 23)) >> 24 : 0);
+    }
+}
+
+static void naive_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
+                             uint32_t shift)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = h[i] + (((int64_t)x[i] * mult + ((int64_t)1 << (shift - 1))) >> shift);
+        h[i] = (int32_t)(v > INT32_MAX ? INT32_MAX : v < -INT32_MAX ? -INT32_MAX : v);
+    }
+}
+
+static uint64_t naive_norm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                           uint32_t down)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = ((int64_t)h[i] + (down ? (int64_t)1 << (down - 1) : 0)) >> down;
+        y[i] = (int32_t)(v * gain[i]);
+        sum += (uint64_t)(v * v);
+    }
+    return sum;
+}
+
+static void naive_swiglu(int32_t *x, const int32_t *up, const int32_t *gate, uint32_t n,
+                         const struct ruvm_swiglu *p)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t g = gate[i] >> p->gate_down, u = up[i] >> p->up_down;
+        int64_t s = ruvm_sigmoid_q15((int32_t)((g * p->mult) >> p->shift));
+        x[i] = (int32_t)(((g * s + 16384) >> 15) * u);
+    }
+}
+
+static const struct ruvm_kernels naive = {
+    .name = "naive",
+    .available = naive_available,
+    .matmul_s8 = naive_matmul_s8,
+    .scores = naive_scores,
+    .weights = naive_weights,
+    .mix = naive_mix,
+    .rescale = naive_rescale,
+    .amax = naive_amax,
+    .quantize = naive_quantize,
+    .add_scaled = naive_add_scaled,
+    .norm = naive_norm,
+    .swiglu = naive_swiglu,
+};
+
+#endif

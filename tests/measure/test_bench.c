@@ -1,0 +1,384 @@
+/* The verb bench: its numbers recomputed another way, its options, its refusals.
+ * Times differ from run to run, so of speeds only their relations are tested. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/measure/machine.h"
+#include "lib/measure/spread.h"
+#include "lib/run/clock.h"
+#include "tests/support/tiny_model.h"
+
+#define CHECKPOINT "tests/golden/tiny-v1.bin"
+#define TOKENIZER "tests/golden/tiny-tokenizer-40.bin"
+
+static struct ruvm_quality quantized_quality;
+
+/* An image of the tiny committed checkpoint; remembers what quantize measured. */
+static const char *image(const char *tokenizer)
+{
+    static char path[256]; /* tiny_path() keeps only the last few */
+    struct ruvm_error err = {0};
+    struct ruvm_quantize_result r;
+    struct ruvm_quantize_options o = {
+        .input = CHECKPOINT, .tokenizer = tokenizer, .output = path, .eval_tokens = 200, .seed = 3};
+    snprintf(path, sizeof path, "%s", tiny_path());
+    cr_assert_eq(ruvm_quantize(&o, &r, &err), RUVM_OK, "%s", err.text);
+    quantized_quality = r.quality;
+    ruvm_quantize_free(&r);
+    return o.output;
+}
+
+static const char *text_file(const char *text)
+{
+    return tiny_file(text, strlen(text));
+}
+
+static struct ruvm_bench_result bench(const struct ruvm_bench_options *o)
+{
+    struct ruvm_bench_result r;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_bench(o, &r, &err), RUVM_OK, "%s", err.text);
+    return r;
+}
+
+/* Fails with that status and all of these words. */
+static void expect_refusal(const struct ruvm_bench_options *o, int status, const char *word,
+                           const char *word2)
+{
+    struct ruvm_bench_result r;
+    struct ruvm_error err = {0};
+    int rc = ruvm_bench(o, &r, &err);
+    cr_assert_eq(rc, status, "status %d: %s", rc, err.text);
+    cr_assert(strstr(err.text, word), "\"%s\" is not in: %s", word, err.text);
+    cr_assert(strstr(err.text, word2), "\"%s\" is not in: %s", word2, err.text);
+    cr_assert_null(r.kernel_list);
+}
+
+/* ---- numbers --------------------------------------------------------------- */
+
+Test(spread, is_the_median_and_the_extremes)
+{
+    static const struct {
+        double values[5];
+        uint32_t n;
+        struct ruvm_spread want;
+    } cases[] = {
+        {.n = 0, .want = {0}},
+        {.values = {3}, .n = 1, .want = {3, 3, 3, 1}},
+        {.values = {5, 1}, .n = 2, .want = {3, 1, 5, 2}},
+        {.values = {9, 2, 4}, .n = 3, .want = {4, 2, 9, 3}},
+        {.values = {4, 3, 2, 1}, .n = 4, .want = {2.5, 1, 4, 4}},
+        {.values = {1, 1, 7, 1, 1}, .n = 5, .want = {1, 1, 7, 5}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double values[5];
+        memcpy(values, cases[i].values, sizeof values);
+        struct ruvm_spread s = ruvm_spread_of(values, cases[i].n);
+        cr_assert_eq(memcmp(&s.median, &cases[i].want.median, sizeof s.median), 0, "case %zu", i);
+        cr_assert(s.min <= cases[i].want.min && s.min >= cases[i].want.min, "case %zu", i);
+        cr_assert(s.max <= cases[i].want.max && s.max >= cases[i].want.max, "case %zu", i);
+        cr_assert_eq(s.n, cases[i].n);
+    }
+}
+
+static void check_spread(const struct ruvm_spread *s, uint32_t n)
+{
+    cr_assert_eq(s->n, n);
+    cr_assert(s->min > 0 && s->min <= s->median && s->median <= s->max && isfinite(s->max));
+}
+
+Test(bench, speed_is_of_the_lengths_asked_for)
+{
+    struct ruvm_bench_options o = {.prompt_tokens = 20,
+                                   .generate_tokens = 30,
+                                   .repetitions = 3,
+                                   .kernels = "scalar",
+                                   .context = 64};
+    double start = ruvm_clock_s();
+    struct ruvm_bench_result r = bench(&o);
+    double seconds = ruvm_clock_s() - start;
+    cr_assert_eq(r.prompt_tokens, 20);
+    cr_assert_eq(r.generate_tokens, 30);
+    check_spread(&r.prompt_tokens_per_s, 3);
+    check_spread(&r.decode_tokens_per_s, 3);
+    /* The slowest rounds cannot have taken longer than the whole call. */
+    cr_assert_gt(r.decode_tokens_per_s.min, 30 / seconds);
+    cr_assert_gt(r.prompt_tokens_per_s.min, 20 / seconds);
+    cr_assert_str_eq(r.model, "demo");
+    cr_assert_str_eq(r.kernels, "scalar");
+    cr_assert_gt(r.peak_rss_bytes, r.engine_bytes);
+    cr_assert(!r.has_quality && !r.has_perplexity && !r.has_exact_match && r.n_kernels == 0);
+    ruvm_bench_free(&r);
+}
+
+Test(bench, sizes_are_those_of_the_image_and_its_engine)
+{
+    struct ruvm_bench_options o = {.model = image(TOKENIZER), .repetitions = 1};
+    struct ruvm_bench_result r = bench(&o);
+    struct ruvm_file file;
+    size_t bytes;
+    cr_assert_eq(ruvm_file_open(&file, o.model, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_engine_bytes(file.data, file.size, NULL, &bytes), RUVM_OK);
+    cr_assert_eq(r.image_bytes, file.size);
+    cr_assert_eq(r.engine_bytes, bytes);
+    struct ruvm_model_info info;
+    cr_assert_eq(ruvm_model_info(&info, file.data, file.size), RUVM_OK);
+    cr_assert_lt(info.context, 128);
+    cr_assert_eq(r.prompt_tokens, info.context, "the default is what the context allows");
+    cr_assert_eq(r.generate_tokens, info.context);
+    ruvm_file_close(&file);
+    ruvm_bench_free(&r);
+}
+
+Test(bench, kernel_rates_are_of_every_table_of_this_machine)
+{
+    struct ruvm_bench_options o = {
+        .repetitions = 3, .kernel_rates = true, .generate_tokens = 1, .prompt_tokens = 1};
+    struct ruvm_bench_result r = bench(&o);
+    uint32_t n_tables = 0;
+    bool available;
+    for (unsigned i = 0; ruvm_kernels_list(i, &available); i++)
+        n_tables += available;
+    cr_assert_geq(r.n_kernels, 6);
+    cr_assert_eq(r.n_kernels % n_tables, 0);
+    for (uint32_t i = 0; i < r.n_kernels; i++) {
+        const struct ruvm_bench_kernel *k = &r.kernel_list[i];
+        check_spread(&k->gmac_per_s, 3);
+        check_spread(&k->gb_per_s, 3);
+        cr_assert(k->rows && k->cols % 16 == 0);
+        cr_assert_lt(k->gmac_per_s.max, 1e5, "%g GMAC/s cannot be", k->gmac_per_s.max);
+        for (uint32_t j = 0; j < i; j++)
+            cr_assert(k->rows != k[-1 - (int)j].rows || k->cols != k[-1 - (int)j].cols ||
+                      strcmp(k->kernels, k[-1 - (int)j].kernels) != 0);
+    }
+    ruvm_bench_free(&r);
+}
+
+Test(machine, is_one_line_with_its_kernels)
+{
+    char text[256], tiny[8];
+    ruvm_machine_describe(text, sizeof text);
+    cr_assert(strstr(text, "processor"), "%s", text);
+    cr_assert(strstr(text, "scalar"), "%s", text);
+    cr_assert(strstr(text, "gcc ") || strstr(text, "clang "), "%s", text);
+    cr_assert(!strchr(text, '\n'));
+    ruvm_machine_describe(tiny, sizeof tiny);
+    cr_assert_eq(strlen(tiny), 7);
+    cr_assert_gt(ruvm_machine_peak_rss_bytes(), 100000);
+}
+
+/* ---- quality --------------------------------------------------------------- */
+
+Test(bench, quality_on_own_samples_is_what_quantize_measured)
+{
+    struct ruvm_bench_options o = {.model = image(TOKENIZER),
+                                   .quality = CHECKPOINT,
+                                   .eval_tokens = 200,
+                                   .seed = 3,
+                                   .repetitions = 1};
+    struct ruvm_bench_result r = bench(&o);
+    cr_assert(r.has_quality);
+    cr_assert_eq(r.quality.n_positions, 200);
+    cr_assert_eq(memcmp(&r.quality, &quantized_quality, sizeof r.quality), 0,
+                 "KL %g, quantize says %g", r.quality.kl_mean, quantized_quality.kl_mean);
+    ruvm_bench_free(&r);
+}
+
+/* Minus the logarithm of the probability of `next` after the engine's last token. */
+static double loss_of(const struct ruvm_engine *e, uint32_t vocab, uint16_t next)
+{
+    const int32_t *logits = ruvm_engine_logits(e);
+    double sum = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        sum += exp((logits[i] - logits[next]) / 65536.0);
+    return log(sum);
+}
+
+/* Losses of each token of the text, and of its end when it is a document. */
+static double document_loss(struct ruvm_session *s, const char *text, bool end, size_t *n)
+{
+    const struct ruvm_tokenizer *t = ruvm_session_tokenizer(s);
+    struct ruvm_engine *e = ruvm_session_engine(s);
+    uint16_t ids[64];
+    int n_ids = ruvm_encode(t, ids, 64, text, strlen(text), 0);
+    double loss = 0;
+    cr_assert_eq(ids[0], t->bos);
+    cr_assert_eq(ruvm_engine_rewind(e, 0), RUVM_OK);
+    if (end)
+        ids[n_ids++] = t->bos;
+    for (int i = 1; i < n_ids; i++) {
+        cr_assert_eq(ruvm_engine_eval(e, &ids[i - 1], 1, NULL), RUVM_OK);
+        loss += loss_of(e, t->n_pieces, ids[i]);
+    }
+    *n += (size_t)(n_ids - 1);
+    return loss;
+}
+
+Test(bench, perplexity_of_documents_predicts_their_ends)
+{
+    static const char *const texts[] = {"the sun\n<|end|>\na moon on\n<|end|>\n", "the sun"};
+    for (int documents = 0; documents < 2; documents++) {
+        struct ruvm_session *s;
+        struct ruvm_bench_options o = {.model = image(TOKENIZER),
+                                       .repetitions = 1,
+                                       .documents = documents,
+                                       .eval_text = text_file(texts[!documents])};
+        struct ruvm_session_options so = {.model = o.model};
+        struct ruvm_bench_result r = bench(&o);
+        size_t n = 0;
+        cr_assert_eq(ruvm_session_open(&s, &so, NULL), RUVM_OK);
+        double loss = document_loss(s, "the sun", documents, &n);
+        if (documents)
+            loss += document_loss(s, "a moon on", documents, &n);
+        cr_assert(r.has_perplexity && !r.has_quality);
+        cr_assert_eq(r.perplexity_positions, n);
+        cr_assert_float_eq(r.perplexity, exp(loss / (double)n), 1e-9 * r.perplexity);
+        ruvm_session_close(s);
+        ruvm_bench_free(&r);
+    }
+}
+
+Test(bench, quality_needs_the_same_vocabulary_and_a_tokenizer_for_texts)
+{
+    struct ruvm_bench_options o = {
+        .model = image(TOKENIZER), .repetitions = 1, .quality = "tests/golden/tiny-legacy.bin"};
+    expect_refusal(&o, RUVM_ERR_MISMATCH, "288", "40");
+    o = (struct ruvm_bench_options){
+        .model = image(NULL), .repetitions = 1, .eval_text = text_file("the sun")};
+    expect_refusal(&o, RUVM_ERR_UNSUPPORTED, "--tokenizer", o.model);
+    o = (struct ruvm_bench_options){.repetitions = 1, .quality = "no-such-file"};
+    expect_refusal(&o, RUVM_ERR_IO, "no-such-file", "");
+    o = (struct ruvm_bench_options){.repetitions = 1, .eval_text = "no-such-file"};
+    expect_refusal(&o, RUVM_ERR_IO, "no-such-file", "");
+}
+
+/* ---- exact match ----------------------------------------------------------- */
+
+struct answer {
+    char text[1024];
+    size_t n;
+};
+
+static int hear(void *user, const char *bytes, size_t n)
+{
+    struct answer *a = user;
+    cr_assert_lt(a->n + n, sizeof a->text);
+    memcpy(a->text + a->n, bytes, n);
+    a->n += n;
+    return 0;
+}
+
+/* The greedy answer of a model, as JSON may hold it: letters only. */
+static struct answer answer_of(const char *path, const char *prompt)
+{
+    struct ruvm_session *s;
+    struct ruvm_generate_result r;
+    struct answer a = {.n = 0};
+    struct ruvm_session_options so = {.model = path};
+    struct ruvm_generate_options o = {
+        .prompt = prompt, .n_prompt_bytes = strlen(prompt), .text = hear, .user = &a};
+    cr_assert_eq(ruvm_session_open(&s, &so, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_generate(s, &o, &r, NULL), RUVM_OK);
+    ruvm_session_close(s);
+    cr_assert_gt(a.n, 1);
+    return a;
+}
+
+Test(bench, exact_match_counts_answers_that_agree_to_the_letter)
+{
+    const char *path = image(TOKENIZER);
+    struct answer sun = answer_of(path, "the sun"), a = answer_of(path, "a");
+    char lines[8192];
+    struct {
+        const char *text;
+        int n; /* of the text */
+        const char *after;
+        int exact;
+    } cases[] = {
+        {sun.text, (int)sun.n, "", 1},         {sun.text, (int)sun.n, " \\n", 1},
+        {sun.text, (int)sun.n, "x", 0},        {sun.text, (int)sun.n - 1, "", 0},
+        {sun.text + 1, (int)sun.n - 1, "", 0}, {"", 0, "", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(lines, sizeof lines,
+                 "{\"prompt\": \"the sun\", \"answer\": \"%.*s%s\"}\n\n"
+                 "  {\"other\": [1], \"answer\": \"%.*s\", \"prompt\": \"a\"}\r\n",
+                 cases[i].n, cases[i].text, cases[i].after, (int)a.n, a.text);
+        struct ruvm_bench_options o = {
+            .model = path, .repetitions = 1, .questions = text_file(lines)};
+        struct ruvm_bench_result r = bench(&o);
+        cr_assert(r.has_exact_match);
+        cr_assert_eq(r.n_questions, 2);
+        cr_assert_float_eq(r.exact_match, (1 + cases[i].exact) / 2.0, 1e-12, "case %zu", i);
+        ruvm_bench_free(&r);
+    }
+}
+
+Test(bench, bad_questions_are_named_by_line)
+{
+    static const struct {
+        const char *text, *word;
+        int status;
+    } files[] = {
+        {"{\"prompt\": \"a\", \"answer\": \"b\"}\n{\"prompt\": \"a\"}\n", "line 2",
+         RUVM_ERR_CORRUPT},
+        {"\n\n{\"prompt\": \"a\", \"answer\": 1}", "line 3", RUVM_ERR_CORRUPT},
+        {"{\"prompt\": \"a\", \"answer\": \"b\"", "line 1", RUVM_ERR_CORRUPT},
+        {"{\"prompt\": \"a\", \"answer\": \"b\"} {}", "line 1", RUVM_ERR_CORRUPT},
+        {"[]", "line 1", RUVM_ERR_CORRUPT},
+        {"\n", "no questions", RUVM_ERR_CORRUPT},
+        {"", "no questions", RUVM_ERR_CORRUPT},
+        {"{\"prompt\": \"an on an on an on an on an on an on an on an on an on an on an on an on"
+         " an on an on an on an on an on an on an on an on an on an on\", \"answer\": \"b\"}",
+         "line 1", RUVM_ERR_FULL},
+    };
+    const char *path = image(TOKENIZER);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct ruvm_bench_options o = {
+            .model = path, .repetitions = 1, .questions = text_file(files[i].text)};
+        expect_refusal(&o, files[i].status, files[i].word, o.questions);
+    }
+}
+
+/* ---- refusals -------------------------------------------------------------- */
+
+Test(bench, lengths_beyond_the_context_are_refused)
+{
+    struct ruvm_bench_options prompt = {.prompt_tokens = 33, .context = 32};
+    struct ruvm_bench_options decode = {.generate_tokens = 33, .context = 32};
+    expect_refusal(&prompt, RUVM_ERR_FULL, "33", "32");
+    expect_refusal(&decode, RUVM_ERR_FULL, "33", "32");
+}
+
+struct stopper {
+    const char *stage;
+    int calls;
+};
+
+static int stop_at(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    struct stopper *s = user;
+    cr_assert_leq(done, total);
+    s->calls++;
+    return strcmp(stage, s->stage) == 0;
+}
+
+Test(bench, progress_may_stop_each_stage)
+{
+    static const char *const stages[] = {"speed", "kernels", "questions", "sample", "measure"};
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        struct stopper s = {.stage = stages[i]};
+        struct ruvm_bench_options o = {.model = image(TOKENIZER),
+                                       .repetitions = 2,
+                                       .kernel_rates = i == 1,
+                                       .questions =
+                                           text_file("{\"prompt\": \"a\", \"answer\": \"b\"}\n"),
+                                       .quality = CHECKPOINT,
+                                       .progress = {.report = stop_at, .user = &s}};
+        expect_refusal(&o, RUVM_ERR_IO, "interrupted", "");
+        cr_assert_gt(s.calls, 0);
+    }
+}
