@@ -172,7 +172,7 @@ $(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
 DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev
 DEPS_TEST = $(DEPS) libcriterion-dev zlib1g-dev clang libclang-rt-14-dev clang-format mandoc \
 	shellcheck gcc-riscv64-unknown-elf qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
-	bash zsh fish python3 jq
+	bash bsdextrautils zsh fish python3 jq
 AS_ROOT = $(shell test "$$(id -u)" = 0 || command -v sudo)
 # Nothing is fetched when everything is there, so that this works without a network, too.
 define install_packages
@@ -204,6 +204,12 @@ demo: all ## a story and an answer from the model that is built in
 
 bench: all ## speed of this machine on the built-in model
 	$B/ruvm bench
+
+bench-peers: all ## DIR=folder: llama2.c and llama.cpp builds found there, interleaved with ours
+	bash tests/bench_peers.sh $(DIR)
+
+bench-peers: all ## speed beside other programs, built by you in DIR (tests/bench_peers.sh)
+	@RUVM=$B/ruvm bash tests/bench_peers.sh $(DIR)
 
 # ---- checking ----------------------------------------------------------------
 
@@ -318,6 +324,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE all tests deps deps-test demo bench check check-core check-laws check-fuzz \
+.PHONY: FORCE all tests deps deps-test demo bench bench-peers check check-core check-laws check-fuzz \
 	check-install check-format lint analyze replays fuzzers fuzz cov code format install \
 	uninstall dist core-list clean help

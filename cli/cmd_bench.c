@@ -33,7 +33,7 @@ static const struct ruvm_args_option options[] = {
     {"questions", 0, RUVM_ARGS_FILE, "FILE",
      .help = "JSON lines of prompt and answer; reports the share answered exactly"},
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure quality at",
-     .fallback = "4096", .min = 1, .max = 1 << 24},
+     .fallback = "16384", .min = 1, .max = 1 << 24},
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
     {"output", 'o', RUVM_ARGS_CHOICE, "FORM", .help = "form of the output", .fallback = "table",
      .choices = "table md csv json"},

@@ -51,6 +51,12 @@ static void print_header(const char *path, const struct ruvm_inspect_result *r)
     if (r->is_image)
         printf("  header      version %u, quantization %u (%s), CRC-32 %08x\n", r->version,
                r->quant_type, quantization(r->quant_type), r->header_crc32);
+    if (r->is_v0)
+        printf(
+            "  header      the published one, quantization %u (%s), no checksum\n"
+            "  note        weights only, without scales, norms and tokenizer: it cannot run as\n"
+            "              it is; ruvm quantize --v0-scale makes an image of it\n",
+            r->quant_type, quantization(r->quant_type));
     printf(
         "  shape       vocab %u, dim %u, hidden %u, %u layers, %u heads of %u, %u kv heads, "
         "context %u\n",
@@ -225,8 +231,6 @@ static void add_sections(struct cJSON *object, const struct ruvm_inspect_result 
 
 static void add_image(struct cJSON *object, const struct ruvm_inspect_result *r)
 {
-    ruvm_json_count(object, "version", r->version);
-    ruvm_json_count(object, "quant_type", r->quant_type);
     ruvm_json_count(object, "header_crc32", r->header_crc32);
     ruvm_json_count(object, "engine_context", r->engine_context);
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
@@ -292,6 +296,10 @@ static void print_json(const struct ruvm_args *args, const struct ruvm_inspect_o
     ruvm_json_text(object, "file", o->input);
     ruvm_json_text(object, "format", r->format);
     ruvm_json_count(object, "file_bytes", r->file_bytes);
+    if (r->is_image || r->is_v0) {
+        ruvm_json_count(object, "version", r->version);
+        ruvm_json_count(object, "quant_type", r->quant_type);
+    }
     add_shape(object, r);
     add_tokenizer(object, r);
     if (r->is_image)

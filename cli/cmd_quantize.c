@@ -16,7 +16,7 @@ static const struct ruvm_args_option options[] = {
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
      .help = "measure the quality on this text; without it on samples of the model itself"},
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure the quality at",
-     .fallback = "4096", .min = 1, .max = 1 << 24},
+     .fallback = "16384", .min = 1, .max = 1 << 24},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context of the image in tokens; default: the model's",
      .min = 1, .max = 65535},
     {"name", 0, RUVM_ARGS_TEXT, "TEXT", .help = "name of the model, kept in the image"},

@@ -296,7 +296,7 @@ static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt
     struct ruvm_error err = {0};
     struct ruvm_generate_result g = {0};
     struct ruvm_generate_options o = ruvm_run_options(r, prompt);
-    if (!r->collect && !r->print_ids && !ruvm_args_given(r->args, "no-prompt"))
+    if (prompt->size && !r->collect && !r->print_ids && !ruvm_args_given(r->args, "no-prompt"))
         on_text(r, prompt->data, prompt->size);
     if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
         return ruvm_output_failure("run", &err);

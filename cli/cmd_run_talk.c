@@ -62,12 +62,16 @@ static void frame_line(struct ruvm_run_bytes *out, const struct ruvm_run *r, boo
 /* Reads a line without its newline; false at the end of the input or after a signal. */
 static bool read_line(char **line, size_t *cap, size_t *n)
 {
-    if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
+    bool person = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (person)
         fputs("> ", stdout);
     fflush(stdout);
     ssize_t got = ruvm_output_signal() ? -1 : getline(line, cap, stdin);
-    if (got < 0)
+    if (got < 0) {
+        if (person)
+            putchar('\n'); /* behind the "> " */
         return false;
+    }
     *n = (size_t)got - ((*line)[got - 1] == '\n');
     (*line)[*n] = '\0';
     return true;

@@ -14,21 +14,21 @@
 
 /* ---- header -------------------------------------------------------------- */
 enum {
-    RUVM_HDR_MAGIC = 0,        /* "RUVM" */
-    RUVM_HDR_VOCAB = 4,        /* u16 */
-    RUVM_HDR_DIM = 6,          /* u16 embedding dimension */
-    RUVM_HDR_HIDDEN = 8,       /* u16 feed-forward dimension */
-    RUVM_HDR_LAYERS = 10,      /* u8 */
-    RUVM_HDR_HEADS = 11,       /* u8 query heads */
-    RUVM_HDR_MAX_SEQ = 12,     /* u8: min(context, 255), for readers of v0 */
-    RUVM_HDR_QUANT = 13,       /* u8: enum ruvm_quant */
-    RUVM_HDR_VERSION = 14,     /* u8: 1; 0 here and to byte 31 is the bare layout v0 */
-    RUVM_HDR_KV_HEADS = 15,    /* u8 */
-    RUVM_HDR_CONTEXT = 16,     /* u16 positions */
-    RUVM_HDR_N_SECTIONS = 18,  /* u16 */
-    RUVM_HDR_FLAGS = 20,       /* u32: no bit is defined; must be 0 */
-    RUVM_HDR_FILE_BYTES = 24,  /* u32: size of the whole file */
-    RUVM_HDR_CRC = 28,         /* u32: CRC-32 of bytes 0-27 and the section table */
+    RUVM_HDR_MAGIC = 0,       /* "RUVM" */
+    RUVM_HDR_VOCAB = 4,       /* u16 */
+    RUVM_HDR_DIM = 6,         /* u16 embedding dimension */
+    RUVM_HDR_HIDDEN = 8,      /* u16 feed-forward dimension */
+    RUVM_HDR_LAYERS = 10,     /* u8 */
+    RUVM_HDR_HEADS = 11,      /* u8 query heads */
+    RUVM_HDR_MAX_SEQ = 12,    /* u8: min(context, 255), for readers of v0 */
+    RUVM_HDR_QUANT = 13,      /* u8: enum ruvm_quant */
+    RUVM_HDR_VERSION = 14,    /* u8: 1; 0 here and to byte 31 is the bare layout v0 */
+    RUVM_HDR_KV_HEADS = 15,   /* u8 */
+    RUVM_HDR_CONTEXT = 16,    /* u16 positions */
+    RUVM_HDR_N_SECTIONS = 18, /* u16 */
+    RUVM_HDR_FLAGS = 20,      /* u32: no bit is defined; must be 0 */
+    RUVM_HDR_FILE_BYTES = 24, /* u32: size of the whole file */
+    RUVM_HDR_CRC = 28,        /* u32: CRC-32 of bytes 0-27 and the section table */
     RUVM_HDR_BYTES = 32,
 };
 #define RUVM_MAGIC "RUVM"
@@ -45,10 +45,10 @@ enum ruvm_quant {
 
 /* ---- section table ------------------------------------------------------- */
 enum {
-    RUVM_SEC_NAME = 0,  /* four letters; upper-case first: required, lower-case: optional */
-    RUVM_SEC_OFF = 4,   /* u32 from the start of the file */
-    RUVM_SEC_SIZE = 8,  /* u32 bytes, without padding */
-    RUVM_SEC_CRC = 12,  /* u32 CRC-32 of the section's bytes */
+    RUVM_SEC_NAME = 0, /* four letters; upper-case first: required, lower-case: optional */
+    RUVM_SEC_OFF = 4,  /* u32 from the start of the file */
+    RUVM_SEC_SIZE = 8, /* u32 bytes, without padding */
+    RUVM_SEC_CRC = 12, /* u32 CRC-32 of the section's bytes */
     RUVM_SEC_BYTES = 16,
 };
 enum { RUVM_SEC_ALIGN = 16, RUVM_WGTS_ALIGN = 64, RUVM_MAX_SECTIONS = 64 };
@@ -72,16 +72,16 @@ enum { RUVM_MIN_EXP = -80, RUVM_MAX_EXP = 30 };
 
 /* ---- ARCH: 32 bytes ------------------------------------------------------ */
 enum {
-    RUVM_ARCH_NORM = 0,        /* u8: 0 RMSNorm */
-    RUVM_ARCH_ACT = 1,         /* u8: 0 SiLU-gated feed-forward (SwiGLU) */
-    RUVM_ARCH_POS = 2,         /* u8: 0 RoPE on the pairs (2i, 2i+1) of each head */
-    RUVM_ARCH_FLAGS = 3,       /* u8: bit 0 the head is the embedding (tied) */
-    RUVM_ARCH_HEAD_DIM = 4,    /* u16, even, >= 2; times n_heads <= 65535 */
-    RUVM_ARCH_ROPE_DIMS = 6,   /* u16: leading dimensions of a head that rotate, even, >= 2 */
-    RUVM_ARCH_EPS = 8,         /* u32: norm epsilon, mantissa */
-    RUVM_ARCH_EPS_EXP = 12,    /* i8 */
-    RUVM_ARCH_RESID_EXP = 13,  /* i8: unit of the int32 residual stream is 2^this */
-    RUVM_ARCH_BYTES = 32,      /* the rest is zero */
+    RUVM_ARCH_NORM = 0,       /* u8: 0 RMSNorm */
+    RUVM_ARCH_ACT = 1,        /* u8: 0 SiLU-gated feed-forward (SwiGLU) */
+    RUVM_ARCH_POS = 2,        /* u8: 0 RoPE on the pairs (2i, 2i+1) of each head */
+    RUVM_ARCH_FLAGS = 3,      /* u8: bit 0 the head is the embedding (tied) */
+    RUVM_ARCH_HEAD_DIM = 4,   /* u16, even, >= 2; times n_heads <= 65535 */
+    RUVM_ARCH_ROPE_DIMS = 6,  /* u16: leading dimensions of a head that rotate, even, >= 2 */
+    RUVM_ARCH_EPS = 8,        /* u32: norm epsilon, mantissa */
+    RUVM_ARCH_EPS_EXP = 12,   /* i8 */
+    RUVM_ARCH_RESID_EXP = 13, /* i8: unit of the int32 residual stream is 2^this */
+    RUVM_ARCH_BYTES = 32,     /* the rest is zero */
 };
 enum { RUVM_ARCH_FLAG_TIED = 1 };
 

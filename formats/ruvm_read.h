@@ -48,10 +48,10 @@ struct ruvm_image {
     /* sections in place */
     uint32_t n_tensors;
     const uint8_t *tens;
-    const int8_t *norm_exp;       /* [2 * layers + 1] */
-    const int16_t *norm_gain;     /* [2 * layers + 1, dim] */
-    const uint32_t *rope_inc;     /* [rope_dims / 2] */
-    const uint8_t *kvsc;          /* [layers] records of kvsc_bytes */
+    const int8_t *norm_exp;   /* [2 * layers + 1] */
+    const int16_t *norm_gain; /* [2 * layers + 1, dim] */
+    const uint32_t *rope_inc; /* [rope_dims / 2] */
+    const uint8_t *kvsc;      /* [layers] records of kvsc_bytes */
     uint32_t kvsc_bytes;
     const uint8_t *tokn, *gold, *meta; /* NULL when absent */
     uint32_t tokn_bytes, gold_bytes, meta_bytes;
@@ -72,9 +72,9 @@ enum ruvm_fault_kind {
 /* Where a file is damaged: the twin of the status, for people. ruvm_diagnose.h makes a
  * sentence of it. */
 struct ruvm_image_fault {
-    uint32_t off;         /* byte where the contradiction stands */
-    const char *what;     /* e.g. "CRC-32"; static text */
-    char section[5];      /* "" when it is the header */
+    uint32_t off;     /* byte where the contradiction stands */
+    const char *what; /* e.g. "CRC-32"; static text */
+    char section[5];  /* "" when it is the header */
     uint64_t expected, found;
     enum ruvm_fault_kind kind;
 };

@@ -23,12 +23,12 @@ struct ruvm_view {
     const char *name;
     enum ruvm_dtype dtype;
     uint32_t n_dims;
-    uint64_t dims[4];       /* outermost first: [rows, cols] */
-    const uint8_t *data;    /* unaligned, little-endian */
-    size_t bytes;           /* of data */
-    const uint8_t *scales;  /* I8_GROUPS: f32 a group, unaligned */
-    uint32_t group;         /* I8_GROUPS: values a scale */
-    float scale;            /* I8_SCALED */
+    uint64_t dims[4];      /* outermost first: [rows, cols] */
+    const uint8_t *data;   /* unaligned, little-endian */
+    size_t bytes;          /* of data */
+    const uint8_t *scales; /* I8_GROUPS: f32 a group, unaligned */
+    uint32_t group;        /* I8_GROUPS: values a scale */
+    float scale;           /* I8_SCALED */
 };
 
 struct ruvm_meta {

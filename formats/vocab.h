@@ -21,7 +21,7 @@ struct ruvm_piece {
 struct ruvm_vocab {
     struct ruvm_piece *pieces; /* [n_pieces] */
     uint32_t n_pieces;
-    uint16_t bos, eos, unk;    /* RUVM_NO_TOKEN: none */
+    uint16_t bos, eos, unk; /* RUVM_NO_TOKEN: none */
     bool add_bos, space_prefix;
 };
 

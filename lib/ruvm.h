@@ -84,8 +84,8 @@ int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
 uint32_t ruvm_logits_crc(uint32_t crc, const int32_t *logits, size_t n);
 
 struct ruvm_verify_result {
-    uint32_t n_prompt, n_tokens;  /* tokens replayed */
-    uint32_t first_wrong;         /* index of the first differing token, or n_tokens */
+    uint32_t n_prompt, n_tokens;      /* tokens replayed */
+    uint32_t first_wrong;             /* index of the first differing token, or n_tokens */
     uint32_t crc_expected, crc_found; /* of the logits */
 };
 

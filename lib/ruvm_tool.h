@@ -44,29 +44,29 @@ const char *ruvm_kernels_list(unsigned i, bool *available);
 
 /* How much worse a quantized model predicts than the float one. */
 struct ruvm_quality {
-    uint64_t n_positions;       /* predictions compared */
-    double kl_mean, kl_p99;     /* KL(float || quantized), nats a position */
+    uint64_t n_positions;   /* predictions compared */
+    double kl_mean, kl_p99; /* KL(float || quantized), nats a position */
     double perplexity, perplexity_float;
-    double top1;                /* share of positions with the same most likely token, 0..1 */
-    double top5;                /* share where the float's best is among our best five */
-    char text_source[64];       /* "own samples" or the file's name */
+    double top1;          /* share of positions with the same most likely token, 0..1 */
+    double top5;          /* share where the float's best is among our best five */
+    char text_source[64]; /* "own samples" or the file's name */
 };
 
 /* ---- quantize -------------------------------------------------------------- */
 
 struct ruvm_quantize_options {
-    const char *input;       /* foreign model file */
-    const char *output;      /* NULL: measure only */
-    const char *tokenizer;   /* tokenizer.bin, or NULL: none in the image */
-    const char *type;        /* "int8" or NULL */
-    const char *eval_text;   /* file for the quality measure; NULL: own samples */
-    uint32_t eval_tokens;    /* positions to measure; 0: 4096 */
-    uint32_t context;        /* 0: the source's */
-    double v0_scale;         /* RUVM v0 input only: real value of one step; 0: refused */
-    const char *name;        /* meta: name of the model, NULL: none */
-    bool no_quality;         /* skip the measurement */
-    bool dry_run;            /* sizes only, nothing written or measured */
-    uint64_t seed;           /* of calibration and evaluation samples; 0: 1 */
+    const char *input;     /* foreign model file */
+    const char *output;    /* NULL: measure only */
+    const char *tokenizer; /* tokenizer.bin, or NULL: none in the image */
+    const char *type;      /* "int8" or NULL */
+    const char *eval_text; /* file for the quality measure; NULL: own samples */
+    uint32_t eval_tokens;  /* positions to measure; 0: 16384 */
+    uint32_t context;      /* 0: the source's */
+    double v0_scale;       /* RUVM v0 input only: real value of one step; 0: refused */
+    const char *name;      /* meta: name of the model, NULL: none */
+    bool no_quality;       /* skip the measurement */
+    bool dry_run;          /* sizes only, nothing written or measured */
+    uint64_t seed;         /* of calibration and evaluation samples; 0: 1 */
     struct ruvm_progress progress;
 };
 
@@ -113,19 +113,19 @@ struct ruvm_inspect_section {
 
 struct ruvm_inspect_tensor {
     char name[64];
-    char type[24];          /* "int8 row", "f32", ... */
+    char type[24]; /* "int8 row", "f32", ... */
     uint32_t n_dims;
     uint64_t dims[4];
     uint64_t off_bytes, size_bytes;
-    double min, max;        /* dequantized range */
+    double min, max; /* dequantized range */
 };
 
 enum { RUVM_INSPECT_BINS = 32 };
 
 struct ruvm_inspect_result {
-    char format[64];        /* "RUVM v1 image", "RUVM v0 (bare layout)", importer's name */
+    char format[64]; /* "RUVM v1 image", "RUVM v0 (bare layout)", importer's name */
     uint64_t file_bytes;
-    bool is_image;          /* RUVM v1: sections, header_crc32, engine_bytes are set */
+    bool is_image; /* RUVM v1: sections, header_crc32, engine_bytes are set */
     bool is_v0;
     uint32_t version, quant_type, header_crc32;
     uint32_t vocab, dim, hidden, n_layers, n_heads, n_kv_heads, head_dim, context;
@@ -140,8 +140,8 @@ struct ruvm_inspect_result {
     uint32_t n_pieces;
     uint16_t bos, eos, unk; /* 0xFFFF: none */
     uint32_t n_golden_prompt, n_golden_tokens;
-    char *meta;             /* "key=value\n" lines, "" when none */
-    char note[256];         /* for people: what a bare layout lacks and how to convert it, or "" */
+    char *meta;     /* "key=value\n" lines, "" when none */
+    char note[256]; /* for people: what a bare layout lacks and how to convert it, or "" */
     uint32_t engine_context;
     uint64_t engine_bytes, kv_cache_bytes; /* at engine_context */
     bool has_histogram;
@@ -162,11 +162,11 @@ void ruvm_inspect_free(struct ruvm_inspect_result *r);
 struct ruvm_session;
 
 struct ruvm_session_options {
-    const char *model;        /* path, NULL: the demo model */
-    uint32_t context;         /* 0: the image's */
-    uint32_t block;           /* 0: default */
-    uint32_t threads;         /* 0 or 1: this engine works on one core */
-    const char *kernels;      /* NULL: best */
+    const char *model;   /* path, NULL: the demo model */
+    uint32_t context;    /* 0: the image's */
+    uint32_t block;      /* 0: default */
+    uint32_t threads;    /* 0 or 1: this engine works on one core */
+    const char *kernels; /* NULL: best */
     struct ruvm_sampler sampler;
 };
 
@@ -182,11 +182,11 @@ const char *ruvm_session_kernels(const struct ruvm_session *s);
 struct ruvm_generate_options {
     const void *prompt; /* any bytes; may be NULL when n_prompt_bytes is 0 */
     size_t n_prompt_bytes;
-    uint32_t n_tokens;         /* to generate at most; 0: until the context is full */
-    const char *const *stops;  /* stop strings, not emitted */
+    uint32_t n_tokens;        /* to generate at most; 0: until the context is full */
+    const char *const *stops; /* stop strings, not emitted */
     size_t n_stops;
-    bool continue_context;     /* keep what is in the context: the next turn of a conversation */
-    bool ignore_end;           /* go on after BOS or EOS */
+    bool continue_context; /* keep what is in the context: the next turn of a conversation */
+    bool ignore_end;       /* go on after BOS or EOS */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */
@@ -196,10 +196,15 @@ struct ruvm_generate_options {
 
 struct ruvm_generate_result {
     uint32_t n_prompt_tokens, n_tokens;
-    double prompt_s, generate_s;    /* measured */
-    uint32_t logits_crc32;          /* over the logits each generated token was drawn from */
-    enum ruvm_stop { RUVM_STOP_COUNT, RUVM_STOP_END, RUVM_STOP_STRING, RUVM_STOP_CONTEXT,
-                     RUVM_STOP_CALLER } stop;
+    double prompt_s, generate_s; /* measured */
+    uint32_t logits_crc32;       /* over the logits each generated token was drawn from */
+    enum ruvm_stop {
+        RUVM_STOP_COUNT,
+        RUVM_STOP_END,
+        RUVM_STOP_STRING,
+        RUVM_STOP_CONTEXT,
+        RUVM_STOP_CALLER
+    } stop;
 };
 
 /* A prompt that does not fit the context: RUVM_ERR_FULL with both numbers. */
@@ -210,24 +215,24 @@ int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
 
 enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
 
-struct ruvm_spread {      /* of repeated measurements */
+struct ruvm_spread { /* of repeated measurements */
     double median, min, max;
     uint32_t n;
 };
 
 struct ruvm_bench_options {
-    const char *model;        /* NULL: the demo model */
+    const char *model; /* NULL: the demo model */
     const char *kernels;
     uint32_t prompt_tokens;   /* 0: 128, or what the context allows */
     uint32_t generate_tokens; /* 0: 128, or what the context allows */
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
-    const char *quality;      /* float source to compare against, or NULL */
-    const char *eval_text;    /* text for perplexity and quality; NULL: own samples */
-    uint32_t eval_tokens;     /* 0: 4096 */
-    bool documents;           /* eval_text holds documents separated by <|end|> lines */
-    const char *questions;    /* JSONL of prompt and answer: exact match, or NULL */
-    bool kernel_rates;        /* measure every kernel table */
+    const char *quality;   /* float source to compare against, or NULL */
+    const char *eval_text; /* text for perplexity and quality; NULL: own samples */
+    uint32_t eval_tokens;  /* 0: 16384 */
+    bool documents;        /* eval_text holds documents separated by <|end|> lines */
+    const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
+    bool kernel_rates;     /* measure every kernel table */
     uint64_t seed;
     struct ruvm_progress progress;
 };
@@ -244,16 +249,16 @@ struct ruvm_bench_result {
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;
-    struct ruvm_quality quality;     /* against options.quality */
-    bool has_perplexity;             /* of the image alone on eval_text */
+    struct ruvm_quality quality; /* against options.quality */
+    bool has_perplexity;         /* of the image alone on eval_text */
     double perplexity;
     uint64_t perplexity_positions;
     bool has_exact_match;
-    double exact_match;              /* 0..1 */
+    double exact_match; /* 0..1 */
     uint32_t n_questions;
     uint32_t n_kernels;
     struct ruvm_bench_kernel *kernel_list;
-    char machine[256];               /* processor, cores, compiler */
+    char machine[256]; /* processor, cores, compiler */
     void *owned;
 };
 

@@ -53,7 +53,8 @@ ruvm_decode()
 }
 ruvm_process()
 {
-    "${pin[@]}" "$ruvm" run "$work/model.ruvm" -p "$prompt" -n "$tokens" --temp 0 --ignore-end --quiet
+    "${pin[@]}" "$ruvm" run "$work/model.ruvm" -p "$prompt" -n "$tokens" --temp 0 \
+        --ignore-end --quiet
 }
 llama2c_decode()
 {
@@ -111,7 +112,8 @@ measure()
 table()
 {
     echo
-    printf '%-10s %-38s %s\n' "$1" "$2, median [min .. max]" "ruvm is faster by, median [min .. max]"
+    printf '%-10s %-38s %s\n' "$1" "$2, median [min .. max]" \
+        "ruvm is faster by, median [min .. max]"
     awk -v what="$1" -v names="${programs[*]}" '
         function spread(list, n,    i, j, x) {
             for (i = 2; i <= n; i++) {

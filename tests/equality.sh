@@ -69,8 +69,9 @@ case " $tables " in
 esac
 model demo demo
 if [ -n "${RUVM_SHARED_MODELS:-}" ]; then
-    "$ruvm" quantize "$RUVM_SHARED_MODELS/stories260K.bin" --no-quality -o "$work/stories260K.ruvm" \
-        --tokenizer "$RUVM_SHARED_MODELS/tok512.bin" > "$work/log" 2>&1 || cat "$work/log"
+    "$ruvm" quantize "$RUVM_SHARED_MODELS/stories260K.bin" --no-quality \
+        --tokenizer "$RUVM_SHARED_MODELS/tok512.bin" -o "$work/stories260K.ruvm" \
+        > "$work/log" 2>&1 || cat "$work/log"
     model stories260K "$work/stories260K.ruvm"
 else
     echo "skip equality/stories260K: RUVM_SHARED_MODELS is not set"

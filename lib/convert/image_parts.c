@@ -64,12 +64,12 @@ static int largest_gain(double *largest, const float *gain, uint32_t dim, const 
 {
     *largest = 0.0;
     for (uint32_t i = 0; i < dim; i++) {
-        if (!isfinite(gain[i]))
+        double size = fabs((double)gain[i]);
+        if (!ruvm_int8_fits(2.0 * size)) /* a NaN neither */
             return ruvm_fail(err, RUVM_ERR_CORRUPT,
-                             "%s: value %u is not a finite number; the "
-                             "file is damaged or its training diverged",
-                             name, i);
-        *largest = fmax(*largest, fabs((double)gain[i]));
+                             "%s: value %u is %g; the file is damaged or its training diverged",
+                             name, i, (double)gain[i]);
+        *largest = fmax(*largest, size);
     }
     return RUVM_OK;
 }

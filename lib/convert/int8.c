@@ -14,6 +14,11 @@
 
 enum { BYTE_MAX = 127, MANTISSA_BITS = 16 };
 
+bool ruvm_int8_fits(double largest)
+{
+    return largest <= ldexp(UINT16_MAX, RUVM_MAX_EXP);
+}
+
 int ruvm_int8_exponent(double largest)
 {
     int e;
@@ -60,6 +65,11 @@ static int find_exponent(struct ruvm_int8_matrix *q, const struct ruvm_view *vie
                              name, r);
         largest = size > largest ? size : largest;
     }
+    if (!ruvm_int8_fits((double)largest / BYTE_MAX))
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: holds a weight of %g, beyond any scale of an image; the file is "
+                         "damaged or its training diverged",
+                         name, (double)largest);
     q->scale_exp = (int8_t)ruvm_int8_exponent((double)largest / BYTE_MAX);
     return RUVM_OK;
 }

@@ -24,12 +24,15 @@ struct ruvm_int8_matrix {
 };
 
 /* Quantizes a view of [rows, cols] into the caller's arrays. row: [cols] work. name: for
- * messages. RUVM_ERR_CORRUPT names the row that holds a NaN or an infinity. */
+ * messages. RUVM_ERR_CORRUPT names the row that holds a NaN or an infinity;
+ * RUVM_ERR_UNSUPPORTED: weights beyond any scale of the image. */
 int ruvm_int8_quantize(struct ruvm_int8_matrix *q, const struct ruvm_view *view, float *row,
                        const char *name, struct ruvm_error *err);
 
+/* Whether the image has a scale of this size. */
+bool ruvm_int8_fits(double largest);
 /* value = mantissa * 2^*exp with a 16-bit mantissa in (32767, 65535] for the largest of a
- * group; the others of the group use ruvm_int8_mantissa(). exp stays within an i8. */
+ * group; the others of the group use ruvm_int8_mantissa(). exp stays within the image's limits. */
 int ruvm_int8_exponent(double largest);
 /* value / 2^exp rounded, 0 only for 0, at most 65535. */
 uint16_t ruvm_int8_mantissa(double value, int exp);

@@ -10,12 +10,12 @@
 #include "formats/vocab.h"
 
 struct ruvm_layer {
-    const struct ruvm_view *attn_norm, *ffn_norm;   /* [dim] */
-    const struct ruvm_view *wq;                     /* [n_heads * head_dim, dim] */
-    const struct ruvm_view *wk, *wv;                /* [n_kv_heads * head_dim, dim] */
-    const struct ruvm_view *wo;                     /* [dim, n_heads * head_dim] */
-    const struct ruvm_view *w_up, *w_gate;          /* [hidden, dim] */
-    const struct ruvm_view *w_down;                 /* [dim, hidden] */
+    const struct ruvm_view *attn_norm, *ffn_norm; /* [dim] */
+    const struct ruvm_view *wq;                   /* [n_heads * head_dim, dim] */
+    const struct ruvm_view *wk, *wv;              /* [n_kv_heads * head_dim, dim] */
+    const struct ruvm_view *wo;                   /* [dim, n_heads * head_dim] */
+    const struct ruvm_view *w_up, *w_gate;        /* [hidden, dim] */
+    const struct ruvm_view *w_down;               /* [dim, hidden] */
 };
 
 struct ruvm_model {

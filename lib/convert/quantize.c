@@ -24,7 +24,7 @@ enum {
     /* More tokens see more of the ranges; a large model gets fewer, for the time it takes. */
     CALIBRATION_TOKENS_MIN = 2048,
     CALIBRATION_TOKENS_MAX = 16384,
-    DEFAULT_EVAL_TOKENS = 4096,
+    DEFAULT_EVAL_TOKENS = 16384,
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
 };
 

@@ -15,8 +15,9 @@ struct ruvm_reference;
 /* Sees intermediate values; any member may be NULL. layer < n_layers. */
 struct ruvm_observer {
     void *user;
-    void (*kv)(void *user, unsigned layer, const float *k, const float *v); /* [kv_dim], k rotated */
-    void (*residual)(void *user, const float *h);                           /* [dim] */
+    void (*kv)(void *user, unsigned layer, const float *k,
+               const float *v);                   /* [kv_dim], k rotated */
+    void (*residual)(void *user, const float *h); /* [dim] */
 };
 
 /* RUVM_ERR_MEMORY. context: positions at most. Lives in the arena. */

@@ -17,7 +17,7 @@
 #include "lib/measure/speed.h"
 #include "lib/run/session.h"
 
-enum { DEFAULT_EVAL_TOKENS = 4096, NO_TOKEN = RUVM_NO_PREVIOUS };
+enum { DEFAULT_EVAL_TOKENS = 16384, NO_TOKEN = RUVM_NO_PREVIOUS };
 
 /* As in quantize: the seed of the calibration made an unrelated one, so that the same
  * seed measures on the same samples there and here. */

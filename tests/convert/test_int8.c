@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/ruvm_layout.h"
 #include "lib/base/bytes.h"
 #include "lib/convert/int8.h"
 #include "tests/support/tiny_model.h"
@@ -131,6 +132,16 @@ Test(int8, refuses_what_is_not_a_number_by_name_and_row)
     }
 }
 
+Test(int8, refuses_what_no_exponent_reaches)
+{
+    const float w[] = {1.0f, 2e16f, 3.0f};
+    struct result *r = quantize(w, 1, 3);
+    cr_assert_eq(r->rc, RUVM_ERR_UNSUPPORTED);
+    cr_assert_not_null(strstr(r->err.text, "layers.0.wq"), "%s", r->err.text);
+    free(r);
+    cr_assert(ruvm_int8_fits(7.0e13) && !ruvm_int8_fits(7.1e13));
+}
+
 Test(int8, mantissa_and_exponent)
 {
     static const struct {
@@ -139,7 +150,7 @@ Test(int8, mantissa_and_exponent)
         uint16_t mantissa;
     } table[] = {
         {1.0, -15, 32768},   {65535.0, 0, 65535}, {65535.4, 0, 65535}, {65535.6, 1, 32768},
-        {32768.0, 0, 32768}, {32767.9, 0, 32768}, {0.75, -16, 49152},  {3e-39, -128, 1},
+        {32768.0, 0, 32768}, {32767.9, 0, 32768}, {0.75, -16, 49152},  {3e-22, RUVM_MIN_EXP, 363},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         int e = ruvm_int8_exponent(table[i].value);

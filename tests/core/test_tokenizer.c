@@ -95,17 +95,8 @@ static void expect(const char *text, size_t n)
 
 Test(tokenizer, merges_by_rank_leftmost_first)
 {
-    const char *texts[] = {"",
-                           "hello",
-                           "hello hello",
-                           "helloworld",
-                           "aaaaaaaaaaa",
-                           "hell lo",
-                           "lll",
-                           " w or ld",
-                           "\xC3\xA9\xC3\xA9"
-                           "a",
-                           "h\nello\n"};
+    const char *texts[] = {"",        "hello", "hello hello", "helloworld",          "aaaaaaaaaaa",
+                           "hell lo", "lll",   " w or ld",    "\xC3\xA9\xC3\xA9 lo", "h\nello\n"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect(texts[i], strlen(texts[i]));
 }

@@ -1,6 +1,12 @@
 /* The image: what the writer makes the reader reads, the golden file is what it was, and
- * no damage goes unnoticed. RUVM_REGENERATE_GOLDEN=1 in the environment writes the
- * golden file anew, after a change of the format. */
+ * no damage goes unnoticed.
+ *
+ * After a change of the format, or of what the engine computes, make the golden file
+ * and its dump in ruvm-image(5) again:
+ *
+ *     RUVM_REGENERATE_GOLDEN=1 build/release/tests/formats/test --filter 'ruvm_image/golden*'
+ *     bash tests/check_image.sh --update
+ */
 #define _POSIX_C_SOURCE 200809L
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -183,8 +189,7 @@ Test(ruvm_image, memory_must_be_aligned)
     size_t size;
     struct ruvm_image img;
     struct ruvm_image_fault fault;
-    uint8_t *image = golden(&size), *shifted = copy_of(NULL, 0);
-    shifted = realloc(shifted, size + 16);
+    uint8_t *image = golden(&size), *shifted = aligned_alloc(16, 2 * ruvm_align_up(size, 16));
     for (size_t by = 1; by < 16; by++) {
         memcpy(shifted + by, image, size);
         cr_assert_eq(ruvm_image_open(&img, shifted + by, size, &fault), RUVM_ERR_ARG);
@@ -232,15 +237,15 @@ Test(ruvm_image, bytes_behind_the_end_are_seen)
     struct ruvm_image_fault fault;
     uint8_t *image = golden(&size);
     for (size_t more = 1; more < 70; more++) {
-        uint8_t *longer = copy_of(image, size);
-        longer = realloc(longer, size + more);
+        void *memory;
+        cr_assert_eq(posix_memalign(&memory, 64, size + more), 0);
+        uint8_t *longer = memory;
+        memcpy(longer, image, size);
         memset(longer + size, 0, more);
-        uint8_t *aligned = copy_of(longer, size + more);
-        cr_assert_eq(refused(aligned, size + more, &fault), RUVM_ERR_CORRUPT);
+        cr_assert_eq(refused(longer, size + more, &fault), RUVM_ERR_CORRUPT);
         cr_assert(fault.kind == RUVM_FAULT_SIZE && fault.expected == size &&
                   fault.found == size + more);
         free(longer);
-        free(aligned);
     }
     free(image);
 }
@@ -637,13 +642,11 @@ static uint8_t *bare(size_t *size)
     header[RUVM_HDR_HEADS] = 2;
     header[RUVM_HDR_MAX_SEQ] = 128;
     *size = RUVM_HDR_BYTES + 2 * 10 * 4 + 2 * (4 * 4 * 4 + 3 * 4 * 6);
-    uint8_t *file = copy_of(header, RUVM_HDR_BYTES);
-    void *whole;
-    cr_assert_eq(posix_memalign(&whole, 64, *size), 0);
-    memset(whole, 3, *size);
-    memcpy(whole, file, RUVM_HDR_BYTES);
-    free(file);
-    return whole;
+    void *file;
+    cr_assert_eq(posix_memalign(&file, 64, *size), 0);
+    memset(file, 3, *size);
+    memcpy(file, header, RUVM_HDR_BYTES);
+    return file;
 }
 
 Test(ruvm_v0, opens_when_its_size_is_that_of_its_shape)

@@ -154,8 +154,9 @@ Test(inspect, tensors_of_an_image)
 Test(inspect, memory_is_what_the_engine_says)
 {
     size_t size, bytes;
-    uint8_t *data = read_golden(&size), *image;
-    cr_assert_eq(posix_memalign((void **)&image, 64, size), 0);
+    uint8_t *data = read_golden(&size);
+    void *image;
+    cr_assert_eq(posix_memalign(&image, 64, size), 0);
     memcpy(image, data, size);
     for (uint32_t context = 0; context <= 32; context++) {
         struct ruvm_inspect_result r;
