@@ -37,6 +37,8 @@ CORE = \
 	lib/core/status.c \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
+	formats/check_read.c \
+	formats/optional_read.c \
 	kernels/scalar.c
 
 # ---- sources -----------------------------------------------------------------
@@ -198,7 +200,7 @@ demo: all ## a story and an answer from the model that is built in
 	@echo
 	$B/ruvm run -p 'Once upon a time' -n 60 --temp 0
 	@echo
-	@printf '$(subst 	,,$(HOME_QUESTION))' > $B/question.txt
+	@printf '$(HOME_QUESTION)' > $B/question.txt
 	$B/ruvm run -p "$$(cat $B/question.txt)" -n 40 --temp 0
 	@echo
 
@@ -206,9 +208,6 @@ bench: all ## speed of this machine on the built-in model
 	$B/ruvm bench
 
 bench-peers: all ## DIR=folder: llama2.c and llama.cpp builds found there, interleaved with ours
-	bash tests/bench_peers.sh $(DIR)
-
-bench-peers: all ## speed beside other programs, built by you in DIR (tests/bench_peers.sh)
 	@RUVM=$B/ruvm bash tests/bench_peers.sh $(DIR)
 
 # ---- checking ----------------------------------------------------------------
@@ -324,6 +323,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE all tests deps deps-test demo bench bench-peers check check-core check-laws check-fuzz \
-	check-install check-format lint analyze replays fuzzers fuzz cov code format install \
-	uninstall dist core-list clean help
+.PHONY: FORCE all tests deps deps-test demo bench bench-peers check check-core check-laws \
+	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
+	install uninstall dist core-list clean help

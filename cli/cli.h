@@ -149,9 +149,9 @@ void ruvm_output_catch_signals(void);
 /* 0, or the signal that came. */
 int ruvm_output_signal(void);
 
-/* Progress of the library on standard error, by --progress and --quiet. Its report
+/* Progress of the library on standard error; when: "auto", "plain" or "none". Its report
  * also stops the work when a signal came. */
-struct ruvm_progress ruvm_output_progress(const struct ruvm_args *args);
+struct ruvm_progress ruvm_output_progress(const char *when);
 /* Takes the progress line away again. */
 void ruvm_output_progress_end(void);
 

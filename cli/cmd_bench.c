@@ -66,7 +66,7 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .questions = ruvm_args_input(args, "questions"),
         .kernel_rates = ruvm_args_given(args, "kernel-rates"),
         .seed = ruvm_args_count(args, "seed"),
-        .progress = ruvm_output_progress(args),
+        .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
     };
 }
 

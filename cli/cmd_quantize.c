@@ -65,6 +65,7 @@ static int check_output(const struct ruvm_args *args, const struct ruvm_quantize
 
 static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
 {
+    bool silent = ruvm_args_given(args, "quiet") && !ruvm_args_given(args, "progress");
     return (struct ruvm_quantize_options){
         .input = ruvm_args_operand(args, 0),
         .output = ruvm_args_text(args, "output"),
@@ -78,7 +79,7 @@ static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
         .no_quality = ruvm_args_given(args, "no-quality"),
         .dry_run = ruvm_args_given(args, "dry-run"),
         .seed = ruvm_args_count(args, "seed"),
-        .progress = ruvm_output_progress(args),
+        .progress = ruvm_output_progress(silent ? "none" : ruvm_args_text(args, "progress")),
     };
 }
 

@@ -221,6 +221,9 @@ static int check_options(const struct ruvm_args *args)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
             return ruvm_args_usage(args, "--%s and --%s do not go together", pairs[i][0],
                                    pairs[i][1]);
+    if (!ruvm_args_given(args, "interactive") &&
+        (ruvm_args_given(args, "in-prefix") || ruvm_args_given(args, "in-suffix")))
+        return ruvm_args_usage(args, "--in-prefix and --in-suffix need -i");
     unsigned n;
     const char *const *stops = ruvm_args_texts(args, "stop", &n);
     for (unsigned i = 0; i < n; i++)

@@ -219,9 +219,8 @@ static int report(void *user, const char *stage, uint64_t done, uint64_t total)
     return caught;
 }
 
-struct ruvm_progress ruvm_output_progress(const struct ruvm_args *args)
+struct ruvm_progress ruvm_output_progress(const char *when)
 {
-    const char *when = ruvm_args_text(args, "progress");
     if (strcmp(when, "plain") == 0)
         progress.style = PLAIN;
     else if (strcmp(when, "auto") == 0 && isatty(STDERR_FILENO))

@@ -41,7 +41,8 @@ if [ "${1-}" = --set-exact ]; then
     exit 0
 fi
 
-read -ra verbs < <("$RUVM" --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\)  *.*/\1/p' | tr '\n' ' ')
+read -ra verbs < <("$RUVM" --help |
+    sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\)  *.*/\1/p' | tr '\n' ' ')
 
 # help_of VERB, "" for ruvm itself; man_of VERB.
 help_of() { if [ -n "$1" ]; then "$RUVM" "$1" --help; else "$RUVM" --help; fi; }
@@ -117,6 +118,29 @@ if have mandoc; then
 else
     skip synopsis "mandoc is missing"
 fi
+
+# Lists "--option default" for each default in the help.
+defaults_of_help()
+{
+    help_of "$1" | sed -n '/^Options:/,/^$/p' |
+        awk '/^ +(-[a-zA-Z], )?--/ { match($0, /--[a-z0-9-]+/); name = substr($0, RSTART, RLENGTH) }
+             /\[[^]]+\]$/ { sub(/.*\[/, ""); sub(/\]$/, ""); print name, $0 }'
+}
+# The text of an option in the manual page.
+entry_of_man()
+{
+    sed -n "/^\.It Fl.* Fl -$2\b\|^\.It Fl -$2\b/,/^\.It Fl\|^\.El/p" "$(man_of "$1")" |
+        sed '$d'
+}
+for verb in "${verbs[@]}"; do
+    wrong=
+    while read -r option default; do
+        entry_of_man "$verb" "${option#--}" | grep -qwF -- "$default" ||
+            wrong="$wrong $option [$default];"
+    done < <(defaults_of_help "$verb")
+    if [ -z "$wrong" ]; then ok "$verb-defaults"; else
+        not_ok "$verb-defaults" "not in the manual page:$wrong"; fi
+done
 
 # Every page has the sections that people look for, and every exit code of the tables.
 for verb in "" "${verbs[@]}"; do
@@ -218,7 +242,8 @@ fi
 readme_options()
 {
     awk '/^```/ { inside = !inside; next } inside' README.md |
-        sed -nE 's/^(build\/[a-z]+\/)?ruvm //p' | sed -E "s/ #.*//; s/\"[^\"]*\"?//g; s/'[^']*'?//g" |
+        sed -nE 's/^(build\/[a-z]+\/)?ruvm //p' |
+        sed -E "s/ #.*//; s/\"[^\"]*\"?//g; s/'[^']*'?//g" |
         while read -r verb words; do
             for word in $words; do
                 case $word in

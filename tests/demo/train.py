@@ -38,14 +38,15 @@ Phase = namedtuple("Phase", "end home_share answer_weight copy_weight free_weigh
 PHASES = [Phase(5500, 0.40, 2.0, 1.0, 1.0, generate.FIRST_MIX),
           Phase(10000, 0.45, 5.0, 1.0, 1.0, generate.SECOND_MIX),
           Phase(12500, 0.45, 5.0, 3.0, 1.0, generate.SECOND_MIX),
-          Phase(15150, 0.45, 8.0, 3.0, 0.2, generate.MIX)]
+          Phase(21000, 0.45, 8.0, 3.0, 0.2, generate.MIX)]
 SPREAD = 12500       # the step at which the colours are spread again
 
 # The learning rate as a share of the largest one, on straight lines between
 # these (step, share) points.
 RATE = [(-1, 0.0), (99, 1.0), (5500, 1.0), (5500, 0.48), (10000, 0.3), (12500, 0.1333),
         (12500, 0.3), (13000, 0.2538), (14250, 0.0),
-        (14250, 0.25), (15150, 0.0)]
+        (14250, 0.25), (15150, 0.0),
+        (15151, 0.0), (15250, 0.3), (21000, 0.0)]
 
 
 def make_tokenizer(path):

@@ -11,7 +11,7 @@ set -u
 out=build/device
 ruvm=build/release/ruvm
 mkdir -p "$out"
-core="lib/core/*.c lib/base/crc32.c formats/ruvm_read.c kernels/scalar.c"
+core="lib/core/*.c lib/base/crc32.c formats/*_read.c kernels/scalar.c"
 failed=0
 
 say() { # say STATUS NAME

@@ -193,6 +193,9 @@ Test(ruvm_image, memory_must_be_aligned)
     for (size_t by = 1; by < 16; by++) {
         memcpy(shifted + by, image, size);
         cr_assert_eq(ruvm_image_open(&img, shifted + by, size, &fault), RUVM_ERR_ARG);
+        struct ruvm_error err = {0};
+        ruvm_diagnose_fail(&err, RUVM_ERR_ARG, "flash", &fault);
+        cr_assert_str_eq(err.text, "flash: does not stand at a multiple of 16 in memory");
     }
     free(shifted);
     free(image);
@@ -415,6 +418,9 @@ static const struct breach breaches[] = {
     {GOLDEN_META, 7, 1, '-', CORRUPT, "line is not key=value"},
     {GOLDEN_META, 0, 1, '\n', CORRUPT, "line is not key=value"},
     {GOLDEN_META, 0, 1, 'z', CORRUPT, "keys are not in order"},
+    {GOLDEN_META, 12, 4, 0x6563696C, CORRUPT, "keys are not in order"},
+    {GOLDEN_META, 0, 4, 0x8080C3F0, CORRUPT, "text is not UTF-8"},
+    {GOLDEN_META, 0, 3, 0x4180E2, CORRUPT, "text is not UTF-8"},
     {GOLDEN_META, 23, 1, '!', CORRUPT, "last line has no end"},
     {GOLDEN_META, 22, 2, 0xC36E, CORRUPT, "text is not UTF-8"},
 };

@@ -1,0 +1,64 @@
+/* Checks: rules that note their first breach, and chain with &&.
+ *
+ *     return ruvm_check_at_least(c, p, "context", 1, context) &&
+ *            ruvm_check_zeros(c, p + 4, p + 8, "reserved byte");
+ *
+ * Private to the reader of the image. Each returns whether its rule holds; when it
+ * does not, c->rc and the fault tell, and checking ends. Freestanding.
+ */
+#ifndef RUVM_FORMATS_CHECK_READ_H
+#define RUVM_FORMATS_CHECK_READ_H
+
+#include "formats/ruvm_read.h"
+
+/* The sections this version knows, required ones first. */
+enum ruvm_part {
+    RUVM_PART_ARCH,
+    RUVM_PART_TENS,
+    RUVM_PART_SCAL,
+    RUVM_PART_NORM,
+    RUVM_PART_ROPE,
+    RUVM_PART_KVSC,
+    RUVM_PART_WGTS,
+    RUVM_N_REQUIRED,
+    RUVM_PART_TOKN = RUVM_N_REQUIRED,
+    RUVM_PART_META,
+    RUVM_PART_GOLD,
+    RUVM_N_PARTS,
+};
+
+extern const char ruvm_check_names[RUVM_N_PARTS][5];
+
+struct ruvm_check {
+    struct ruvm_image *img;
+    struct ruvm_image_fault *fault; /* never NULL */
+    int rc;
+    const char *section;                    /* being checked: its name, or "" for the header */
+    struct ruvm_section part[RUVM_N_PARTS]; /* data is NULL when absent */
+};
+
+/* Notes a breach at that byte; always false. */
+bool ruvm_check_fail(struct ruvm_check *c, const uint8_t *at, const struct ruvm_image_fault *fault);
+/* `what` stands at that byte and is `found`: it should be so. */
+bool ruvm_check_equal(struct ruvm_check *c, const uint8_t *at, const char *what, uint64_t expected,
+                      uint64_t found);
+bool ruvm_check_at_least(struct ruvm_check *c, const uint8_t *at, const char *what, uint64_t least,
+                         uint64_t found);
+bool ruvm_check_at_most(struct ruvm_check *c, const uint8_t *at, const char *what, uint64_t most,
+                        uint64_t found);
+bool ruvm_check_multiple(struct ruvm_check *c, const uint8_t *at, const char *what, uint64_t of,
+                         uint64_t found);
+/* As at_most, but a value above is not damage: a later version may give it a meaning. */
+bool ruvm_check_known(struct ruvm_check *c, const uint8_t *at, const char *what, uint64_t most,
+                      uint64_t found);
+/* `what` says what is wrong unless ok. */
+bool ruvm_check_holds(struct ruvm_check *c, const uint8_t *at, const char *what, bool ok);
+bool ruvm_check_crc(struct ruvm_check *c, const uint8_t *at, uint32_t expected, uint32_t found);
+bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *to,
+                      const char *what);
+/* n of them. */
+bool ruvm_check_exponents(struct ruvm_check *c, const uint8_t *at, uint32_t n);
+/* Begins the checks of what is in a section; its size must be exactly this. */
+bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size);
+
+#endif
