@@ -196,8 +196,10 @@ void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens
     struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
     uint32_t rows = wq.rows + wk.rows + wv.rows;
 
-    ruvm_vector_norm(e, 2 * layer, n_tokens);
-    ruvm_vector_matmul(e, &wq, rows, n_tokens); /* q|k|v: consecutive in the image */
+    ruvm_vector_norm(e, 2 * layer, e->x_stride, n_tokens);
+    /* q|k|v: consecutive in the image */
+    const struct ruvm_part qkv = {.n_rows = rows, .n_cols = e->x_stride, .n_tokens = n_tokens};
+    ruvm_vector_matmul(e, &wq, &qkv);
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *q = e->work + (size_t)t * rows, *k = q + wq.rows, *v = k + wk.rows;
         struct ruvm_real k_unit = ruvm_vector_rescale(e, &wk, k, ruvm_vector_unit(e, t));

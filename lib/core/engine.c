@@ -12,15 +12,15 @@
 /* Hands out consecutive regions; with base NULL it only counts. */
 struct carver {
     uint8_t *base;
-    size_t used;
+    uint64_t used; /* may exceed what a small machine can address: then only counted */
 };
 
 enum { REGION_ALIGN = 16 };
 
-static void *carve(struct carver *c, size_t count, size_t size)
+static void *carve(struct carver *c, uint64_t count, size_t size)
 {
     void *p = c->base ? c->base + c->used : NULL;
-    c->used += (count * size + REGION_ALIGN - 1) & ~(size_t)(REGION_ALIGN - 1);
+    c->used += (count * size + REGION_ALIGN - 1) & ~(uint64_t)(REGION_ALIGN - 1);
     return p;
 }
 
@@ -32,11 +32,11 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 /* The one description of the memory: ruvm_engine_bytes() and ruvm_engine_init() both
  * run it, so they cannot disagree. The caches come last: a full context touches the
  * last byte. */
-static size_t carve_regions(struct ruvm_engine *e, void *memory)
+static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
 {
     const struct ruvm_image *img = &e->img;
     struct carver c = {.base = memory};
-    size_t cache = (size_t)img->n_layers * e->context * e->kv_dim;
+    uint64_t cache = (uint64_t)img->n_layers * e->context * e->kv_dim;
     carve(&c, 1, sizeof *e);
     e->residual = carve(&c, (size_t)e->block * img->dim, sizeof *e->residual);
     e->work = carve(&c, e->work_ints, sizeof *e->work);
@@ -73,6 +73,7 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
     uint32_t quarter = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
     e->group = max_u32((quarter + RUVM_ROW_ALIGN - 1) & ~(RUVM_ROW_ALIGN - 1u), RUVM_MIN_GROUP);
+    e->head_group = img->dim <= RUVM_NARROW_DIM ? RUVM_HEAD_GROUP : e->x_stride;
     e->work_ints = e->block * max_u32(rows, img->dim);
     e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);
     /* log2(e) = 1.442695... */
@@ -88,9 +89,11 @@ int ruvm_engine_bytes(const void *image, size_t image_bytes,
     int rc = ruvm_image_open(&e.img, image, image_bytes, NULL);
     if (rc == RUVM_OK)
         rc = set_shape(&e, options);
-    if (rc == RUVM_OK)
-        *bytes = carve_regions(&e, NULL);
-    return rc;
+    if (rc != RUVM_OK)
+        return rc;
+    uint64_t need = carve_regions(&e, NULL);
+    *bytes = (size_t)need;
+    return need > SIZE_MAX / 2 ? RUVM_ERR_MEMORY : RUVM_OK;
 }
 
 int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
@@ -105,8 +108,9 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
         return rc;
     if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
         return RUVM_ERR_ARG;
-    if (carve_regions(&e, memory) > memory_bytes)
+    if (carve_regions(&e, NULL) > memory_bytes)
         return RUVM_ERR_MEMORY;
+    carve_regions(&e, memory);
     *engine = memory;
     **engine = e;
     return RUVM_OK;
@@ -127,29 +131,29 @@ static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_toke
     }
 }
 
+/* Adds what one group of x, token t, contributes to the logits of some rows. */
+static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w,
+                          const struct ruvm_part *p, int32_t *logits)
+{
+    uint32_t g = p->col / e->head_group;
+    struct ruvm_real x_unit = e->x_unit[(size_t)p->token * RUVM_MAX_GROUPS + g];
+    struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(x_unit, w->scale_exp + 16 + 16));
+    ruvm_vector_matmul(e, w, p);
+    e->k->rescale(e->work, w->scales + p->row, p->n_rows);
+    e->k->add_scaled(logits + p->row, e->work, p->n_rows, to_q16.mult, to_q16.shift);
+}
+
 /* Logits of x, token t, in parts that fit the work area. */
 static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
 {
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
-    struct ruvm_real unit = ruvm_real_shift(ruvm_vector_unit(e, t), w.scale_exp + 16 + 16);
-    struct ruvm_ratio r = ruvm_real_ratio(unit); /* to Q16 */
+    for (uint32_t i = 0; i < w.rows; i++)
+        logits[i] = 0;
     for (uint32_t row = 0; row < w.rows; row += e->work_ints) {
-        uint32_t n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
-        e->k->matmul_s8(&(struct ruvm_matmul){
-            .w = w.data + (size_t)row * w.row_bytes,
-            .x = e->x + (size_t)t * e->x_stride,
-            .out = e->work,
-            .n_rows = n,
-            .n_cols = w.row_bytes,
-            .row_bytes = w.row_bytes,
-            .n_vecs = 1,
-            .x_stride = e->x_stride,
-            .out_stride = n,
-        });
-        e->k->rescale(e->work, w.scales + row, n);
-        for (uint32_t i = 0; i < n; i++)
-            logits[row + i] = 0;
-        e->k->add_scaled(logits + row, e->work, n, r.mult, r.shift);
+        struct ruvm_part p = {.row = row, .n_cols = e->head_group, .token = t, .n_tokens = 1};
+        p.n_rows = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
+        for (p.col = 0; p.col < w.row_bytes; p.col += e->head_group)
+            add_to_logits(e, &w, &p, logits);
     }
 }
 
@@ -173,7 +177,7 @@ static void eval_block(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n
     e->position += n_tokens;
     if (!all_logits && !last)
         return;
-    ruvm_vector_norm(e, 2u * img->n_layers, n_tokens);
+    ruvm_vector_norm(e, 2u * img->n_layers, e->head_group, n_tokens);
     for (uint32_t t = all_logits ? 0 : n_tokens - 1; t < n_tokens; t++)
         head(e, t, all_logits ? all_logits + (size_t)t * img->vocab : e->logits);
     if (all_logits && last)

@@ -18,8 +18,15 @@
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
 /* The gated vector has outliers, so it is quantized in up to four groups, each with its
- * own scale: on stories260K that halves its share of the loss. */
-enum { RUVM_MAX_GROUPS = 4, RUVM_MIN_GROUP = 64 };
+ * own scale: on stories260K that halves its share of the loss. The input of the head has
+ * two where the model is so narrow that every bit shows and the head so small that it
+ * costs nothing. */
+enum {
+    RUVM_MAX_GROUPS = 4,
+    RUVM_MIN_GROUP = 64,
+    RUVM_HEAD_GROUP = 32,
+    RUVM_NARROW_DIM = 64,
+};
 
 struct ruvm_engine {
     struct ruvm_image img;
@@ -28,6 +35,7 @@ struct ruvm_engine {
     uint32_t position;           /* tokens in the context */
     uint32_t q_dim, kv_dim;      /* n_heads * head_dim, n_kv_heads * head_dim */
     uint32_t x_stride;           /* bytes of one quantized vector */
+    uint32_t head_group;         /* columns of a group of the head's input */
     uint32_t group;              /* columns of a group of the gated vector, a multiple of 16 */
     uint32_t work_ints;          /* capacity of work */
     struct ruvm_real inv_dim;    /* 1 / dim */
@@ -48,10 +56,16 @@ struct ruvm_engine {
     int8_t *values;           /* [layers, n_kv_heads, context, head_dim] */
 };
 
-/* The first n_rows rows from w on applied to the x of n tokens: work[t * n_rows + r], not
- * yet scaled. */
-void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n_rows,
-                        uint32_t n_tokens);
+/* A part of a product of a matrix and the quantized vectors: which rows and columns, and
+ * which tokens. n_cols may reach beyond the last column. */
+struct ruvm_part {
+    uint32_t row, n_rows, col, n_cols, token, n_tokens;
+};
+
+/* The sums of that part, not yet scaled: work[t * n_rows + r]. Rows may go on into the
+ * tensors that follow w with the same width. */
+void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                        const struct ruvm_part *p);
 /* Quantizes v[n] into x of token t (zero-padded to a whole number of 16) in groups of
  * `group` values, at most RUVM_MAX_GROUPS; unit: the worth of one step of v. */
 void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, uint32_t n,
@@ -61,8 +75,9 @@ static inline struct ruvm_real ruvm_vector_unit(const struct ruvm_engine *e, uin
 {
     return e->x_unit[(size_t)t * RUVM_MAX_GROUPS];
 }
-/* RMSNorm of the residual of each of n tokens by gain vector `norm`, quantized into x. */
-void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t n_tokens);
+/* RMSNorm of the residual of each of n tokens by gain vector `norm`, quantized into x in
+ * groups. */
+void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens);
 /* Applies a tensor's row scales to a sum in place; returns the worth of one step. */
 struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                                      int32_t *sums, struct ruvm_real x_unit);

@@ -52,8 +52,10 @@ void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tok
     struct ruvm_tensor w_down = ruvm_image_find(&e->img, RUVM_TENSOR_W_DOWN, layer);
     uint32_t rows = w_up.rows + w_gate.rows;
 
-    ruvm_vector_norm(e, 2 * layer + 1, n_tokens);
-    ruvm_vector_matmul(e, &w_up, rows, n_tokens); /* up|gate: consecutive in the image */
+    ruvm_vector_norm(e, 2 * layer + 1, e->x_stride, n_tokens);
+    /* up|gate: consecutive in the image */
+    const struct ruvm_part both = {.n_rows = rows, .n_cols = e->x_stride, .n_tokens = n_tokens};
+    ruvm_vector_matmul(e, &w_up, &both);
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *up = e->work + (size_t)t * rows;
         gate_token(e, t, &w_up, &w_gate, up, up + w_up.rows);

@@ -13,19 +13,19 @@ static uint32_t padded(uint32_t n)
     return (n + 15u) & ~15u;
 }
 
-void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n_rows,
-                        uint32_t n_tokens)
+void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                        const struct ruvm_part *p)
 {
     e->k->matmul_s8(&(struct ruvm_matmul){
-        .w = w->data,
-        .x = e->x,
+        .w = w->data + (size_t)p->row * w->row_bytes + p->col,
+        .x = e->x + (size_t)p->token * e->x_stride + p->col,
         .out = e->work,
-        .n_rows = n_rows,
-        .n_cols = w->row_bytes,
+        .n_rows = p->n_rows,
+        .n_cols = w->row_bytes - p->col < p->n_cols ? w->row_bytes - p->col : p->n_cols,
         .row_bytes = w->row_bytes,
-        .n_vecs = n_tokens,
+        .n_vecs = p->n_tokens,
         .x_stride = e->x_stride,
-        .out_stride = n_rows,
+        .out_stride = p->n_rows,
     });
 }
 
@@ -54,7 +54,7 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
         *units++ = quantize_group(e, x + i, v + i, n - i < group ? n - i : group, unit);
 }
 
-static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t t)
+static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
 {
     const struct ruvm_image *img = &e->img;
     const int32_t *h = e->residual + (size_t)t * img->dim;
@@ -66,14 +66,14 @@ static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t t)
     int32_t h_exp = img->resid_exp + (int32_t)down;
     struct ruvm_real eps = ruvm_real_make(img->eps_mantissa, img->eps_exp - 2 * h_exp);
     struct ruvm_real inv_rms = ruvm_real_rsqrt(ruvm_real_add(mean, eps));
-    ruvm_vector_quantize(e, t, e->vector, img->dim, e->x_stride,
+    ruvm_vector_quantize(e, t, e->vector, img->dim, group,
                          ruvm_real_shift(inv_rms, img->norm_exp[norm]));
 }
 
-void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t n_tokens)
+void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens)
 {
     for (uint32_t t = 0; t < n_tokens; t++)
-        norm_one(e, norm, t);
+        norm_one(e, norm, group, t);
 }
 
 struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
@@ -81,23 +81,6 @@ struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct r
 {
     e->k->rescale(sums, w->scales, w->rows);
     return ruvm_real_shift(x_unit, w->scale_exp + 16);
-}
-
-/* The columns of one group of w, from column c on, times the x of n tokens. */
-static void multiply_group(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t c,
-                           uint32_t group, uint32_t n_tokens)
-{
-    e->k->matmul_s8(&(struct ruvm_matmul){
-        .w = w->data + c,
-        .x = e->x + c,
-        .out = e->work,
-        .n_rows = w->rows,
-        .n_cols = w->row_bytes - c < group ? w->row_bytes - c : group,
-        .row_bytes = w->row_bytes,
-        .n_vecs = n_tokens,
-        .x_stride = e->x_stride,
-        .out_stride = w->rows,
-    });
 }
 
 static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t g,
@@ -116,7 +99,9 @@ void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor
                                  uint32_t n_tokens)
 {
     for (uint32_t c = 0, g = 0; c < w->row_bytes; c += group, g++) {
-        multiply_group(e, w, c, group, n_tokens);
+        const struct ruvm_part p = {
+            .n_rows = w->rows, .col = c, .n_cols = group, .n_tokens = n_tokens};
+        ruvm_vector_matmul(e, w, &p);
         add_group(e, w, g, n_tokens);
     }
 }
