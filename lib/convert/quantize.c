@@ -21,9 +21,9 @@
 #include "lib/measure/quality.h"
 
 enum {
-    /* More tokens see more of the ranges; a large model gets fewer, for the time it takes. */
+    /* More than these teach nothing new; a large model gets fewer, for the time it takes. */
     CALIBRATION_TOKENS_MIN = 2048,
-    CALIBRATION_TOKENS_MAX = 16384,
+    CALIBRATION_TOKENS_MAX = 8192,
     DEFAULT_EVAL_TOKENS = 16384,
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
 };
@@ -126,6 +126,7 @@ static int calibrate(struct job *j)
     struct ruvm_calibration c;
     struct ruvm_samples_options o =
         samples_of(j, "calibrate", calibration_tokens(&j->source.model), seed_of(j));
+    o.fill_context = true; /* a slow pair of channels turns only late in a context */
     int rc = ruvm_calibrate_init(&c, &j->source.arena, &j->source.model, j->err);
     if (rc == RUVM_OK && j->reference)
         rc = ruvm_calibrate_run(&c, &j->source.arena, j->reference, &j->source.model, &o, j->err);

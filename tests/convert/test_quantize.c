@@ -455,14 +455,14 @@ Test(quantize, stories260k_meets_the_goals)
     struct ruvm_quantize_options o = {.input = real_model("stories260K.bin"),
                                       .tokenizer = real_model("tok512.bin"),
                                       .output = tiny_path(),
-                                      .eval_tokens = 4096};
+                                      .eval_tokens = 16384};
     struct ruvm_quantize_result r;
     if (!o.input || !o.tokenizer) {
         fprintf(stderr, "skipped: quality on stories260K: RUVM_SHARED_MODELS holds no model\n");
         return;
     }
     cr_assert_eq(ruvm_quantize(&o, &r, NULL), RUVM_OK);
-    cr_assert_eq(r.quality.n_positions, 4096);
+    cr_assert_eq(r.quality.n_positions, 16384);
     cr_assert_leq(r.quality.kl_mean, 0.003, "%g", r.quality.kl_mean);
     cr_assert_leq(r.quality.perplexity / r.quality.perplexity_float, 1.003);
     cr_assert_geq(r.quality.top1, 0.97, "%g", r.quality.top1);
