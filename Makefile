@@ -101,7 +101,7 @@ HAVE_x86_64 = -DRUVM_HAVE_AVX2=1 -DRUVM_HAVE_AVX512VNNI=1
 HAVE_aarch64 = -DRUVM_HAVE_NEON=1 -DRUVM_HAVE_NEONDOT=1
 
 # No contraction: floats round the same with every compiler, on every machine.
-ALL_CFLAGS = -std=c11 -ffp-contract=off -I. $(WARN) $(FLAGS_$(V)) $(CPPFLAGS) $(CFLAGS)
+ALL_CFLAGS = -std=c11 -ffile-prefix-map=$(CURDIR)/=./ -ffp-contract=off -I. $(WARN) $(FLAGS_$(V)) $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
 # Asked when a recipe runs, not when this file is read: `make deps` may come first.
 CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
@@ -198,11 +198,15 @@ HOME_QUESTION = Home: The kitchen lamp is on. The hall door is closed. The bathr
 
 demo: all ## a story and an answer from the model that is built in
 	@echo
-	$B/ruvm run -p 'Once upon a time' -n 60 --temp 0
+	$B/ruvm run -p 'Once upon a time' -n 140 --temp 0
 	@echo
 	@printf '$(HOME_QUESTION)' > $B/question.txt
 	$B/ruvm run -p "$$(cat $B/question.txt)" -n 40 --temp 0
 	@echo
+
+demo-image: all ## lib/demo.ruvm anew, after a change of the arithmetic or of tests/demo/demo.bin
+	$B/ruvm quantize tests/demo/demo.bin --tokenizer tests/demo/demo-tokenizer.bin \
+	    --name 'ruvm demo' -o lib/demo.ruvm
 
 bench: all ## speed of this machine on the built-in model
 	$B/ruvm bench
@@ -323,6 +327,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE all tests deps deps-test demo bench bench-peers check check-core check-laws \
+.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers check check-core check-laws \
 	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
 	install uninstall dist core-list clean help

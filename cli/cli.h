@@ -131,7 +131,9 @@ void ruvm_output_error(const char *verb, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Reports a failure of the library and gives the exit code that belongs to it. */
 int ruvm_output_failure(const char *verb, const struct ruvm_error *err);
-/* Flushes standard output; a full disk or a closed pipe turns rc into failure. */
+/* Flushes standard output, and remembers why when that fails. */
+void ruvm_output_flush(void);
+/* The last flush; a full disk or a closed pipe turns rc into failure. */
 int ruvm_output_finish(const char *verb, int rc);
 
 /* A copy of n bytes, to be freed, safe to show in one line: control characters and
@@ -144,7 +146,7 @@ size_t ruvm_output_utf8(const uint8_t *bytes, size_t n);
 /* This process's memory high-water mark, measured by the system. */
 uint64_t ruvm_output_peak_rss_bytes(void);
 
-/* SIGINT and SIGTERM only set a mark from now on; a second one kills. */
+/* SIGINT and SIGTERM only set a mark from now on; a second one, later, kills. */
 void ruvm_output_catch_signals(void);
 /* 0, or the signal that came. */
 int ruvm_output_signal(void);

@@ -76,7 +76,7 @@ static void print_token(const char *name, uint16_t id)
         printf(", %s %u", name, id);
 }
 
-static void print_parts(const struct ruvm_inspect_result *r)
+static void print_parts(const struct ruvm_args *args, const struct ruvm_inspect_result *r)
 {
     if (r->has_tokenizer) {
         printf("  tokenizer   %u pieces", r->n_pieces);
@@ -94,6 +94,8 @@ static void print_parts(const struct ruvm_inspect_result *r)
         printf("  engine      %s bytes of memory at context %u, of them %s for keys and values\n",
                ruvm_output_grouped(r->engine_bytes), r->engine_context,
                ruvm_output_grouped(r->kv_cache_bytes));
+    else if (ruvm_args_given(args, "ctx"))
+        puts("  engine      its memory is known of an image: make one with ruvm quantize");
 }
 
 static void print_meta(const char *meta)
@@ -185,7 +187,7 @@ static void print_human(const struct ruvm_args *args, const struct ruvm_inspect_
 {
     if (!o->tensor) {
         print_header(o->input, r);
-        print_parts(r);
+        print_parts(args, r);
         print_meta(r->meta);
         print_sections(r);
     }

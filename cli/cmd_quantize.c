@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -45,6 +46,29 @@ static bool same_file(const char *a, const char *b)
            sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
 }
 
+/* What surely cannot be written is said before minutes of work, not after. */
+static int check_place(const char *output)
+{
+    struct stat st;
+    if (stat(output, &st) == 0 && S_ISDIR(st.st_mode)) {
+        ruvm_output_error("quantize", "%s: is a directory; name a file in it", output);
+        return RUVM_EXIT_FAILED;
+    }
+    if (stat(output, &st) == 0)
+        return RUVM_EXIT_DONE;
+    const char *slash = strrchr(output, '/');
+    size_t n = slash ? (size_t)(slash - output) + 1 : 0;
+    char *folder = ruvm_output_alloc(n + 2, 1);
+    memcpy(folder, n ? output : ".", n ? n : 1);
+    int rc = RUVM_EXIT_DONE;
+    if (access(folder, W_OK) != 0) {
+        ruvm_output_error("quantize", "%s: cannot create: %s: %s", output, folder, strerror(errno));
+        rc = RUVM_EXIT_FAILED;
+    }
+    free(folder);
+    return rc;
+}
+
 /* An image must never replace what it is made from. */
 static int check_output(const struct ruvm_args *args, const struct ruvm_quantize_options *o)
 {
@@ -60,7 +84,7 @@ static int check_output(const struct ruvm_args *args, const struct ruvm_quantize
     for (unsigned i = 0; i < 3; i++)
         if (same_file(inputs[i], o->output))
             return ruvm_args_usage(args, "%s would be overwritten: choose another OUT", inputs[i]);
-    return 0;
+    return check_place(o->output);
 }
 
 static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
@@ -158,8 +182,8 @@ static void print_summary(const struct ruvm_quantize_options *o,
         printf("  engine      %s bytes of memory besides the image\n",
                ruvm_output_grouped(engine_bytes));
     if (r->n_golden_tokens && !o->dry_run)
-        printf("  golden      %u tokens stored; check with: ruvm run --verify\n",
-               r->n_golden_tokens);
+        printf("  golden      %u tokens stored; check with: ruvm run --verify %s\n",
+               r->n_golden_tokens, o->output ? o->output : "OUT");
 }
 
 static void print_human(const struct ruvm_args *args, const struct ruvm_quantize_options *o,

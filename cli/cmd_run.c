@@ -100,7 +100,7 @@ static int on_text(void *user, const char *bytes, size_t n)
             print_on_terminal(bytes, n);
         else
             fwrite(bytes, 1, n, stdout);
-        fflush(stdout);
+        ruvm_output_flush();
     }
     return ruvm_output_signal() || ferror(stdout);
 }
@@ -119,9 +119,13 @@ static void keep_id(struct ruvm_run *r, uint16_t id)
     r->ids[r->n_ids++] = id;
 }
 
+/* The prompt is printed when it is known to fit: a failure leaves no half output. */
 static int on_token(void *user, uint16_t id)
 {
     struct ruvm_run *r = user;
+    if (r->echo)
+        on_text(r, r->echo->data, r->echo->size);
+    r->echo = NULL;
     if (r->collect)
         keep_id(r, id);
     else if (r->print_ids)
@@ -300,7 +304,7 @@ static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt
     struct ruvm_generate_result g = {0};
     struct ruvm_generate_options o = ruvm_run_options(r, prompt);
     if (prompt->size && !r->collect && !r->print_ids && !ruvm_args_given(r->args, "no-prompt"))
-        on_text(r, prompt->data, prompt->size);
+        r->echo = prompt;
     if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
         return ruvm_output_failure("run", &err);
     if (r->collect) {

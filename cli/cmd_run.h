@@ -14,9 +14,10 @@ struct ruvm_run_bytes {
 struct ruvm_run {
     const struct ruvm_args *args;
     struct ruvm_session *session;
-    bool collect;   /* --json: keep everything, print it at the end */
-    bool print_ids; /* --ids */
-    bool terminal;  /* standard output is one: no control characters */
+    bool collect;                      /* --json: keep everything, print it at the end */
+    bool print_ids;                    /* --ids */
+    bool terminal;                     /* standard output is one: no control characters */
+    const struct ruvm_run_bytes *echo; /* prompt to print before the first token, or NULL */
     struct ruvm_run_bytes text;
     uint16_t *ids; /* owned; collected for --json */
     size_t n_ids, ids_cap;

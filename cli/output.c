@@ -50,12 +50,22 @@ int ruvm_output_failure(const char *verb, const struct ruvm_error *err)
     return err->code == RUVM_ERR_ARG ? RUVM_EXIT_USAGE : RUVM_EXIT_FAILED;
 }
 
-int ruvm_output_finish(const char *verb, int rc)
+static int flush_errno; /* of the first flush that failed */
+
+void ruvm_output_flush(void)
 {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if (fflush(stdout) != 0 && flush_errno == 0)
+        flush_errno = errno;
+}
+
+int ruvm_output_finish(const char *verb, int rc)
+{
+    ruvm_output_flush();
+    if (flush_errno == 0 && !ferror(stdout))
         return rc;
-    ruvm_output_error(verb, "standard output: %s", errno ? strerror(errno) : "write failed");
+    ruvm_output_error(verb, "standard output: %s",
+                      flush_errno ? strerror(flush_errno) : "write failed");
     return rc ? rc : RUVM_EXIT_FAILED;
 }
 
@@ -134,11 +144,29 @@ uint64_t ruvm_output_peak_rss_bytes(void)
 
 /* ---- signals ------------------------------------------------------------- */
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, caught_ms;
 
+/* Only what POSIX allows in a handler. */
+static sig_atomic_t clock_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (sig_atomic_t)((t.tv_sec * 1000 + t.tv_nsec / 1000000) & 0x3FFFFFFF);
+}
+
+/* timeout(1) sends to the process and to its group: twice, and means it once. */
 static void catch (int number)
 {
-    caught = number;
+    enum { AT_ONCE_MS = 200 };
+    int saved = errno;
+    if (!caught) {
+        caught_ms = clock_ms();
+        caught = number;
+    } else if (clock_ms() - caught_ms > AT_ONCE_MS) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+    errno = saved;
 }
 
 /* A shell makes background jobs ignore the keyboard; so it stays. */
@@ -152,7 +180,7 @@ static void catch_unless_ignored(int number, const struct sigaction *action)
 void ruvm_output_catch_signals(void)
 {
     struct sigaction action = {.sa_handler = catch};
-    action.sa_flags = (int)SA_RESETHAND; /* no SA_RESTART: a read of the keyboard ends */
+    action.sa_flags = 0; /* no SA_RESTART: a read of the keyboard ends */
     sigemptyset(&action.sa_mask);
     catch_unless_ignored(SIGINT, &action);
     catch_unless_ignored(SIGTERM, &action);

@@ -123,6 +123,9 @@ void ruvm_table_print(const struct ruvm_table *t, enum ruvm_table_style style)
     unsigned *widths = ruvm_output_alloc(t->n_cols, sizeof *widths);
     for (unsigned c = 0; c < t->n_cols; c++)
         widths[c] = column_width(t, c);
+    if (style == RUVM_TABLE_MARKDOWN)
+        for (unsigned c = 0; c < t->n_cols; c++)
+            widths[c] = widths[c] < 3 ? 3 : widths[c]; /* room for "--:" */
     print_row(t, t->heads, widths);
     if (style == RUVM_TABLE_MARKDOWN)
         print_markdown_rule(t, widths);

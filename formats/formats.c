@@ -49,6 +49,7 @@ static const struct magic magics[] = {
     {"version https://git-lfs", 23,
      "a git-lfs pointer, not the file itself (git lfs pull gets it)"},
     {"\x1f\x8b", 2, "gzip-compressed data (unpack it first)"},
+    {"BZh", 3, "bzip2-compressed data (unpack it first)"},
     {"\3757zXZ", 5, "xz-compressed data (unpack it first)"},
     {"\x28\xb5\x2f\xfd", 4, "zstd-compressed data (unpack it first)"},
     {"\x89PNG", 4, "a PNG picture"},

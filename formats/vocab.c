@@ -8,6 +8,8 @@
  */
 #include "formats/vocab.h"
 
+#include <string.h>
+
 #include "formats/formats.h"
 #include "lib/base/bytes.h"
 
@@ -126,6 +128,17 @@ static int fill(struct ruvm_vocab *vocab, struct ruvm_arena *arena, struct ruvm_
     return RUVM_OK;
 }
 
+/* A damaged tokenizer needs its place only; another file needs its name. */
+static int refuse(const uint8_t *data, size_t size, int rc, const struct ruvm_error *why,
+                  struct ruvm_error *err)
+{
+    static const char expected[] = "a llama2.c tokenizer.bin";
+    const char *found = ruvm_formats_guess(data, size);
+    if (strcmp(found, expected) == 0)
+        return ruvm_fail(err, rc, "%s", why->text);
+    return ruvm_fail(err, rc, "%s (expected %s, this looks like %s)", why->text, expected, found);
+}
+
 int ruvm_vocab_read(struct ruvm_vocab *vocab, struct ruvm_arena *arena, const uint8_t *data,
                     size_t size, struct ruvm_error *err)
 {
@@ -135,7 +148,6 @@ int ruvm_vocab_read(struct ruvm_vocab *vocab, struct ruvm_arena *arena, const ui
     size_t n = 0;
     int rc = count_pieces(&n, r, longest, &why);
     if (rc != RUVM_OK)
-        return ruvm_fail(err, rc, "%s (expected llama2.c's tokenizer.bin, this looks like %s)",
-                         why.text, ruvm_formats_guess(data, size));
+        return refuse(data, size, rc, &why, err);
     return fill(vocab, arena, r, n, err);
 }

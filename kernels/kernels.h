@@ -6,8 +6,8 @@
  * with ==. Kernels know arithmetic but no models: no allocation, no state.
  *
  * ">> n" of a negative number is an arithmetic shift (floor), as on every
- * compiler we use. Arrays do not overlap unless stated. Pointers to int8 rows
- * and inputs are 16-byte aligned.
+ * compiler we use. Arrays do not overlap unless stated. The rows and inputs of a
+ * matrix are 16-byte aligned; keys, values and all else only as their type asks.
  */
 #ifndef RUVM_KERNELS_KERNELS_H
 #define RUVM_KERNELS_KERNELS_H
@@ -24,7 +24,7 @@ enum {
 /* y = W x for several x: out[v * out_stride + r] = sum over c of
  * w[r * row_bytes + c] * x[v * x_stride + c], c < n_cols.
  * n_cols is a multiple of 16 and <= row_bytes (rows are zero-padded); w is
- * -127..127 (never -128), x is -127..127; |sum| < 2^31 since n_cols <= 65536. */
+ * -127..127 (never -128), x is -127..127; |sum| < 2^30 since n_cols <= 65536. */
 struct ruvm_matmul {
     const int8_t *w; /* [n_rows, row_bytes] */
     const int8_t *x; /* [n_vecs, x_stride] */
@@ -70,7 +70,7 @@ struct ruvm_kernels {
     uint32_t (*amax)(const int32_t *x, uint32_t n);
 
     /* q[i] = (((x[i] << up) >> down) * mult + 2^23) >> 24, one of up, down is 0;
-     * the caller chooses them so that the shifted |x| < 2^16 and the result is
+     * the caller chooses them so that the shifted |x| <= 2^16 and the result is
      * within +-127. q[n .. n_padded) = 0. */
     void (*quantize)(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
                      uint32_t down, uint32_t mult);

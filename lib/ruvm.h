@@ -24,6 +24,10 @@
 
 #include "base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define RUVM_VERSION_TEXT "0.1.0"
 
 /* A short English name of a status, static. */
@@ -155,5 +159,9 @@ void ruvm_sampler_seed(struct ruvm_sampler *s, uint64_t seed);
  * Equal logits: the lower id comes first. */
 uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
                      const uint16_t *recent, size_t n_recent);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -13,6 +13,10 @@
 
 #include "ruvm.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- shared by the verbs --------------------------------------------------- */
 
 /* Called during long work, often; done <= total. Return nonzero to stop: the verb
@@ -265,5 +269,9 @@ struct ruvm_bench_result {
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err);
 void ruvm_bench_free(struct ruvm_bench_result *r);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

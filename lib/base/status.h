@@ -18,7 +18,8 @@ enum ruvm_status {
     RUVM_ERR_MISMATCH = -7,    /* two parts that must agree do not */
 };
 
-/* The workstation side's account of the first failure: see lib/base/error.h. */
+/* The workstation side's account of the first failure; zero it before use, a recorded
+ * failure is kept: see lib/base/error.h. */
 struct ruvm_error {
     int code;        /* RUVM_OK while nothing failed */
     char text[1024]; /* "file: place: what, and what to do"; NUL-terminated */

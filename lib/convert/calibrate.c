@@ -1,4 +1,4 @@
-/* Watches the float reference while it writes samples, and keeps the extremes.
+/* Watches the float reference while it writes and reads samples, and keeps the extremes.
  *
  * Each channel has its own range. The two channels of a key pair share what
  * rotation moves between them, but a slow pair hardly turns within a context: a
@@ -71,6 +71,23 @@ static int check_finite(const struct ruvm_calibration *c, struct ruvm_error *err
     return RUVM_OK;
 }
 
+/* A prompt may hold what the model never writes: rare bytes, another language. Their keys
+ * and values lie far outside of the others, and one that is clipped disturbs all that
+ * follows. Mean KL on 14 stories that begin with rare characters, stories260K, in 1/1000:
+ * 197 without these tokens, 4 with them; on its own samples 2.03 and 2.14. */
+static int see_any_tokens(struct ruvm_arena *arena, struct ruvm_reference *r,
+                          const struct ruvm_model *m, const struct ruvm_samples_options *o,
+                          struct ruvm_error *err)
+{
+    enum { SHARE = 4 }; /* one for so many of the model's own */
+    struct ruvm_text text;
+    struct ruvm_samples_options any = *o;
+    any.any_token = any.fill_context = true;
+    any.n_positions = (o->n_positions + SHARE - 1) / SHARE;
+    any.stage = "calibrate on any tokens";
+    return ruvm_samples_draw(&text, arena, r, m->vocab, &any, err);
+}
+
 int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
                        struct ruvm_reference *r, const struct ruvm_model *m,
                        const struct ruvm_samples_options *o, struct ruvm_error *err)
@@ -79,6 +96,8 @@ int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
     struct ruvm_observer watch = {.user = c, .kv = see_kv, .residual = see_residual};
     ruvm_reference_observe(r, &watch);
     int rc = ruvm_samples_draw(&text, arena, r, m->vocab, o, err);
+    if (rc == RUVM_OK)
+        rc = see_any_tokens(arena, r, m, o, err);
     ruvm_reference_observe(r, &(struct ruvm_observer){0});
     return rc == RUVM_OK ? check_finite(c, err) : rc;
 }

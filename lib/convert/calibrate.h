@@ -25,8 +25,9 @@ struct ruvm_calibration {
 int ruvm_calibrate_init(struct ruvm_calibration *c, struct ruvm_arena *arena,
                         const struct ruvm_model *m, struct ruvm_error *err);
 
-/* Widens the ranges by what the model does while it draws samples. _CORRUPT when an
- * activation is not finite; else as ruvm_samples_draw(). */
+/* Widens the ranges by what the model does while it draws samples, and while it reads a
+ * quarter as many tokens that are drawn from the whole vocabulary. _CORRUPT when an activation
+ * is not finite; else as ruvm_samples_draw(). */
 int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
                        struct ruvm_reference *r, const struct ruvm_model *m,
                        const struct ruvm_samples_options *o, struct ruvm_error *err);

@@ -112,7 +112,7 @@ static void read_numbers(struct gather *g)
     m->vocab = whole(g, "vocab_size", MAX_U16);
     m->dim = whole(g, "dim", MAX_U16);
     m->hidden = whole(g, "hidden_dim", MAX_U16);
-    m->context = whole(g, "max_seq_len", MAX_U16);
+    m->context = whole(g, "max_seq_len", UINT32_MAX); /* a part of it may be used */
     m->n_layers = whole(g, "n_layers", MAX_U8);
     m->n_heads = whole(g, "n_heads", MAX_U8);
     m->n_kv_heads = whole(g, "n_kv_heads", MAX_U8);

@@ -5,11 +5,14 @@
  * compute its own golden vectors, measure it against the float model on other
  * samples, and only then write the file. Nothing is written after a failure.
  */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include "lib/ruvm_tool.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/ruvm_read.h"
 #include "lib/base/crc32.h"
@@ -64,6 +67,8 @@ static int check_options(const struct ruvm_quantize_options *o, struct ruvm_erro
                          "%s: a text needs a tokenizer to be read; give the "
                          "model's tokenizer.bin as well",
                          o->eval_text);
+    if (o->eval_text && access(o->eval_text, R_OK) != 0) /* not after minutes of work */
+        return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot read: %s", o->eval_text, strerror(errno));
     return check_name(o->name, err);
 }
 

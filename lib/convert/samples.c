@@ -75,6 +75,14 @@ struct drawing {
     struct ruvm_error *err;
 };
 
+static int32_t next_token(struct drawing *d, uint16_t token)
+{
+    const float *logits = ruvm_reference_step(d->r, token);
+    if (d->o->any_token)
+        return (int32_t)(next_random(&d->state) % d->vocab);
+    return draw(logits, d->vocab, d->weights, &d->state);
+}
+
 static int report(const struct drawing *d)
 {
     const struct ruvm_progress *p = &d->o->progress;
@@ -94,7 +102,7 @@ static int draw_window(struct drawing *d)
     ruvm_reference_reset(d->r);
     ruvm_text_window(d->text, token);
     while (d->text->n_positions < d->o->n_positions && ruvm_text_length(d->text) <= d->o->context) {
-        int32_t next = draw(ruvm_reference_step(d->r, token), d->vocab, d->weights, &d->state);
+        int32_t next = next_token(d, token);
         if (next < 0)
             return ruvm_fail(d->err, RUVM_ERR_CORRUPT,
                              "the model's predictions are not numbers: "

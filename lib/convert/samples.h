@@ -17,6 +17,7 @@ struct ruvm_samples_options {
     uint16_t end;         /* a token that ends a text besides start, or RUVM_NO_TOKEN */
     uint32_t context;     /* positions of a window at most */
     bool fill_context;    /* go on after the end of a text: every position is visited */
+    bool any_token;       /* all tokens alike: what this model would never write itself */
     struct ruvm_progress progress;
     const char *stage; /* name for the progress */
 };

@@ -11,7 +11,7 @@
 #include "formats/formats.h"
 #include "formats/ruvm_v0.h"
 
-enum { DEFAULT_START = 1 };
+enum { DEFAULT_START = 1, MAX_CONTEXT = UINT16_MAX /* a u16 of the image */ };
 
 static int refuse(const uint8_t *data, size_t size, struct ruvm_error *err)
 {
@@ -36,6 +36,26 @@ static int scale_v0(struct ruvm_tensors *t, double step, struct ruvm_error *err)
     return RUVM_OK;
 }
 
+static int choose_context(struct ruvm_model *m, const struct ruvm_source_options *o,
+                          struct ruvm_error *err)
+{
+    if (o->context > m->context)
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "was made for %u positions: a context of %u is beyond "
+                         "what it learned; ask for %u at most",
+                         m->context, o->context, m->context);
+    if (o->context != 0)
+        m->context = o->context;
+    if (o->max_context != 0 && m->context > o->max_context)
+        m->context = o->max_context;
+    if (m->context > MAX_CONTEXT)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "was made for %u positions, an image holds at most %d: choose a context "
+                         "with --ctx",
+                         m->context, MAX_CONTEXT);
+    return RUVM_OK;
+}
+
 static int read_model(struct ruvm_source *s, const struct ruvm_source_options *o,
                       struct ruvm_error *err)
 {
@@ -47,18 +67,16 @@ static int read_model(struct ruvm_source *s, const struct ruvm_source_options *o
     int rc = format->read(&s->tensors, &s->arena, data, size, err);
     if (rc == RUVM_OK && ruvm_v0_probe(data, size))
         rc = scale_v0(&s->tensors, o->v0_scale, err);
+    else if (rc == RUVM_OK && o->v0_scale != 0)
+        rc = ruvm_fail(err, RUVM_ERR_ARG,
+                       "is a %s and says itself what its weights are worth; "
+                       "--v0-scale is for the bare RUVM layout",
+                       s->tensors.format);
     if (rc == RUVM_OK)
         rc = ruvm_model_from_tensors(&s->model, &s->arena, &s->tensors, err);
     if (rc != RUVM_OK)
         return rc;
-    if (o->context > s->model.context)
-        return ruvm_fail(err, RUVM_ERR_ARG,
-                         "was made for %u positions: a context of %u is beyond "
-                         "what it learned; ask for %u at most",
-                         s->model.context, o->context, s->model.context);
-    if (o->context != 0)
-        s->model.context = o->context;
-    return RUVM_OK;
+    return choose_context(&s->model, o, err);
 }
 
 static int open_model(struct ruvm_source *s, const struct ruvm_source_options *o,

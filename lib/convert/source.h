@@ -17,6 +17,7 @@ struct ruvm_source_options {
     const char *path;
     const char *tokenizer; /* tokenizer.bin, or NULL */
     uint32_t context;      /* positions to use; 0: the source's own; at most that */
+    uint32_t max_context;  /* cuts a longer source; 0: what an image cannot hold is refused */
     double v0_scale;       /* see struct ruvm_quantize_options */
 };
 

@@ -69,10 +69,10 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
     uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
-    e->x_stride = (widest + RUVM_ROW_ALIGN - 1) & ~(uint32_t)(RUVM_ROW_ALIGN - 1);
+    e->x_stride = ruvm_vector_padded(widest);
     uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
-    uint32_t quarter = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
-    e->group = max_u32((quarter + RUVM_ROW_ALIGN - 1) & ~(RUVM_ROW_ALIGN - 1u), RUVM_MIN_GROUP);
+    uint32_t share = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
+    e->group = max_u32(ruvm_vector_padded(share), RUVM_MIN_GROUP);
     e->head_group = img->dim <= RUVM_NARROW_DIM ? RUVM_HEAD_GROUP : e->x_stride;
     e->work_ints = e->block * max_u32(rows, img->dim);
     e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);

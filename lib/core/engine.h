@@ -17,16 +17,20 @@
 
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
-/* The gated vector has outliers, so it is quantized in up to four groups, each with its
+/* The gated vector has outliers, so it is quantized in up to eight groups, each with its
  * own scale: on stories260K that halves its share of the loss. The input of the head has
  * two where the model is so narrow that every bit shows and the head so small that it
  * costs nothing. */
 enum {
-    RUVM_MAX_GROUPS = 4,
-    RUVM_MIN_GROUP = 64,
+    RUVM_MAX_GROUPS = 8,
+    RUVM_MIN_GROUP = 32,
     RUVM_HEAD_GROUP = 32,
     RUVM_NARROW_DIM = 64,
 };
+_Static_assert(RUVM_NARROW_DIM / RUVM_HEAD_GROUP <= RUVM_MAX_GROUPS,
+               "x_unit has room for the groups of the head's input");
+_Static_assert(RUVM_MIN_GROUP % RUVM_ROW_ALIGN == 0 && RUVM_HEAD_GROUP % RUVM_ROW_ALIGN == 0,
+               "kernels take columns by 16");
 
 struct ruvm_engine {
     struct ruvm_image img;
@@ -56,6 +60,12 @@ struct ruvm_engine {
     int8_t *values;           /* [layers, n_kv_heads, context, head_dim] */
 };
 
+/* n values as quantized vectors store them: a whole number of 16. */
+static inline uint32_t ruvm_vector_padded(uint32_t n)
+{
+    return (n + RUVM_ROW_ALIGN - 1) & ~(RUVM_ROW_ALIGN - 1u);
+}
+
 /* A part of a product of a matrix and the quantized vectors: which rows and columns, and
  * which tokens. n_cols may reach beyond the last column. */
 struct ruvm_part {
@@ -66,7 +76,7 @@ struct ruvm_part {
  * tensors that follow w with the same width. */
 void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                         const struct ruvm_part *p);
-/* Quantizes v[n] into x of token t (zero-padded to a whole number of 16) in groups of
+/* Quantizes v[n] into x of token t (zero-padded as above) in groups of
  * `group` values, at most RUVM_MAX_GROUPS; unit: the worth of one step of v. */
 void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, uint32_t n,
                           uint32_t group, struct ruvm_real unit);

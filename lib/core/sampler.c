@@ -126,7 +126,7 @@ static struct kept narrow(const int32_t *weights, uint32_t vocab, uint32_t max_c
     sum = sum_above(weights, vocab, low, &count);
     uint32_t n_equal = max_count - count;
     if (low > 0 && sum < min_sum) {
-        uint64_t wanted = (min_sum - sum + low - 1) / low;
+        uint64_t wanted = (min_sum - sum - 1) / low + 1; /* min_sum may be all there is */
         n_equal = wanted < n_equal ? (uint32_t)wanted : n_equal;
     }
     return (struct kept){low, n_equal};
@@ -153,7 +153,8 @@ static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t voca
         drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
     if (s->min_p_q16 > 0) {
         uint32_t best = (uint32_t)weights[largest(weights, vocab)];
-        uint32_t least = (uint32_t)(((uint64_t)best * s->min_p_q16) >> 16);
+        uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
+        uint32_t least = (uint32_t)(((uint64_t)best * share) >> 16);
         drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
     }
     if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {

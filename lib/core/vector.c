@@ -8,11 +8,6 @@
 
 #define ONE_127TH ((struct ruvm_real){0x81020408u, -38}) /* 1/127 to 2^-32 */
 
-static uint32_t padded(uint32_t n)
-{
-    return (n + 15u) & ~15u;
-}
-
 void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                         const struct ruvm_part *p)
 {
@@ -40,7 +35,7 @@ static struct ruvm_real quantize_group(const struct ruvm_engine *e, int8_t *x, c
     uint32_t down = bits > 16 ? bits - 16 : 0;
     uint32_t top = (largest << up) >> down; /* [2^15, 2^16), or 0 */
     uint32_t mult = top ? (127u << 24) / top : 0;
-    e->k->quantize(x, v, n, padded(n), top ? up : 0, down, mult);
+    e->k->quantize(x, v, n, ruvm_vector_padded(n), top ? up : 0, down, mult);
     struct ruvm_real step = ruvm_real_mul(ruvm_real_make(top, (int32_t)down - (int32_t)up), unit);
     return ruvm_real_mul(step, ONE_127TH);
 }

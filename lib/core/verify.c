@@ -12,13 +12,10 @@ static uint16_t id_at(const struct ruvm_image *img, uint32_t i)
     return ruvm_load_u16(img->gold + RUVM_GOLD_IDS + 2 * (size_t)i);
 }
 
-static uint16_t greedy(const int32_t *logits, uint32_t vocab)
+static uint16_t greedy(struct ruvm_engine *e)
 {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < vocab; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return (uint16_t)best;
+    struct ruvm_sampler s = {0};
+    return ruvm_sample(&s, e->logits, e->img.vocab, NULL, 0);
 }
 
 /* Feeds ids[first .. first + n) one by one: the CRC does not depend on blocks. */
@@ -49,7 +46,7 @@ int ruvm_engine_verify(struct ruvm_engine *e, struct ruvm_verify_result *result)
     for (uint32_t i = 0; i < r.n_tokens && rc == RUVM_OK; i++) {
         uint16_t expected = id_at(img, r.n_prompt + i);
         r.crc_found = ruvm_logits_crc(r.crc_found, e->logits, img->vocab);
-        if (greedy(e->logits, img->vocab) != expected && r.first_wrong == r.n_tokens)
+        if (greedy(e) != expected && r.first_wrong == r.n_tokens)
             r.first_wrong = i;
         if (i + 1 < r.n_tokens)
             rc = ruvm_engine_eval(e, &expected, 1, NULL);

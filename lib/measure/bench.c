@@ -135,21 +135,15 @@ static int measure_against(struct bench *b, struct ruvm_source *source)
     return rc;
 }
 
-/* Windows that both models can read. */
-static uint32_t common_context(const struct bench *b, const struct ruvm_source *source)
-{
-    uint32_t context = ruvm_session_info(b->session)->context;
-    return source->model.context < context ? source->model.context : context;
-}
-
 static int measure_quality(struct bench *b)
 {
     struct ruvm_source source;
-    const struct ruvm_source_options o = {.path = b->o->quality};
+    /* windows that both models can read */
+    const struct ruvm_source_options o = {.path = b->o->quality,
+                                          .max_context = ruvm_session_info(b->session)->context};
     int rc = ruvm_source_open(&source, &o, b->err);
     if (rc != RUVM_OK)
         return rc;
-    source.model.context = common_context(b, &source);
     rc = measure_against(b, &source);
     ruvm_source_close(&source);
     return rc;

@@ -4,25 +4,26 @@ random weights (always the same ones) and a tokenizer of bytes and a few merges.
 
     make_model.py FOLDER
 
-writes tiny.bin and tok.bin; other.bin, a model of another vocabulary; and bare.ruvm, a
-RUVM file of the published bare layout.
+writes tiny.bin and tok.bin; other.bin, a model of another vocabulary; long.bin, the tiny
+one of a context that no image holds; and bare.ruvm, a RUVM file of the published bare layout.
 """
 import random
 import struct
 import sys
 
 VOCAB_OF_OTHER = 100
+LONG_CONTEXT = 70000  # more than an image holds
 DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, CONTEXT = 16, 20, 2, 4, 2, 64
 LETTERS = list(" abcdefghijklmnopqrstuvwxyz")  # merges begin with characters that are pieces
 MERGES = [" t", "he", " the", "in", " a", "on", "an", "er", "and", " and", " an", "ing", "ou"]
 VOCAB = 3 + 256 + len(LETTERS) + len(MERGES)
 
 
-def checkpoint(vocab):
+def checkpoint(vocab, context=CONTEXT):
     """Legacy llama2.c: seven i32, then float32 tensors; a positive vocabulary size
     says that the head is the embedding."""
     rng = random.Random(260)
-    out = [struct.pack("<7i", DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, vocab, CONTEXT)]
+    out = [struct.pack("<7i", DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, vocab, context)]
 
     def matrix(n, scale):
         out.append(struct.pack("<%df" % n, *[rng.uniform(-scale, scale) for _ in range(n)]))
@@ -37,7 +38,7 @@ def checkpoint(vocab):
     for n in (HIDDEN * DIM, DIM * HIDDEN, HIDDEN * DIM):
         matrix(LAYERS * n, 0.5)
     out.append(struct.pack("<f", 1.0) * DIM)
-    out.append(bytes(CONTEXT * head_dim // 2 * 4 * 2))  # RoPE tables, not used any more
+    out.append(bytes(context * head_dim // 2 * 4 * 2))  # RoPE tables, not used any more
     return b"".join(out)
 
 
@@ -64,7 +65,8 @@ def tokenizer():
 def main():
     folder = sys.argv[1]
     files = (("tiny.bin", checkpoint(VOCAB)), ("tok.bin", tokenizer()),
-             ("other.bin", checkpoint(VOCAB_OF_OTHER)), ("bare.ruvm", bare_layout()))
+             ("other.bin", checkpoint(VOCAB_OF_OTHER)),
+             ("long.bin", checkpoint(VOCAB, LONG_CONTEXT)), ("bare.ruvm", bare_layout()))
     for name, data in files:
         with open("%s/%s" % (folder, name), "wb") as f:
             f.write(data)

@@ -1,9 +1,11 @@
 /* Own samples and the ranges seen on them: repeatable, complete, and honest about NaN. */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "formats/ruvm_layout.h"
 #include "lib/convert/calibrate.h"
@@ -133,6 +135,25 @@ Test(samples, are_drawn_from_the_models_distribution)
     ruvm_source_close(&o.source);
 }
 
+/* What the model would never say is what these are for. */
+Test(samples, of_any_token_take_the_whole_vocabulary)
+{
+    struct opened o = open_shape();
+    struct ruvm_text t;
+    struct ruvm_samples_options so = options(5000, 5, true);
+    so.any_token = true;
+    ruvm_samples_draw(&t, &o.source.arena, o.reference, o.source.model.vocab, &so, NULL);
+    double count[50] = {0}, chi2 = 0;
+    cr_assert_eq(t.n_positions, 5000);
+    for (uint32_t w = 0; w < t.n_windows; w++)
+        for (uint32_t i = t.first[w] + 1; i < t.first[w + 1]; i++)
+            count[t.tokens[i]]++;
+    for (int i = 0; i < 50; i++)
+        chi2 += (count[i] - 100) * (count[i] - 100) / 100;
+    cr_assert_lt(chi2, 90, "chi squared of 49 degrees is above 90 once in 3000 times");
+    ruvm_source_close(&o.source);
+}
+
 static int stop_at_100(void *user, const char *stage, uint64_t done, uint64_t total)
 {
     (void)user;
@@ -187,6 +208,11 @@ Test(calibrate, sees_the_extremes_of_every_channel)
     ruvm_reference_observe(o.reference,
                            &(struct ruvm_observer){.kv = remember, .residual = remember_loudest});
     ruvm_samples_draw(&t, &o.source.arena, o.reference, 50, &so, NULL);
+    float own_high = high[0], own_low = low[0];
+    so.any_token = true;
+    so.n_positions = 400 / 4;
+    ruvm_samples_draw(&t, &o.source.arena, o.reference, 50, &so, NULL);
+    cr_assert(high[0] > own_high || low[0] < own_low, "any tokens widen this channel's range");
     for (int i = 0; i < 2 * KV_DIM; i++) {
         cr_assert(c.key[i].low >= low[i] && c.key[i].low <= low[i], "channel %d", i);
         cr_assert(c.key[i].high >= high[i] && c.key[i].high <= high[i], "channel %d", i);
@@ -210,6 +236,38 @@ Test(calibrate, a_run_leaves_no_observer_behind)
     ruvm_reference_step(o.reference, 3);
     cr_assert(c.residual.low >= 0 && c.residual.high <= 0 && before.low < before.high);
     ruvm_source_close(&o.source);
+}
+
+/* The sanitizers see the same code run on the tiny models. */
+#ifdef __SANITIZE_ADDRESS__
+enum { TOO_SLOW = 1 };
+#else
+enum { TOO_SLOW = 0 };
+#endif
+
+/* One character that the model never writes must not spoil the story after it. */
+Test(calibrate, rare_characters_in_a_prompt_do_little_harm)
+{
+    static const char story[] =
+        "\xd0\x9f\xd1\x80\xd0\xb8 [a] {b} | \x01 Once upon a time, there was a little boy "
+        "named Tom. Tom loved to play with his red ball in the park. One day, Tom saw a big dog. "
+        "The dog was very sad because it had lost its bone. Tom said, \"I will help you.\"";
+    const char *folder = getenv("RUVM_SHARED_MODELS");
+    char model[512], tokenizer[512];
+    snprintf(model, sizeof model, "%s/stories260K.bin", folder ? folder : "");
+    snprintf(tokenizer, sizeof tokenizer, "%s/tok512.bin", folder ? folder : "");
+    if (TOO_SLOW || !folder || access(model, R_OK) != 0) {
+        fprintf(stderr, "skipped: rare characters on stories260K: %s\n",
+                TOO_SLOW ? "too slow under sanitizers" : "RUVM_SHARED_MODELS holds no model");
+        return;
+    }
+    struct ruvm_quantize_options o = {
+        .input = model, .tokenizer = tokenizer, .eval_text = tiny_file(story, sizeof story - 1)};
+    struct ruvm_quantize_result r;
+    cr_assert_eq(ruvm_quantize(&o, &r, NULL), RUVM_OK);
+    cr_assert_lt(r.quality.kl_mean, 0.03, "%g; 0.3 when these tokens are clipped",
+                 r.quality.kl_mean);
+    ruvm_quantize_free(&r);
 }
 
 /* A weight that is not a number reaches the activations. */

@@ -34,6 +34,11 @@ static int8_t weight(struct maker *m)
     return (int8_t)(sum - 126);
 }
 
+static uint16_t rope_dims(const struct random_shape *s)
+{
+    return s->rope_dims ? s->rope_dims : s->head_dim;
+}
+
 static void add_arch(struct maker *m)
 {
     struct ruvm_buffer *b = &m->part[ARCH];
@@ -42,7 +47,7 @@ static void add_arch(struct maker *m)
     ruvm_buffer_u8(b, 0);
     ruvm_buffer_u8(b, m->s->tied ? RUVM_ARCH_FLAG_TIED : 0);
     ruvm_buffer_u16(b, m->s->head_dim);
-    ruvm_buffer_u16(b, m->s->head_dim);
+    ruvm_buffer_u16(b, rope_dims(m->s));
     ruvm_buffer_u32(b, 1407374884u); /* 1e-5 = this * 2^-47 */
     ruvm_buffer_u8(b, (uint8_t)-47);
     ruvm_buffer_u8(b, (uint8_t)-20);
@@ -105,10 +110,16 @@ static void add_norms(struct maker *m)
         ruvm_buffer_u16(&m->part[NORM], (uint16_t)(random_next(&m->rng) % 65535 + 32769));
 }
 
+/* Any two near channels differ; the inverse fits 16 bits as well. */
+static uint32_t channel_scale(uint32_t channel)
+{
+    return 33000 + 800 * (channel * 7 % 40);
+}
+
 static void add_positions(struct maker *m)
 {
     uint32_t kv = (uint32_t)m->s->kv_heads * m->s->head_dim;
-    for (uint32_t i = 0; i < m->s->head_dim / 2u; i++)
+    for (uint32_t i = 0; i < rope_dims(m->s) / 2u; i++)
         ruvm_buffer_u32(&m->part[ROPE], 683565276u >> (i % 20));
     for (uint32_t l = 0; l < m->s->layers; l++) {
         struct ruvm_buffer *b = &m->part[KVSC];
@@ -118,9 +129,9 @@ static void add_positions(struct maker *m)
         ruvm_buffer_u8(b, (uint8_t)-10);
         for (uint32_t part = 0; part < 2; part++) {
             for (uint32_t i = 0; i < kv; i++)
-                ruvm_buffer_u16(b, (uint16_t)(46341 + 100 * (i % 50)));
+                ruvm_buffer_u16(b, (uint16_t)channel_scale(i));
             for (uint32_t i = 0; i < kv; i++)
-                ruvm_buffer_u16(b, (uint16_t)(46341 - 100 * (i % 50)));
+                ruvm_buffer_u16(b, (uint16_t)((1u << 31) / channel_scale(i)));
         }
         for (uint32_t i = 0; i < kv; i++)
             ruvm_buffer_u16(b, (uint16_t)(random_next(&m->rng) % 41 - 20));

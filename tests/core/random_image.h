@@ -10,6 +10,7 @@
 
 struct random_shape {
     uint16_t vocab, dim, hidden, context, head_dim;
+    uint16_t rope_dims; /* 0: all of head_dim */
     uint8_t layers, heads, kv_heads;
     bool tied;
     uint64_t seed;

@@ -1,12 +1,15 @@
 /* The engine's promises on random models: exact memory, the same logits from every
  * kernel table and block size, rewinding, and refusals. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 #include "lib/ruvm.h"
+#include "tests/core/plain_model.h"
 #include "tests/core/random_image.h"
+#include "tests/support/strict_kernels.h"
 
 static const struct random_shape shapes[] = {
     {.vocab = 40,
@@ -59,6 +62,40 @@ static const struct random_shape shapes[] = {
      .kv_heads = 1,
      .tied = true,
      .seed = 5},
+    /* part of a head rotates; heads do not make up dim; three query heads to a key head */
+    {.vocab = 50,
+     .dim = 70,
+     .hidden = 90,
+     .context = 30,
+     .head_dim = 12,
+     .rope_dims = 4,
+     .layers = 2,
+     .heads = 6,
+     .kv_heads = 2,
+     .tied = false,
+     .seed = 6},
+    /* the least of everything */
+    {.vocab = 1,
+     .dim = 1,
+     .hidden = 1,
+     .context = 1,
+     .head_dim = 2,
+     .layers = 1,
+     .heads = 1,
+     .kv_heads = 1,
+     .tied = true,
+     .seed = 7},
+    /* the widest head; fewer rows than a register has lanes */
+    {.vocab = 5,
+     .dim = 9,
+     .hidden = 3,
+     .context = 19,
+     .head_dim = 2048,
+     .layers = 1,
+     .heads = 2,
+     .kv_heads = 1,
+     .tied = true,
+     .seed = 8},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -117,6 +154,47 @@ Test(engine, every_kernel_and_block_gives_the_same_logits)
             }
         }
         free(expected);
+        free(image);
+    }
+}
+
+Test(engine, keeps_the_contract_of_the_kernels)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        const struct random_shape *s = &shapes[i];
+        size_t bytes;
+        uint8_t *image = random_image(s, &bytes);
+        uint16_t tokens[1200];
+        struct ruvm_engine_options o = {.kernels = &strict_kernels};
+        fill_tokens(tokens, s->context, s->vocab, 11);
+        free(all_logits(image, bytes, s, tokens, &o));
+        free(image);
+    }
+}
+
+/* Wrong heads, pairs, positions, scales or groups change logits by their own size; what
+ * eight bits lose is two to seven hundredths of it. */
+Test(engine, tracks_the_same_model_in_doubles)
+{
+    for (int i = 0; i < N_SHAPES; i++) {
+        const struct random_shape *s = &shapes[i];
+        size_t bytes;
+        uint8_t *image = random_image(s, &bytes);
+        struct ruvm_image img;
+        uint16_t tokens[1200];
+        double error = 0, size = 0;
+        fill_tokens(tokens, s->context, s->vocab, 5);
+        cr_assert_eq(ruvm_image_open(&img, image, bytes, NULL), RUVM_OK);
+        double *expected = plain_logits(&img, tokens, s->context);
+        int32_t *found = all_logits(image, bytes, s, tokens, NULL);
+        for (size_t j = 0; j < (size_t)s->context * s->vocab; j++) {
+            error += pow(found[j] / 65536.0 - expected[j], 2);
+            size += pow(expected[j], 2);
+        }
+        double off = sqrt(error / size);
+        cr_assert(off < 0.1, "shape %d: off by %g", i, off);
+        free(expected);
+        free(found);
         free(image);
     }
 }

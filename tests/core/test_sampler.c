@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/ruvm.h"
+#include "tests/core/random_image.h"
 
 enum { ONE = 65536, VOCAB = 8 };
 
@@ -70,6 +71,20 @@ Test(sampler, top_k_keeps_exactly_k_and_breaks_ties_by_id)
         cr_assert(counts[i] > 0);
 }
 
+Test(sampler, top_k_of_one_is_greedy_and_ties_of_the_best_count)
+{
+    struct ruvm_sampler s = {.temperature_q16 = ONE, .top_k = 1};
+    for (int i = 0; i < 50; i++)
+        cr_assert_eq(pick(&s, NULL, 0), 7);
+    int32_t counts[3] = {0};
+    s.top_k = 2;
+    for (int i = 0; i < 200; i++) {
+        int32_t equal[3] = {ONE, ONE, ONE};
+        counts[ruvm_sample(&s, equal, 3, NULL, 0)]++;
+    }
+    cr_assert(counts[0] > 50 && counts[1] > 50 && counts[2] == 0);
+}
+
 Test(sampler, top_p_keeps_the_smallest_set_that_reaches_p)
 {
     /* softmax: 7 has 0.47, 1 and 4 0.17 each, 2 0.064, 5 0.039, 0 0.023, ... */
@@ -94,6 +109,53 @@ Test(sampler, min_p_is_relative_to_the_best)
     s.min_p_q16 = ONE;
     draws(s, 100, counts);
     cr_assert_eq(counts[7], 100);
+    s.min_p_q16 = UINT32_MAX;
+    draws(s, 100, counts);
+    cr_assert_eq(counts[7], 100, "more than the best is the best");
+}
+
+/* The ids in order of weight, and how many of them all filters together leave. */
+static int sort_and_filter(const struct ruvm_sampler *s, const int32_t *logits, int n, int *order)
+{
+    double total = 0, sum = 0;
+    int kept = 0;
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && logits[order[at - 1]] < logits[i]; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+    n = s->top_k && s->top_k < (uint32_t)n ? (int)s->top_k : n;
+    while (kept < n && exp((logits[order[kept]] - logits[order[0]]) / (double)ONE) >=
+                           s->min_p_q16 / (double)ONE)
+        total += exp(logits[order[kept++]] / (double)ONE);
+    for (n = kept, kept = 0; kept < n && (kept == 0 || sum < total * s->top_p_q16 / ONE); kept++)
+        sum += exp(logits[order[kept]] / (double)ONE);
+    return kept;
+}
+
+Test(sampler, filters_together_keep_what_sorting_would)
+{
+    uint64_t rng = 1;
+    for (int round = 0; round < 20000; round++) {
+        int32_t logits[10], n = 1 + (int32_t)(random_next(&rng) % 10);
+        int order[10];
+        for (int i = 0; i < n; i++) /* many are equal */
+            logits[i] = ((int32_t)(random_next(&rng) % 5) - 2) * ONE;
+        struct ruvm_sampler s = {.temperature_q16 = ONE,
+                                 .top_k = (uint32_t)(random_next(&rng) % 12),
+                                 .min_p_q16 = (uint32_t)(random_next(&rng) % (ONE + 1)),
+                                 .top_p_q16 = 1 + (uint32_t)(random_next(&rng) % ONE)};
+        ruvm_sampler_seed(&s, random_next(&rng));
+        int kept = sort_and_filter(&s, logits, n, order), found = 0;
+        uint16_t id = ruvm_sample(&s, logits, (uint32_t)n, NULL, 0);
+        for (int i = 0; i < n; i++)
+            found += logits[i] > 0; /* what is left of them: weights */
+        cr_assert_eq(found, kept, "round %d: %d instead of %d", round, found, kept);
+        for (int i = 0; i < kept; i++)
+            cr_assert(logits[order[i]] > 0, "round %d: %d is gone", round, order[i]);
+        cr_assert(logits[id] > 0);
+    }
 }
 
 Test(sampler, a_seed_decides_everything)

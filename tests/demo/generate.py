@@ -491,15 +491,18 @@ def states_of(kind):
     return ("on", "off") if kind in SWITCHED else ("open", "closed")
 
 
-def make_home(rng):
-    """Devices with their states and, in some homes, one room's temperature."""
+def make_home(rng, twins=False):
+    """Devices with their states and, in some homes, one room's temperature.
+    twins: two rooms may have a device of the same kind; so small a network then
+    takes one for the other a third of the time, so its homes have none."""
     count = rng.choice((1, 2, 2, 3, 3, 3, 4, 4))
-    devices, names = [], set()
+    devices, taken = [], set()
     while len(devices) < count:
         kind = rng.choice(SWITCHED) if rng.random() < 0.65 else rng.choice(MOVING)
         name = f"{rng.choice(ROOMS)} {kind}"
-        if name not in names:
-            names.add(name)
+        key = name if twins else kind
+        if key not in taken:
+            taken.add(key)
             devices.append(Device(name, kind, rng.choice(states_of(kind))))
     warmth = (rng.choice(ROOMS), rng.randint(10, 29)) if rng.random() < 0.3 else None
     return devices, warmth
@@ -591,9 +594,9 @@ SECOND_MIX = FIRST_MIX + [ask_how] * 10
 MIX = [ask_state] * 10 + [command] * 10 + [ask_list] * 5 + [ask_how] * 6
 
 
-def home_question(rng, kinds=MIX):
+def home_question(rng, kinds=MIX, twins=False):
     """(prompt, answer) of one question about a home."""
-    devices, warmth = make_home(rng)
+    devices, warmth = make_home(rng, twins)
     if warmth and rng.random() < 0.5:
         question, answer = ask_warmth(rng, warmth)
     else:
@@ -630,13 +633,13 @@ def is_held_out(text):
     return checksum(text) % HELD_OUT_SHARE == 0
 
 
-def document(rng, held_out=False, home_share=0.40, kinds=MIX):
+def document(rng, held_out=False, home_share=0.40, kinds=MIX, twins=False):
     """A (prompt, answer) pair; the prompt of a plain story is empty.  The
     document is prompt + answer."""
     while True:
         draw = rng.random()
         if draw < home_share:
-            pair = fact_question(rng) if rng.random() < 0.08 else home_question(rng, kinds)
+            pair = fact_question(rng) if rng.random() < 0.08 else home_question(rng, kinds, twins)
         elif draw < home_share + 0.03:
             pair = story_request(rng)
         else:

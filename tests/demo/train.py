@@ -32,13 +32,15 @@ MUON_LR, ADAM_LR = 0.02, 0.002
 
 # The run in phases: the last step of the phase, the share of home documents, the
 # weight of the tokens of their answers, the weights of names and things that
-# follow from what came before in a story and of those that do not, and the kinds
-# of questions.
-Phase = namedtuple("Phase", "end home_share answer_weight copy_weight free_weight kinds")
-PHASES = [Phase(5500, 0.40, 2.0, 1.0, 1.0, generate.FIRST_MIX),
-          Phase(10000, 0.45, 5.0, 1.0, 1.0, generate.SECOND_MIX),
-          Phase(12500, 0.45, 5.0, 3.0, 1.0, generate.SECOND_MIX),
-          Phase(21000, 0.45, 8.0, 3.0, 0.2, generate.MIX)]
+# follow from what came before in a story and of those that do not, the kinds of
+# questions, and whether a home may have two devices of one kind.
+Phase = namedtuple("Phase", "end home_share answer_weight copy_weight free_weight kinds twins")
+PHASES = [Phase(5500, 0.40, 2.0, 1.0, 1.0, generate.FIRST_MIX, True),
+          Phase(10000, 0.45, 5.0, 1.0, 1.0, generate.SECOND_MIX, True),
+          Phase(12500, 0.45, 5.0, 3.0, 1.0, generate.SECOND_MIX, True),
+          Phase(20000, 0.45, 8.0, 3.0, 0.2, generate.MIX, True),
+          Phase(25000, 0.75, 8.0, 3.0, 0.2, generate.MIX, True),
+          Phase(27000, 0.60, 8.0, 3.0, 0.2, generate.MIX, False)]
 SPREAD = 12500       # the step at which the colours are spread again
 
 # The learning rate as a share of the largest one, on straight lines between
@@ -46,14 +48,16 @@ SPREAD = 12500       # the step at which the colours are spread again
 RATE = [(-1, 0.0), (99, 1.0), (5500, 1.0), (5500, 0.48), (10000, 0.3), (12500, 0.1333),
         (12500, 0.3), (13000, 0.2538), (14250, 0.0),
         (14250, 0.25), (15150, 0.0),
-        (15151, 0.0), (15250, 0.3), (21000, 0.0)]
+        (15151, 0.0), (15250, 0.3), (20000, 0.0522),
+        (20000, 0.0522), (20100, 0.35), (25000, 0.0),
+        (25000, 0.0), (25100, 0.35), (27000, 0.0)]
 
 
 def make_tokenizer(path):
     """Learns the tokenizer from 8000 documents; copied words become one token."""
     if not os.path.exists(path):
         rng = random.Random(11)
-        texts = ["".join(generate.document(rng, kinds=generate.FIRST_MIX)) for _ in range(8000)]
+        texts = ["".join(generate.document(rng, kinds=generate.FIRST_MIX, twins=True)) for _ in range(8000)]
         weights = {" " + word: 30 for word in generate.COPIED}
         tokenizer = bpe.Tokenizer(bpe.train("".join(" " + t + "\n" for t in texts), weights))
         assert bpe.same_ids(tokenizer, [" " + t for t in texts[:2000]])
@@ -108,7 +112,8 @@ def make_batch(tokenizer, seed, step, phase):
         ids, w = [], []
         while len(ids) <= time_steps:
             # The <s> after an answer is predicted with the answer's weight.
-            pair = generate.document(rng, home_share=phase.home_share, kinds=phase.kinds)
+            pair = generate.document(rng, home_share=phase.home_share, kinds=phase.kinds,
+                                     twins=phase.twins)
             more, mw = encode_document(tokenizer, pair, phase)
             if w:
                 mw[0] = w[-1]

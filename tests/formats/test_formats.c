@@ -34,6 +34,7 @@ static const struct {
     {BYTES("24ka\1\0\0\0"), "a llama2.c checkpoint"},
     {BYTES("\x1f\x8b\x08\0"), "gzip-compressed data"},
     {BYTES("\3757zXZ\0"), "xz-compressed data"},
+    {BYTES("BZh91AY&SY"), "bzip2-compressed data"},
     {BYTES("\x28\xb5\x2f\xfd\0"), "zstd-compressed data"},
     {BYTES("\x89PNG\r\n\x1a\n"), "a PNG picture"},
     {BYTES("\xff\xd8\xff\xe0"), "a JPEG picture"},

@@ -104,7 +104,7 @@ static const struct {
     {"byte-wrong", RUVM_OK, ""},
     {"empty", RUVM_ERR_CORRUPT,
      "only 0 pieces, but unknown, BOS and EOS alone are 3 (expected "
-     "llama2.c's tokenizer.bin, this looks like an empty file)"},
+     "a llama2.c tokenizer.bin, this looks like an empty file)"},
     {"short", RUVM_ERR_CORRUPT, "byte 0: 3 bytes are too few for piece 0"},
     {"no-pieces", RUVM_ERR_CORRUPT, "only 0 pieces"},
     {"two-pieces", RUVM_ERR_CORRUPT, "only 2 pieces"},

@@ -322,9 +322,9 @@ static int compare_quantize(const struct ruvm_kernels *k, const struct ruvm_kern
         uint32_t n = compare_length(i % 80), padded = (n + 15) / 16 * 16, bits = i % 32;
         uint32_t down = bits > 16 ? bits - 16 : 0;
         uint32_t up = bits < 16 ? (uint32_t)compare_random() % (17 - bits) : 0;
-        int64_t limit = ((int64_t)1 << bits) - ((int64_t)1 << down);
+        int64_t limit = ((int64_t)1 << bits) - 1; /* its negative may shift to -2^16 */
         uint32_t shifted = (uint32_t)((limit << up) >> down);
-        uint32_t mult = ((127u << 24) + (1u << 23) - 1) / (shifted ? shifted : 1);
+        uint32_t mult = (127u << 24) / (shifted ? shifted : 1);
         compare_slot = 0;
         const int32_t *x = compare_s32(n, (int)(i % 5), limit);
         int8_t *a = compare_array(padded), *b = compare_array(padded);

@@ -96,11 +96,24 @@ struct ruvm_buffer tiny_tokenizer(uint32_t n)
     return b;
 }
 
+/* Each test is a process: what it leaves is removed when it ends. */
+static char paths[64][32];
+
+static void remove_all(void)
+{
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (paths[i][0])
+            unlink(paths[i]);
+}
+
 const char *tiny_path(void)
 {
-    static char paths[8][64];
     static unsigned next;
-    char *path = paths[next++ % 8];
+    if (next == 0)
+        atexit(remove_all);
+    char *path = paths[next++ % (sizeof paths / sizeof *paths)];
+    if (path[0])
+        unlink(path);
     snprintf(path, sizeof paths[0], "/tmp/ruvm-test-XXXXXX");
     int fd = mkstemp(path);
     assert(fd >= 0);

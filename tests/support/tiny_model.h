@@ -21,7 +21,8 @@ enum { TINY_FIRST_WEIGHT = 28 };
 /* Unknown, BOS, EOS, the letters a..z and a space, then pairs such as "on"; n pieces. */
 struct ruvm_buffer tiny_tokenizer(uint32_t n);
 
-/* Writes bytes to a new temporary file and returns its path, static for eight calls. */
+/* Writes bytes to a new temporary file and returns its path. Path and file live for 64
+ * calls of these two, and no longer than the process. */
 const char *tiny_file(const void *data, size_t n);
 /* A path that does not exist yet, of the same kind. */
 const char *tiny_path(void);

@@ -1,0 +1,151 @@
+/* The scalar kernels, with every promise that kernels.h demands of a caller checked before
+ * and every one that it gives checked after: a breach aborts and says where. Put into an
+ * engine it proves that the engine keeps the contract on which faster tables rely. */
+#ifndef TESTS_SUPPORT_STRICT_KERNELS_H
+#define TESTS_SUPPORT_STRICT_KERNELS_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/kernels.h"
+
+#define STRICT(holds)                                                                              \
+    do {                                                                                           \
+        if (!(holds)) {                                                                            \
+            fprintf(stderr, "%s: not so: %s\n", __func__, #holds);                                 \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+enum { STRICT_RAW = 1 << 30 };
+
+static int strict_within(int64_t x, int64_t limit)
+{
+    return x >= -limit && x <= limit;
+}
+
+static int strict_available(void)
+{
+    return 1;
+}
+
+static void strict_matmul_s8(const struct ruvm_matmul *m)
+{
+    STRICT(m->n_cols % 16 == 0 && m->n_cols <= m->row_bytes && m->n_cols <= m->x_stride);
+    STRICT((uintptr_t)m->w % 16 == 0 && (uintptr_t)m->x % 16 == 0);
+    STRICT(m->row_bytes % 16 == 0 && m->x_stride % 16 == 0 && m->n_rows <= m->out_stride);
+    for (uint32_t r = 0; r < m->n_rows; r++)
+        for (uint32_t c = 0; c < m->n_cols; c++)
+            STRICT(m->w[(size_t)r * m->row_bytes + c] != -128);
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        for (uint32_t c = 0; c < m->n_cols; c++)
+            STRICT(m->x[(size_t)v * m->x_stride + c] != -128);
+    ruvm_kernels_scalar.matmul_s8(m);
+}
+
+static void strict_scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                          uint32_t head_dim, uint32_t stride)
+{
+    STRICT(head_dim <= 2048 && head_dim % 2 == 0 && head_dim <= stride && n_pos >= 1);
+    for (uint32_t d = 0; d < head_dim; d++)
+        STRICT(strict_within(q[d], RUVM_Q_MAX));
+    for (uint32_t p = 0; p < n_pos; p++)
+        for (uint32_t d = 0; d < head_dim; d++)
+            STRICT(k[(size_t)p * stride + d] != -128);
+    ruvm_kernels_scalar.scores(out, q, k, n_pos, head_dim, stride);
+}
+
+static uint32_t strict_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
+                               uint32_t shift)
+{
+    STRICT(n_pos >= 1 && n_pos <= 65535 && mult <= INT32_MAX && shift <= 62);
+    uint32_t sum = ruvm_kernels_scalar.weights(e, s, n_pos, mult, shift);
+    STRICT(sum >= RUVM_E_MAX && sum < 1u << 30);
+    for (uint32_t p = 0; p < n_pos; p++)
+        STRICT(e[p] <= RUVM_E_MAX);
+    return sum;
+}
+
+static void strict_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
+                       uint32_t head_dim, uint32_t stride)
+{
+    STRICT(n_pos <= RUVM_MIX_BLOCK && head_dim <= stride);
+    for (uint32_t d = 0; d < head_dim; d++)
+        STRICT(acc[d] == 0);
+    for (uint32_t p = 0; p < n_pos; p++)
+        for (uint32_t d = 0; d < head_dim; d++)
+            STRICT(v[(size_t)p * stride + d] != -128);
+    ruvm_kernels_scalar.mix(acc, e, v, n_pos, head_dim, stride);
+}
+
+static void strict_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(x[i], STRICT_RAW - 1));
+    ruvm_kernels_scalar.rescale(x, scale, n);
+}
+
+static uint32_t strict_amax(const int32_t *x, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(x[i] != INT32_MIN);
+    return ruvm_kernels_scalar.amax(x, n);
+}
+
+static void strict_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
+                            uint32_t down, uint32_t mult)
+{
+    STRICT((up == 0 || down == 0) && up < 32 && down < 32 && n <= n_padded && n_padded % 16 == 0);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = ((int64_t)x[i] * ((int64_t)1 << up)) >> down;
+        STRICT(strict_within(v, 1 << 16));
+        STRICT(strict_within((v * mult + (1 << 23)) >> 24, 127));
+    }
+    ruvm_kernels_scalar.quantize(q, x, n, n_padded, up, down, mult);
+}
+
+static void strict_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
+                              uint32_t shift)
+{
+    STRICT(mult <= INT32_MAX && shift >= 1 && shift <= 62);
+    ruvm_kernels_scalar.add_scaled(h, x, n, mult, shift);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(h[i] != INT32_MIN);
+}
+
+static uint64_t strict_norm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                            uint32_t down)
+{
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within((h[i] + (((int64_t)1 << down) >> 1)) >> down, 1 << 15));
+    return ruvm_kernels_scalar.norm(y, h, gain, n, down);
+}
+
+static void strict_swiglu(int32_t *x, const int32_t *up, const int32_t *gate, uint32_t n,
+                          const struct ruvm_swiglu *p)
+{
+    STRICT(p->mult < 1 << 15 && p->shift <= 30);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(gate[i] >> p->gate_down, 1 << 15) &&
+               strict_within(up[i] >> p->up_down, 1 << 15));
+    ruvm_kernels_scalar.swiglu(x, up, gate, n, p);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(x[i], STRICT_RAW));
+}
+
+static const struct ruvm_kernels strict_kernels = {
+    .name = "strict",
+    .available = strict_available,
+    .matmul_s8 = strict_matmul_s8,
+    .scores = strict_scores,
+    .weights = strict_weights,
+    .mix = strict_mix,
+    .rescale = strict_rescale,
+    .amax = strict_amax,
+    .quantize = strict_quantize,
+    .add_scaled = strict_add_scaled,
+    .norm = strict_norm,
+    .swiglu = strict_swiglu,
+};
+
+#endif
