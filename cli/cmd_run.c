@@ -180,23 +180,29 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
     };
 }
 
+static int cannot_read(const char *path, int error)
+{
+    int number = ruvm_output_signal();
+    if (number)
+        ruvm_output_error("run", "interrupted");
+    else
+        ruvm_output_error("run", "%s: %s", path, strerror(error));
+    return number ? 128 + number : RUVM_EXIT_FAILED;
+}
+
 static int read_file(struct ruvm_run_bytes *b, const char *path)
 {
     char piece[4096];
     size_t n;
     FILE *f = fopen(path, "rb");
-    if (!f) {
-        ruvm_output_error("run", "%s: %s", path, strerror(errno));
-        return RUVM_EXIT_FAILED;
-    }
+    if (!f)
+        return cannot_read(path, errno);
     while ((n = fread(piece, 1, sizeof piece, f)) > 0)
         ruvm_run_append(b, piece, n);
     int error = ferror(f) ? errno : 0;
     fclose(f);
-    if (error) {
-        ruvm_output_error("run", "%s: %s", path, strerror(error));
-        return RUVM_EXIT_FAILED;
-    }
+    if (error)
+        return cannot_read(path, error);
     if (b->size && b->data[b->size - 1] == '\n') /* an editor's, not the text's */
         b->size--;
     return RUVM_EXIT_DONE;
