@@ -10,6 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/build"
 ln -s "$root/build/release" "$work/build/release"
+ln -s "$root/tests" "$work/tests"
 failed=0
 
 say()
