@@ -116,7 +116,8 @@ int ruvm_run_verify(const struct ruvm_run *r)
         return RUVM_EXIT_DONE;
     ruvm_output_error("run",
                       "verification failed: %u of %u tokens agree, logits CRC-32 %08x, "
-                      "expected %08x: the image or this build is damaged",
+                      "expected %08x: the image or this build is damaged, or another "
+                      "version made the image",
                       v.first_wrong, v.n_tokens, v.crc_found, v.crc_expected);
     return RUVM_EXIT_VERIFY;
 }

@@ -197,21 +197,6 @@ bool ruvm_optional_gold(struct ruvm_check *c)
     return true;
 }
 
-/* Bytes of the UTF-8 character at p (shortest form, no surrogates), or 0. */
-static uint32_t utf8_bytes(const uint8_t *p, const uint8_t *end)
-{
-    uint32_t n = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
-    if (n == 0 || p[0] > 0xF4 || (size_t)(end - p) < n)
-        return 0;
-    for (uint32_t i = 1; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
-    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
-        (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
-        return 0;
-    return n;
-}
-
 /* Checks the line at p and moves *next past it. *key_end: where its '=' stands. */
 static bool check_line(struct ruvm_check *c, const uint8_t *p, const uint8_t *end,
                        const uint8_t **key_end, const uint8_t **next)
@@ -219,7 +204,7 @@ static bool check_line(struct ruvm_check *c, const uint8_t *p, const uint8_t *en
     *key_end = NULL;
     const uint8_t *at = p;
     while (at < end && *at != '\n') {
-        uint32_t n = utf8_bytes(at, end);
+        uint32_t n = ruvm_utf8_bytes(at, end);
         if (!ruvm_check_holds(c, at, "text is not UTF-8", n > 0) ||
             !ruvm_check_holds(c, at, "text has a control character", *at >= ' ' && *at != 0x7F))
             return false;

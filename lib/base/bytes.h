@@ -56,6 +56,21 @@ static inline size_t ruvm_align_up(size_t x, size_t align)
     return (x + align - 1) & ~(align - 1);
 }
 
+/* Bytes of the UTF-8 character at p < end (shortest form, no surrogates), or 0. */
+static inline uint32_t ruvm_utf8_bytes(const uint8_t *p, const uint8_t *end)
+{
+    uint32_t n = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : 4;
+    if (n == 0 || p[0] > 0xF4 || (size_t)(end - p) < n)
+        return 0;
+    for (uint32_t i = 1; i < n; i++)
+        if ((p[i] & 0xC0) != 0x80)
+            return 0;
+    if ((p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xED && p[1] > 0x9F) ||
+        (p[0] == 0xF0 && p[1] < 0x90) || (p[0] == 0xF4 && p[1] > 0x8F))
+        return 0;
+    return n;
+}
+
 struct ruvm_reader {
     const uint8_t *data; /* borrowed */
     size_t size;         /* bytes in data */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "formats/ruvm_read.h"
+#include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 #include "lib/convert/golden.h"
 #include "lib/convert/greedy.h"
@@ -48,11 +49,14 @@ struct job {
 
 static int check_name(const char *name, struct ruvm_error *err)
 {
-    for (const char *c = name; c && *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7F)
+    const uint8_t *c = (const uint8_t *)name, *end = c ? c + strlen(name) : c;
+    for (uint32_t n; c < end; c += n) {
+        n = ruvm_utf8_bytes(c, end);
+        if (n == 0 || *c < ' ' || *c == 0x7F)
             return ruvm_fail(err, RUVM_ERR_ARG,
-                             "the name of the model holds a control "
-                             "character; use text of one line");
+                             "the name of the model holds a control character or is not UTF-8; "
+                             "use text of one line");
+    }
     return RUVM_OK;
 }
 
