@@ -118,16 +118,13 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
     rotate(e, q, t);
     for (uint32_t i = 0; i < hd; i++)
         q[i] *= (int32_t)k_scale[i];
-    uint32_t largest = e->k->amax(q, hd);
-    uint32_t bits = ruvm_bits(largest);
-    uint32_t up = bits < 16 ? 16 - bits : 0, down = bits > 16 ? bits - 16 : 0;
-    uint32_t top = (largest << up) >> down;
-    int32_t mult = top ? (int32_t)(((uint32_t)RUVM_Q_MAX << 18) / top) : 0;
+    struct ruvm_window w = ruvm_fixed_window(e->k->amax(q, hd));
+    int32_t mult = w.top ? (int32_t)(((uint32_t)RUVM_Q_MAX << 18) / w.top) : 0;
     for (uint32_t i = 0; i < hd; i++) {
-        int32_t wide = (int32_t)((uint32_t)q[i] << (top ? up : 0)) >> down;
+        int32_t wide = (int32_t)((uint32_t)q[i] << w.up) >> w.down;
         e->query[i] = (int16_t)((wide * mult + (1 << 17)) >> 18);
     }
-    struct ruvm_real step = ruvm_real_make(top, (int32_t)down - (int32_t)up);
+    struct ruvm_real step = ruvm_fixed_window_top(w);
     step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
     return ruvm_real_mul(step, unit);
 }

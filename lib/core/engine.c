@@ -82,13 +82,18 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     return RUVM_OK;
 }
 
+static int open_image(struct ruvm_engine *e, const void *image, size_t image_bytes,
+                      const struct ruvm_engine_options *options)
+{
+    int rc = ruvm_image_open(&e->img, image, image_bytes, NULL);
+    return rc == RUVM_OK ? set_shape(e, options) : rc;
+}
+
 int ruvm_engine_bytes(const void *image, size_t image_bytes,
                       const struct ruvm_engine_options *options, size_t *bytes)
 {
     struct ruvm_engine e = {0};
-    int rc = ruvm_image_open(&e.img, image, image_bytes, NULL);
-    if (rc == RUVM_OK)
-        rc = set_shape(&e, options);
+    int rc = open_image(&e, image, image_bytes, options);
     if (rc != RUVM_OK)
         return rc;
     uint64_t need = carve_regions(&e, NULL);
@@ -101,9 +106,7 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
                      const struct ruvm_engine_options *options)
 {
     struct ruvm_engine e = {0};
-    int rc = ruvm_image_open(&e.img, image, image_bytes, NULL);
-    if (rc == RUVM_OK)
-        rc = set_shape(&e, options);
+    int rc = open_image(&e, image, image_bytes, options);
     if (rc != RUVM_OK)
         return rc;
     if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)

@@ -44,6 +44,24 @@ struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a);
 int16_t ruvm_fixed_sin(uint32_t phase);
 int16_t ruvm_fixed_cos(uint32_t phase);
 
+/* The shift that brings the largest value of a vector to exactly 16 bits: one of up and
+ * down is 0, top is the shifted value in [2^15, 2^16). All three are 0 for 0. */
+struct ruvm_window {
+    uint32_t up, down, top;
+};
+static inline struct ruvm_window ruvm_fixed_window(uint32_t largest)
+{
+    uint32_t bits = ruvm_bits(largest);
+    uint32_t up = bits > 0 && bits < 16 ? 16 - bits : 0;
+    uint32_t down = bits > 16 ? bits - 16 : 0;
+    return (struct ruvm_window){up, down, (largest << up) >> down};
+}
+/* The top in steps of the vector before the shift. */
+static inline struct ruvm_real ruvm_fixed_window_top(struct ruvm_window w)
+{
+    return ruvm_real_make(w.top, (int32_t)w.down - (int32_t)w.up);
+}
+
 /* (x * mult + half) >> shift in 64 bits, clamped to +-limit. */
 static inline int32_t ruvm_fixed_scale(int32_t x, struct ruvm_ratio r, int32_t limit)
 {

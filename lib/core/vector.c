@@ -29,14 +29,10 @@ void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w
 static struct ruvm_real quantize_group(const struct ruvm_engine *e, int8_t *x, const int32_t *v,
                                        uint32_t n, struct ruvm_real unit)
 {
-    uint32_t largest = e->k->amax(v, n);
-    uint32_t bits = ruvm_bits(largest);
-    uint32_t up = bits < 16 ? 16 - bits : 0;
-    uint32_t down = bits > 16 ? bits - 16 : 0;
-    uint32_t top = (largest << up) >> down; /* [2^15, 2^16), or 0 */
-    uint32_t mult = top ? (127u << 24) / top : 0;
-    e->k->quantize(x, v, n, ruvm_vector_padded(n), top ? up : 0, down, mult);
-    struct ruvm_real step = ruvm_real_mul(ruvm_real_make(top, (int32_t)down - (int32_t)up), unit);
+    struct ruvm_window w = ruvm_fixed_window(e->k->amax(v, n));
+    uint32_t mult = w.top ? (127u << 24) / w.top : 0;
+    e->k->quantize(x, v, n, ruvm_vector_padded(n), w.up, w.down, mult);
+    struct ruvm_real step = ruvm_real_mul(ruvm_fixed_window_top(w), unit);
     return ruvm_real_mul(step, ONE_127TH);
 }
 
