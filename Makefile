@@ -30,6 +30,7 @@ CORE = \
 	lib/core/attention.c \
 	lib/core/feed_forward.c \
 	lib/core/vector.c \
+	lib/core/cache.c \
 	lib/core/fixed.c \
 	lib/core/tokenizer.c \
 	lib/core/sampler.c \
@@ -38,8 +39,11 @@ CORE = \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
 	formats/check_read.c \
+	formats/weights_read.c \
 	formats/optional_read.c \
-	kernels/scalar.c
+	formats/ruvm_codes.c \
+	kernels/scalar.c \
+	kernels/scalar_codes.c
 
 # ---- sources -----------------------------------------------------------------
 
@@ -111,7 +115,8 @@ VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
-$B/lib/convert/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/lib/convert/%.o $B/lib/quant/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 
 # ---- building ----------------------------------------------------------------

@@ -92,6 +92,14 @@ bool ruvm_check_known(struct ruvm_check *c, const uint8_t *at, const char *what,
     return false;
 }
 
+bool ruvm_check_supported(struct ruvm_check *c, const uint8_t *at, const char *what, bool ok)
+{
+    if (ruvm_check_holds(c, at, what, ok))
+        return true;
+    c->rc = RUVM_ERR_UNSUPPORTED;
+    return false;
+}
+
 bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size)
 {
     c->section = ruvm_check_names[part];

@@ -53,6 +53,8 @@ bool ruvm_check_known(struct ruvm_check *c, const uint8_t *at, const char *what,
                       uint64_t found);
 /* `what` says what is wrong unless ok. */
 bool ruvm_check_holds(struct ruvm_check *c, const uint8_t *at, const char *what, bool ok);
+/* As holds, but what breaks it is not damage: a later version may give it a meaning. */
+bool ruvm_check_supported(struct ruvm_check *c, const uint8_t *at, const char *what, bool ok);
 bool ruvm_check_crc(struct ruvm_check *c, const uint8_t *at, uint32_t expected, uint32_t found);
 bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *to,
                       const char *what);

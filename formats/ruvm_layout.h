@@ -81,6 +81,8 @@ enum {
     RUVM_ARCH_EPS = 8,        /* u32: norm epsilon, mantissa */
     RUVM_ARCH_EPS_EXP = 12,   /* i8 */
     RUVM_ARCH_RESID_EXP = 13, /* i8: unit of the int32 residual stream is 2^this */
+    RUVM_ARCH_K_BITS = 14,    /* u8: bits of a cached key; 0 is 8, 4 is 4 */
+    RUVM_ARCH_V_BITS = 15,    /* u8: bits of a cached value; the same */
     RUVM_ARCH_BYTES = 32,     /* the rest is zero */
 };
 enum { RUVM_ARCH_FLAG_TIED = 1 };
@@ -89,11 +91,11 @@ enum { RUVM_ARCH_FLAG_TIED = 1 };
 enum {
     RUVM_TENS_KIND = 0,         /* u8: enum ruvm_tensor_kind */
     RUVM_TENS_LAYER = 1,        /* u8: 0 for embedding and head */
-    RUVM_TENS_TYPE = 2,         /* u8: enum ruvm_tensor_type */
+    RUVM_TENS_TYPE = 2,         /* u8: enum ruvm_tensor_type; high 4 bits: log2 of the group */
     RUVM_TENS_SCALE_EXP = 3,    /* i8: exponent common to the tensor's scales */
     RUVM_TENS_ROWS = 4,         /* u32 outputs (embedding: tokens) */
     RUVM_TENS_COLS = 8,         /* u32 inputs */
-    RUVM_TENS_ROW_BYTES = 12,   /* u32 distance of two rows: cols rounded up to 16 */
+    RUVM_TENS_ROW_BYTES = 12,   /* u32 distance of two rows: see the types below */
     RUVM_TENS_DATA_OFF = 16,    /* u32 from the start of the file, in WGTS, multiple of 16 */
     RUVM_TENS_DATA_BYTES = 20,  /* u32 */
     RUVM_TENS_SCALE_OFF = 24,   /* u32 from the start of the file, in SCAL, even */
@@ -116,9 +118,35 @@ enum ruvm_tensor_kind {
     RUVM_TENSOR_HEAD = 8,
 };
 enum { RUVM_TENSORS_PER_LAYER = 7 };
-/* INT8_ROW: int8 in -127..127, row-major, each row padded with zeros to
- * row_bytes; one u16 scale a row. */
-enum ruvm_tensor_type { RUVM_TYPE_INT8_ROW = 0 };
+/* A weight is level * multiplier * scale[row] * 2^scale_exp. Levels, and how a row of
+ * them is packed (ruvm_codes.h does both ways):
+ *   INT8     -127..127; a byte each, rows padded with zeros to 16 bytes
+ *   INT4     2u - 15, INT3 2u - 7, INT2 2u - 3, BINARY 2u - 1: odd levels of b bits.
+ *            32-bit words; column 4f + j of a word is the b bits of its byte j from bit
+ *            b * f on, so (word >> b * f) & mask holds four columns, a byte each. Rows
+ *            are padded with zero bits to 16 columns, BINARY and INT3 to 32. INT3: for
+ *            32 columns two INT2 words of the low bits, then a BINARY word of the high
+ *   TERNARY  -1, 0, 1; five a byte in ceil(cols / 5) bytes: byte j holds columns j,
+ *            n + j, 2n + j ... of a row of n bytes, digits of base 3, the first one
+ *            the highest; for the value v of the digits (v * 256 + 242) / 243 is stored
+ *   XNOR     as BINARY; the input of the matrix is reduced to its signs as well
+ * Multipliers: of INT4, INT3, INT2 and BINARY when the high half of the type byte holds
+ * 4, 5 or 6: each row has one of 4 bits (0..15) for each 16, 32 or 64 columns, two a
+ * byte, low half first, behind the scales of the tensor in SCAL. Else they are 1.
+ * Every tensor has one u16 scale a row. Its data is padded with zeros to 16 bytes, its
+ * scales to 2. */
+enum ruvm_tensor_type {
+    RUVM_TYPE_INT8 = 0,
+    RUVM_TYPE_INT4 = 1,
+    RUVM_TYPE_INT3 = 2,
+    RUVM_TYPE_INT2 = 3,
+    RUVM_TYPE_BINARY = 4,
+    RUVM_TYPE_TERNARY = 5,
+    RUVM_TYPE_XNOR = 6,
+    RUVM_N_TYPES,
+};
+enum { RUVM_TYPE_MASK = 15, RUVM_TYPE_GROUP_SHIFT = 4 };
+enum { RUVM_MULT_MAX = 15, RUVM_GROUPED_MAX_COLS = 32768 };
 enum { RUVM_ROW_ALIGN = 16 };
 
 /* ---- NORM ---------------------------------------------------------------- */

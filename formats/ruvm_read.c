@@ -10,6 +10,7 @@
 
 #include "formats/check_read.h"
 #include "formats/optional_read.h"
+#include "formats/weights_read.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 
@@ -155,9 +156,8 @@ static bool remember(struct ruvm_check *c, const uint8_t *entry, const struct ru
     }
     if (entry[0] >= 'a')
         return true;
-    ruvm_check_holds(c, entry, "this version does not know the section, but it is required", false);
-    c->rc = RUVM_ERR_UNSUPPORTED;
-    return false;
+    return ruvm_check_supported(
+        c, entry, "this version does not know the section, but it is required", false);
 }
 
 static bool check_sections(struct ruvm_check *c)
@@ -202,6 +202,14 @@ static void read_arch(struct ruvm_image *img, const uint8_t *a)
     img->eps_mantissa = ruvm_load_u32(a + RUVM_ARCH_EPS);
     img->eps_exp = (int8_t)a[RUVM_ARCH_EPS_EXP];
     img->resid_exp = (int8_t)a[RUVM_ARCH_RESID_EXP];
+    img->k_bits = a[RUVM_ARCH_K_BITS] ? a[RUVM_ARCH_K_BITS] : 8;
+    img->v_bits = a[RUVM_ARCH_V_BITS] ? a[RUVM_ARCH_V_BITS] : 8;
+}
+
+/* 8 is written as 0, so that images which know nothing of this have it. */
+static bool check_cache_bits(struct ruvm_check *c, const uint8_t *at, const char *what)
+{
+    return ruvm_check_supported(c, at, what, *at == 0 || *at == 4);
 }
 
 static bool check_arch(struct ruvm_check *c)
@@ -227,7 +235,10 @@ static bool check_arch(struct ruvm_check *c)
            ruvm_check_at_most(c, a + RUVM_ARCH_ROPE_DIMS, "rotating dimensions", img->head_dim,
                               img->rope_dims) &&
            ruvm_check_exponents(c, a + RUVM_ARCH_EPS_EXP, 2) &&
-           ruvm_check_zeros(c, a + RUVM_ARCH_RESID_EXP + 1, a + RUVM_ARCH_BYTES, "reserved byte");
+           check_cache_bits(c, a + RUVM_ARCH_K_BITS, "bits of a cached key are neither 8 nor 4") &&
+           check_cache_bits(c, a + RUVM_ARCH_V_BITS,
+                            "bits of a cached value are neither 8 nor 4") &&
+           ruvm_check_zeros(c, a + RUVM_ARCH_V_BITS + 1, a + RUVM_ARCH_BYTES, "reserved byte");
 }
 
 static bool check_norm(struct ruvm_check *c)
@@ -273,130 +284,6 @@ static bool check_kvsc(struct ruvm_check *c)
     return true;
 }
 
-/* ---- tensors ------------------------------------------------------------- */
-
-static uint32_t rows_of(const struct ruvm_image *img, int kind)
-{
-    switch (kind) {
-    case RUVM_TENSOR_WQ: return (uint32_t)img->n_heads * img->head_dim;
-    case RUVM_TENSOR_WK:
-    case RUVM_TENSOR_WV: return (uint32_t)img->n_kv_heads * img->head_dim;
-    case RUVM_TENSOR_W_UP:
-    case RUVM_TENSOR_W_GATE: return img->hidden;
-    case RUVM_TENSOR_WO:
-    case RUVM_TENSOR_W_DOWN: return img->dim;
-    default: return img->vocab;
-    }
-}
-
-static uint32_t cols_of(const struct ruvm_image *img, int kind)
-{
-    switch (kind) {
-    case RUVM_TENSOR_WO: return (uint32_t)img->n_heads * img->head_dim;
-    case RUVM_TENSOR_W_DOWN: return img->hidden;
-    default: return img->dim;
-    }
-}
-
-static int kind_of(const struct ruvm_image *img, unsigned i)
-{
-    unsigned in_layers = (unsigned)img->n_layers * RUVM_TENSORS_PER_LAYER;
-    if (i == 0)
-        return RUVM_TENSOR_EMBED;
-    if (i > in_layers)
-        return RUVM_TENSOR_HEAD;
-    return RUVM_TENSOR_WQ + (int)((i - 1) % RUVM_TENSORS_PER_LAYER);
-}
-
-static unsigned layer_of(const struct ruvm_image *img, unsigned i)
-{
-    unsigned in_layers = (unsigned)img->n_layers * RUVM_TENSORS_PER_LAYER;
-    return i == 0 || i > in_layers ? 0 : (i - 1) / RUVM_TENSORS_PER_LAYER;
-}
-
-/* What the entry is about, and the shape that the header gives such a tensor. */
-static bool check_entry(struct ruvm_check *c, unsigned i, const struct ruvm_tensor *t)
-{
-    const struct ruvm_image *img = c->img;
-    const uint8_t *e = img->tens + (size_t)i * RUVM_TENS_BYTES;
-    int kind = kind_of(img, i);
-    return ruvm_check_equal(c, e + RUVM_TENS_KIND, "kind of tensor", (uint64_t)kind, t->kind) &&
-           ruvm_check_equal(c, e + RUVM_TENS_LAYER, "layer of a tensor", layer_of(img, i),
-                            t->layer) &&
-           ruvm_check_known(c, e + RUVM_TENS_TYPE, "type of a tensor", RUVM_TYPE_INT8_ROW,
-                            t->type) &&
-           ruvm_check_exponents(c, e + RUVM_TENS_SCALE_EXP, 1) &&
-           ruvm_check_equal(c, e + RUVM_TENS_ROWS, "rows of a tensor", rows_of(img, kind),
-                            t->rows) &&
-           ruvm_check_equal(c, e + RUVM_TENS_COLS, "columns of a tensor", cols_of(img, kind),
-                            t->cols) &&
-           ruvm_check_equal(c, e + RUVM_TENS_ROW_BYTES, "bytes of a row",
-                            ruvm_align_up(t->cols, RUVM_ROW_ALIGN), t->row_bytes) &&
-           ruvm_check_equal(c, e + RUVM_TENS_DATA_BYTES, "bytes of a tensor",
-                            (uint64_t)t->rows * t->row_bytes, t->data_bytes) &&
-           ruvm_check_equal(c, e + RUVM_TENS_SCALE_BYTES, "bytes of a tensor's scales",
-                            2 * (uint64_t)t->rows, t->scale_bytes);
-}
-
-/* Where its parts lie: behind those of the tensor before it, and within their section. */
-static bool check_data(struct ruvm_check *c, const uint8_t *e, uint64_t data_off,
-                       uint64_t scale_off)
-{
-    const struct ruvm_section *w = &c->part[RUVM_PART_WGTS], *s = &c->part[RUVM_PART_SCAL];
-    uint32_t data_bytes = ruvm_load_u32(e + RUVM_TENS_DATA_BYTES);
-    uint32_t scale_bytes = ruvm_load_u32(e + RUVM_TENS_SCALE_BYTES);
-    return ruvm_check_equal(c, e + RUVM_TENS_DATA_OFF, "offset of a tensor", data_off,
-                            ruvm_load_u32(e + RUVM_TENS_DATA_OFF)) &&
-           ruvm_check_at_most(c, e + RUVM_TENS_DATA_BYTES, "end of a tensor",
-                              w->off + (uint64_t)w->size, data_off + data_bytes) &&
-           ruvm_check_equal(c, e + RUVM_TENS_SCALE_OFF, "offset of a tensor's scales", scale_off,
-                            ruvm_load_u32(e + RUVM_TENS_SCALE_OFF)) &&
-           ruvm_check_at_most(c, e + RUVM_TENS_SCALE_BYTES, "end of a tensor's scales",
-                              s->off + (uint64_t)s->size, scale_off + scale_bytes);
-}
-
-/* Kernels rely on both: -128 has no counterpart, and padding is multiplied, too. */
-static bool check_weights(struct ruvm_check *c, const struct ruvm_tensor *t)
-{
-    c->section = ruvm_check_names[RUVM_PART_WGTS];
-    for (uint32_t r = 0; r < t->rows; r++) {
-        const uint8_t *row = (const uint8_t *)t->data + (size_t)r * t->row_bytes;
-        uint32_t i = 0;
-        while (i < t->cols && row[i] != 0x80)
-            i++;
-        if (!ruvm_check_holds(c, row + i, "weight is -128, but weights are -127 to 127",
-                              i == t->cols) ||
-            !ruvm_check_zeros(c, row + t->cols, row + t->row_bytes, "padding of a row"))
-            return false;
-    }
-    c->section = ruvm_check_names[RUVM_PART_TENS];
-    return true;
-}
-
-static bool check_tensors(struct ruvm_check *c)
-{
-    struct ruvm_image *img = c->img;
-    const struct ruvm_section *w = &c->part[RUVM_PART_WGTS], *s = &c->part[RUVM_PART_SCAL];
-    uint64_t data_off = w->off, scale_off = s->off;
-    img->n_tensors = 1u + (uint32_t)img->n_layers * RUVM_TENSORS_PER_LAYER + !img->tied;
-    img->tens = c->part[RUVM_PART_TENS].data;
-    if (!ruvm_check_enter(c, RUVM_PART_TENS, (uint64_t)img->n_tensors * RUVM_TENS_BYTES))
-        return false;
-    for (unsigned i = 0; i < img->n_tensors; i++) {
-        struct ruvm_tensor t = ruvm_image_tensor(img, i);
-        if (!check_entry(c, i, &t) ||
-            !check_data(c, img->tens + (size_t)i * RUVM_TENS_BYTES, data_off, scale_off) ||
-            !check_weights(c, &t))
-            return false;
-        data_off += t.data_bytes;
-        scale_off += t.scale_bytes;
-    }
-    return ruvm_check_enter(c, RUVM_PART_WGTS, data_off - w->off) &&
-           ruvm_check_enter(c, RUVM_PART_SCAL, scale_off - s->off) &&
-           ruvm_check_equal(c, img->data + RUVM_HDR_QUANT, "quantization", RUVM_QUANT_INT8,
-                            img->quant);
-}
-
 /* ---- the whole ----------------------------------------------------------- */
 
 static bool check_image(struct ruvm_check *c)
@@ -413,7 +300,7 @@ static bool check_image(struct ruvm_check *c)
     return ruvm_check_known(c, img->data + RUVM_HDR_VERSION, "version", RUVM_VERSION_V1,
                             img->version) &&
            check_header(c) && check_sections(c) && check_required(c) && check_arch(c) &&
-           check_norm(c) && check_rope(c) && check_kvsc(c) && check_tensors(c) &&
+           check_norm(c) && check_rope(c) && check_kvsc(c) && ruvm_weights_check(c) &&
            ruvm_optional_tokn(c) && ruvm_optional_gold(c) && ruvm_optional_meta(c);
 }
 
@@ -442,36 +329,6 @@ struct ruvm_section ruvm_image_section(const struct ruvm_image *img, unsigned i)
         s.name[k] = (char)entry[k];
     s.data = s.off <= img->size ? img->data + s.off : NULL;
     return s;
-}
-
-struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i)
-{
-    const uint8_t *e = img->tens + (size_t)i * RUVM_TENS_BYTES;
-    const uint8_t *data = img->data + ruvm_load_u32(e + RUVM_TENS_DATA_OFF);
-    const uint8_t *scales = img->data + ruvm_load_u32(e + RUVM_TENS_SCALE_OFF);
-    return (struct ruvm_tensor){
-        .kind = e[RUVM_TENS_KIND],
-        .layer = e[RUVM_TENS_LAYER],
-        .type = e[RUVM_TENS_TYPE],
-        .scale_exp = (int8_t)e[RUVM_TENS_SCALE_EXP],
-        .rows = ruvm_load_u32(e + RUVM_TENS_ROWS),
-        .cols = ruvm_load_u32(e + RUVM_TENS_COLS),
-        .row_bytes = ruvm_load_u32(e + RUVM_TENS_ROW_BYTES),
-        .data_bytes = ruvm_load_u32(e + RUVM_TENS_DATA_BYTES),
-        .scale_bytes = ruvm_load_u32(e + RUVM_TENS_SCALE_BYTES),
-        .data = (const int8_t *)data,
-        .scales = (const uint16_t *)(const void *)scales,
-    };
-}
-
-struct ruvm_tensor ruvm_image_find(const struct ruvm_image *img, int kind, unsigned layer)
-{
-    if (kind == RUVM_TENSOR_EMBED || (kind == RUVM_TENSOR_HEAD && img->tied))
-        return ruvm_image_tensor(img, 0);
-    if (kind == RUVM_TENSOR_HEAD)
-        return ruvm_image_tensor(img, img->n_tensors - 1);
-    return ruvm_image_tensor(img, 1 + layer * RUVM_TENSORS_PER_LAYER +
-                                      (unsigned)(kind - RUVM_TENSOR_WQ));
 }
 
 uint64_t ruvm_image_v0_bytes(const struct ruvm_image *img)

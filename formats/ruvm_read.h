@@ -24,12 +24,15 @@ struct ruvm_section {
 };
 
 struct ruvm_tensor {
-    uint8_t kind, layer, type;
+    uint8_t kind, layer, type; /* type: enum ruvm_tensor_type */
+    uint8_t group;             /* columns that share a multiplier: 0 (none), 16, 32 or 64 */
     int8_t scale_exp;
     uint32_t rows, cols, row_bytes;
     uint32_t data_bytes, scale_bytes;
-    const int8_t *data;     /* [rows, row_bytes] */
+    const int8_t *data;     /* [rows, row_bytes]; INT8: levels, else packed codes */
     const uint16_t *scales; /* [rows]: little-endian in the file and on every target */
+    const uint8_t *mult;    /* [rows, mult_bytes] behind the scales; NULL when group is 0 */
+    uint32_t mult_bytes;
 };
 
 struct ruvm_image {
@@ -45,6 +48,7 @@ struct ruvm_image {
     uint16_t head_dim, rope_dims;
     uint32_t eps_mantissa;
     int8_t eps_exp, resid_exp;
+    uint8_t k_bits, v_bits; /* of a cached key and value: 8 or 4 */
     /* sections in place */
     uint32_t n_tensors;
     const uint8_t *tens;
@@ -92,6 +96,9 @@ struct ruvm_section ruvm_image_section(const struct ruvm_image *img, unsigned i)
 struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i);
 /* The tensor of that kind (layer 0 for EMBED and HEAD; a tied HEAD is EMBED). */
 struct ruvm_tensor ruvm_image_find(const struct ruvm_image *img, int kind, unsigned layer);
+/* What the level in that row and column is multiplied by, besides the row's scale: 0..15,
+ * 1 in a tensor without groups. */
+uint32_t ruvm_image_multiplier(const struct ruvm_tensor *t, uint32_t row, uint32_t col);
 /* Size of the bare v0 layout of a shape: 32 + weights at one byte each. */
 uint64_t ruvm_image_v0_bytes(const struct ruvm_image *img);
 

@@ -5,7 +5,8 @@
  * same products, and two of them, at most 2 * 127 * 127, do fit. Eight sums are
  * built side by side and added up across the lanes together. */
 #include "kernels/variants.h"
-#include "kernels/x86.h"
+#include "kernels/x86_codes.h"
+#include "kernels/x86_ternary.h"
 
 static int available(void)
 {
@@ -66,10 +67,74 @@ static void matmul_s8(const struct ruvm_matmul *m)
         tile(m, x86_last_fits(r, 8, m->n_rows), m->n_vecs - 1, 8);
 }
 
+/* ---- packed weights ----------------------------------------------------------- */
+
+static inline __m256i x86_codes_start(int max, struct x86_pair x)
+{
+    __m256i each = _mm256_set1_epi8((char)max);
+    __m256i sums =
+        _mm256_add_epi16(_mm256_maddubs_epi16(each, x.low), _mm256_maddubs_epi16(each, x.high));
+    return _mm256_sub_epi16(_mm256_setzero_si256(), sums);
+}
+
+/* Four products of 2 * 15 * 127 stay within 16 bits, with the start on the way, too. */
+static inline __m256i x86_codes_add(__m256i acc, struct x86_pair w, const struct x86_codes_x *x,
+                                    __m256i mult)
+{
+    __m256i sums = _mm256_add_epi16(x->start, _mm256_maddubs_epi16(w.low, x->x.low));
+    sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(w.high, x->x.high));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(sums, mult));
+}
+
+static inline __m256i x86_codes_mult_mask(void)
+{
+    return _mm256_set1_epi16(15);
+}
+
+/* Each digit's products of two, at most 2 * 2 * 127, and five of them stay within 16 bits. */
+static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i *x)
+{
+    __m256i sums = _mm256_maddubs_epi16(digits[0], x[0]);
+    for (uint32_t k = 1; k < X86_DIGITS; k++)
+        sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(digits[k], x[k]));
+    return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
+}
+
+static void matmul_int4(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(4, m);
+}
+
+static void matmul_int3(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(3, m);
+}
+
+static void matmul_int2(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(2, m);
+}
+
+static void matmul_binary(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(1, m);
+}
+
+static void matmul_ternary(const struct ruvm_matmul_codes *m)
+{
+    x86_ternary_matmul(m);
+}
+
 const struct ruvm_kernels ruvm_kernels_avx2 = {
     .name = "avx2",
     .available = available,
     .matmul_s8 = matmul_s8,
+    .matmul_int4 = matmul_int4,
+    .matmul_int3 = matmul_int3,
+    .matmul_int2 = matmul_int2,
+    .matmul_binary = matmul_binary,
+    .matmul_ternary = matmul_ternary,
+    .matmul_xnor = ruvm_x86_xnor,
     .scores = ruvm_x86_scores,
     .weights = ruvm_x86_weights,
     .mix = ruvm_x86_mix,

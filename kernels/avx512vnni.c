@@ -6,7 +6,8 @@
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
 #include "kernels/variants.h"
-#include "kernels/x86.h"
+#include "kernels/x86_codes.h"
+#include "kernels/x86_ternary.h"
 
 enum { BLOCK = 64 }; /* vectors that share a walk over the weights */
 
@@ -139,10 +140,72 @@ static void matmul_s8(const struct ruvm_matmul *m)
     }
 }
 
+/* ---- packed weights ----------------------------------------------------------- */
+
+static inline __m256i x86_codes_start(int max, struct x86_pair x)
+{
+    __m256i each = _mm256_set1_epi8((char)max), zero = _mm256_setzero_si256();
+    __m256i sums = _mm256_dpbusd_epi32(_mm256_dpbusd_epi32(zero, each, x.low), each, x.high);
+    return _mm256_sub_epi32(zero, sums);
+}
+
+/* A lane's eight levels times x, at most 8 * 15 * 127, fit into the 16 bits that vpdpwssd
+ * multiplies; of their sign in the upper 16 it makes nothing, times zero. */
+static inline __m256i x86_codes_add(__m256i acc, struct x86_pair w, const struct x86_codes_x *x,
+                                    __m256i mult)
+{
+    __m256i sums = _mm256_dpbusd_epi32(x->start, w.low, x->x.low);
+    return _mm256_dpwssd_epi32(acc, _mm256_dpbusd_epi32(sums, w.high, x->x.high), mult);
+}
+
+static inline __m256i x86_codes_mult_mask(void)
+{
+    return _mm256_set1_epi32(15);
+}
+
+static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i *x)
+{
+    __m256i sums = _mm256_setzero_si256();
+    for (uint32_t k = 0; k < X86_DIGITS; k++)
+        sums = _mm256_dpbusd_epi32(sums, digits[k], x[k]);
+    return sums;
+}
+
+static void matmul_int4(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(4, m);
+}
+
+static void matmul_int3(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(3, m);
+}
+
+static void matmul_int2(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(2, m);
+}
+
+static void matmul_binary(const struct ruvm_matmul_codes *m)
+{
+    x86_codes_matmul(1, m);
+}
+
+static void matmul_ternary(const struct ruvm_matmul_codes *m)
+{
+    x86_ternary_matmul(m);
+}
+
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
     .matmul_s8 = matmul_s8,
+    .matmul_int4 = matmul_int4,
+    .matmul_int3 = matmul_int3,
+    .matmul_int2 = matmul_int2,
+    .matmul_binary = matmul_binary,
+    .matmul_ternary = matmul_ternary,
+    .matmul_xnor = ruvm_x86_xnor,
     .scores = ruvm_x86_scores,
     .weights = ruvm_x86_weights,
     .mix = ruvm_x86_mix,

@@ -33,6 +33,27 @@ struct ruvm_matmul {
     uint32_t n_vecs, x_stride, out_stride;
 };
 
+/* The same with packed weights (formats/ruvm_layout.h says how; w is the start of row 0):
+ * out[v * out_stride + r] = sum over c of
+ *     level(r, first_col + c) * multiplier(r, (first_col + c) / group) * x[v * x_stride + c]
+ * for c < n_cols. first_col is a multiple of 32; first_col + n_cols is the number of
+ * columns padded to 16, or less and then a multiple of 32. x is zero from the real columns
+ * on, readable and zero up to n_cols rounded up to 32, and 16-byte aligned; w is 4-byte
+ * aligned. |sum| < 2^30. group 0: no multipliers, mult is NULL.
+ *   ternary: first_col is 0, n_cols the real columns; w has any alignment; group is 0.
+ *   xnor: first_col is 0, n_cols the real columns, group 0. x is not numbers but packed
+ *         signs, as a row of w is; out = n_cols - 2 * (bits in which row and x differ).
+ * Nothing is read outside of the rows, the multipliers and x as described. */
+struct ruvm_matmul_codes {
+    const uint8_t *w;    /* [n_rows, row_bytes] */
+    const uint8_t *mult; /* [n_rows, mult_bytes], or NULL */
+    const int8_t *x;     /* [n_vecs, x_stride] of the columns from first_col on */
+    int32_t *out;        /* [n_vecs, out_stride] */
+    uint32_t n_rows, first_col, n_cols, row_bytes;
+    uint32_t group, mult_bytes; /* group: 0, 16, 32 or 64 columns */
+    uint32_t n_vecs, x_stride, out_stride;
+};
+
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
 struct ruvm_swiglu {
     uint32_t up_down, gate_down; /* right shifts (floor) after which |.| <= 2^15 */
@@ -44,6 +65,12 @@ struct ruvm_kernels {
     int (*available)(void); /* nonzero when this machine can run the table */
 
     void (*matmul_s8)(const struct ruvm_matmul *m);
+    void (*matmul_int4)(const struct ruvm_matmul_codes *m);
+    void (*matmul_int3)(const struct ruvm_matmul_codes *m);
+    void (*matmul_int2)(const struct ruvm_matmul_codes *m);
+    void (*matmul_binary)(const struct ruvm_matmul_codes *m);
+    void (*matmul_ternary)(const struct ruvm_matmul_codes *m);
+    void (*matmul_xnor)(const struct ruvm_matmul_codes *m);
 
     /* Attention scores of one head: out[p] = sum over d of q[d] * k[p * stride + d].
      * |q| <= RUVM_Q_MAX, |k| <= 127, head_dim <= 2048 and even. */

@@ -5,6 +5,7 @@
  * loaded input serving four. Loops that walk pointers and are unrolled by 4 take
  * 3.6 instructions a product on RV32; unrolled further, they spill registers. */
 #include "kernels/elementwise.h"
+#include "kernels/scalar_codes.h"
 
 #ifdef __clang__ /* vectorises only what it need not unroll */
 #define UNROLL_BY_4
@@ -140,6 +141,12 @@ const struct ruvm_kernels ruvm_kernels_scalar = {
     .name = "scalar",
     .available = available,
     .matmul_s8 = matmul_s8,
+    .matmul_int4 = ruvm_scalar_codes_int4,
+    .matmul_int3 = ruvm_scalar_codes_int3,
+    .matmul_int2 = ruvm_scalar_codes_int2,
+    .matmul_binary = ruvm_scalar_codes_binary,
+    .matmul_ternary = ruvm_scalar_codes_ternary,
+    .matmul_xnor = ruvm_scalar_codes_xnor,
     .scores = scores,
     .weights = ruvm_elementwise_weights,
     .mix = mix,

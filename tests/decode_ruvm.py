@@ -17,6 +17,10 @@ REQUIRED = ("ARCH", "TENS", "SCAL", "NORM", "ROPE", "KVSC", "WGTS")
 OPTIONAL = ("tokn", "meta", "gold")
 MIN_EXP, MAX_EXP = -80, 30
 NONE = 65535
+TYPES = ("int8", "int4", "int3", "int2", "binary", "ternary", "xnor")
+GROUPED = ("int4", "int3", "int2", "binary")
+QUANT_TYPES = {"int8": 0, "int4": 1, "binary": 2, "ternary": 3}
+MIXED = 255
 LAYER_TENSORS = ("wq", "wk", "wv", "wo", "w_up", "w_gate", "w_down")
 
 
@@ -31,6 +35,55 @@ def rule(holds, text, *values):
 
 def up(n, align):
     return (n + align - 1) // align * align
+
+
+def codes(words, bits):
+    """The codes of little-endian words, 32 / bits of them each."""
+    for (word,) in struct.iter_unpack("<I", words):
+        for column in range(32 // bits):
+            field, lane = divmod(column, 4)
+            yield word >> (8 * lane + bits * field) & ((1 << bits) - 1)
+
+
+def int3_codes(row):
+    for at in range(0, len(row), 12):
+        low, high = codes(row[at:at + 8], 2), codes(row[at + 8:at + 12], 1)
+        yield from (a + 4 * b for a, b in zip(low, high))
+
+
+# What a byte of five digits is, the first one first.
+TERNARY_DIGITS = {(v * 256 + 242) // 243: [v // 3 ** (4 - i) % 3 for i in range(5)]
+                  for v in range(243)}
+
+
+def ternary_levels(row, columns):
+    rule(all(byte in TERNARY_DIGITS for byte in row), "byte that is no ternary value")
+    digits = [TERNARY_DIGITS[byte][i] for i in range(5) for byte in row]
+    rule(all(d == 1 for d in digits[columns:]), "digits of no column")
+    return [d - 1 for d in digits[:columns]]
+
+
+def levels_of(name, row, columns):
+    """The levels of a packed row, and that its padding is what it should be."""
+    if name == "int8":
+        levels = struct.unpack_from("<%db" % columns, row)
+        rule(not any(row[columns:]), "padding of a row")
+        rule(min(levels) > -128, "-128 in a row")
+        return levels
+    if name == "ternary":
+        return ternary_levels(row, columns)
+    bits = {"int4": 4, "int3": 3, "int2": 2}.get(name, 1)
+    all_codes = list(int3_codes(row) if name == "int3" else codes(row, bits))
+    rule(not any(all_codes[columns:]), "codes of no column")
+    return [2 * u - ((1 << bits) - 1) for u in all_codes[:columns]]
+
+
+def row_bytes_of(name, columns):
+    if name == "ternary":
+        return -(-columns // 5)
+    size, step = {"int8": (16, 16), "int4": (8, 16), "int3": (12, 32), "int2": (4, 16),
+                  "binary": (4, 32), "xnor": (4, 32)}[name]
+    return size * -(-columns // step)
 
 
 def check_exponents(exponents, where):
@@ -86,7 +139,6 @@ class Image:
         rule(n <= 64, "%d sections", n)
         rule(flags == 0, "flags %d", flags)
         self.read_shape()
-        rule(self.quant_type == 0, "quant_type %d", self.quant_type)
         rule(self.context >= 1, "context is 0")
         rule(self.max_seq_len == min(self.context, 255), "max_seq_len %d", self.max_seq_len)
         rule(self.kv_heads >= 1 and self.heads % self.kv_heads == 0, "%d kv_heads", self.kv_heads)
@@ -121,11 +173,14 @@ class Image:
     # ---- the network -------------------------------------------------------
 
     def read_arch(self):
-        (norm, act, pos, flags, self.head_dim, self.rope_dims, mantissa, exponent,
-         self.resid_exp) = struct.unpack_from("<BBBBHHIbb", self.section("ARCH", 32))
+        (norm, act, pos, flags, self.head_dim, self.rope_dims, mantissa, exponent, self.resid_exp,
+         key_bits, value_bits) = struct.unpack_from("<BBBBHHIbbBB", self.section("ARCH", 32))
         rule((norm, act, pos) == (0, 0, 0), "unknown network %d %d %d", norm, act, pos)
         rule(flags & ~1 == 0, "ARCH flags %d", flags)
-        rule(not any(self.section("ARCH")[14:]), "ARCH does not end with zeros")
+        rule(key_bits in (0, 4) and value_bits in (0, 4), "cache of %d and %d bits", key_bits,
+             value_bits)
+        rule(not any(self.section("ARCH")[16:]), "ARCH does not end with zeros")
+        self.key_bits, self.value_bits = key_bits or 8, value_bits or 8
         rule(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim %d", self.head_dim)
         rule(2 <= self.rope_dims <= self.head_dim and self.rope_dims % 2 == 0, "rope_dims %d",
              self.rope_dims)
@@ -171,42 +226,69 @@ class Image:
         if not self.tied:
             yield 8, 0, "head", self.vocab, self.dim
 
+    def read_type(self, byte, name, columns):
+        """Name of the type and columns of a group, or 0."""
+        rule(byte & 15 < len(TYPES), "%s: type %d", name, byte & 15)
+        kind, log2 = TYPES[byte & 15], byte >> 4
+        rule(log2 in (0, 4, 5, 6), "%s: groups of size %d", name, log2)
+        rule(log2 == 0 or kind in GROUPED, "%s: %s has no groups", name, kind)
+        rule(log2 == 0 or columns <= 32768, "%s: %d columns in groups", name, columns)
+        return kind, 1 << log2 if log2 else 0
+
     def read_tensors(self):
         expected = list(self.expected_tensors())
         section = self.section("TENS", 32 * len(expected))
         data_off, scale_off = self.places["WGTS"][0], self.places["SCAL"][0]
-        self.tensors = []
+        self.tensors, kinds = [], set()
         for i, (kind, layer, name, rows, columns) in enumerate(expected):
             e = struct.unpack_from("<BBBbIIIIIII", section, 32 * i)
-            row_bytes = up(columns, 16)
-            rule(e[:3] == (kind, layer, 0), "%s: kind, layer, type are %s", name, e[:3])
-            rule(e[4:7] == (rows, columns, row_bytes), "%s: shape is %s", name, e[4:7])
-            rule(e[7:9] == (data_off, rows * row_bytes), "%s: weights at %s", name, e[7:9])
-            rule(e[9:11] == (scale_off, 2 * rows), "%s: scales at %s", name, e[9:11])
+            rule(e[:2] == (kind, layer), "%s: kind, layer are %s", name, e[:2])
+            type_name, group = self.read_type(e[2], name, columns)
             check_exponents(e[3:4], name)
-            rule(sum(self.places["WGTS"]) >= data_off + rows * row_bytes, "%s is not in WGTS", name)
-            rule(sum(self.places["SCAL"]) >= scale_off + 2 * rows, "%s is not in SCAL", name)
-            self.tensors.append(self.read_tensor(name, rows, columns, data_off, scale_off, e[3]))
-            data_off += rows * row_bytes
-            scale_off += 2 * rows
+            row_bytes = row_bytes_of(type_name, columns)
+            mult_bytes = -(-(-(-columns // group)) // 2) if group else 0
+            data_bytes, scale_bytes = up(rows * row_bytes, 16), up(rows * (2 + mult_bytes), 2)
+            rule(e[4:7] == (rows, columns, row_bytes), "%s: shape is %s", name, e[4:7])
+            rule(e[7:9] == (data_off, data_bytes), "%s: weights at %s", name, e[7:9])
+            rule(e[9:11] == (scale_off, scale_bytes), "%s: scales at %s", name, e[9:11])
+            rule(sum(self.places["WGTS"]) >= data_off + data_bytes, "%s is not in WGTS", name)
+            rule(sum(self.places["SCAL"]) >= scale_off + scale_bytes, "%s is not in SCAL", name)
+            data = self.data[data_off:data_off + data_bytes]
+            scales = self.data[scale_off:scale_off + scale_bytes]
+            tensor = {"name": name, "type": type_name + (" g%d" % group if group else ""),
+                      "shape": [rows, columns], "off_bytes": data_off, "size_bytes": data_bytes,
+                      "data_crc32": zlib.crc32(data)}
+            rows_of = list(self.weights(tensor, data, scales, group))
+            tensor["min"] = math.ldexp(min(map(min, rows_of)), e[3])
+            tensor["max"] = math.ldexp(max(map(max, rows_of)), e[3])
+            self.tensors.append(tensor)
+            kinds.add(type_name)
+            data_off += data_bytes
+            scale_off += scale_bytes
         rule(data_off == sum(self.places["WGTS"]), "bytes behind the last tensor")
         rule(scale_off == sum(self.places["SCAL"]), "bytes behind the last scale")
+        quant_type = QUANT_TYPES.get(kinds.pop(), MIXED) if len(kinds) == 1 else MIXED
+        rule(self.quant_type == quant_type, "quant_type %d", self.quant_type)
 
-    def read_tensor(self, name, rows, columns, off, scale_off, exponent):
-        row_bytes = up(columns, 16)
-        scales = struct.unpack_from("<%dH" % rows, self.data, scale_off)
-        low, high = math.inf, -math.inf
+    @staticmethod
+    def weights(tensor, data, scales, group):
+        """The rows of a tensor, without its exponent."""
+        rows, columns = tensor["shape"]
+        kind = tensor["type"].split()[0]
+        size = row_bytes_of(kind, columns)
+        rule(not any(data[rows * size:]), "%s: bytes behind the weights", tensor["name"])
+        n_groups = -(-columns // group) if group else 0
+        mult_bytes = (n_groups + 1) // 2
+        rule(not any(scales[rows * (2 + mult_bytes):]), "%s: bytes behind the scales",
+             tensor["name"])
         for r in range(rows):
-            row = self.data[off + r * row_bytes:off + (r + 1) * row_bytes]
-            weights = struct.unpack_from("<%db" % columns, row)
-            rule(not any(row[columns:]), "%s: padding of row %d", name, r)
-            rule(min(weights) > -128, "%s: -128 in row %d", name, r)
-            low = min(low, min(weights) * scales[r])
-            high = max(high, max(weights) * scales[r])
-        return {"name": name, "type": "int8 row", "shape": [rows, columns], "off_bytes": off,
-                "size_bytes": rows * row_bytes, "min": math.ldexp(low, exponent),
-                "max": math.ldexp(high, exponent),
-                "data_crc32": zlib.crc32(self.data[off:off + rows * row_bytes])}
+            levels = levels_of(kind, data[r * size:(r + 1) * size], columns)
+            (scale,) = struct.unpack_from("<H", scales, 2 * r)
+            at = 2 * rows + r * mult_bytes
+            halves = [h for byte in scales[at:at + mult_bytes] for h in (byte & 15, byte >> 4)]
+            rule(not any(halves[n_groups:]), "%s: unused half of a multiplier", tensor["name"])
+            yield [level * scale * (halves[c // group] if group else 1)
+                   for c, level in enumerate(levels)]
 
     # ---- optional sections ---------------------------------------------------
 
@@ -290,7 +372,8 @@ class Image:
             "format": "RUVM v1 image", "file_bytes": len(self.data), "vocab": self.vocab,
             "dim": self.dim, "hidden": self.hidden, "n_layers": self.layers,
             "n_heads": self.heads, "n_kv_heads": self.kv_heads, "head_dim": self.head_dim,
-            "context": self.context, "tied": self.tied, "norm_eps": self.norm_eps,
+            "context": self.context, "k_bits": self.key_bits, "v_bits": self.value_bits,
+            "tied": self.tied, "norm_eps": self.norm_eps,
             "rope_theta": self.rope_theta,
             "parameters": weights + (2 * self.layers + 1) * self.dim,
             "version": self.version, "quant_type": self.quant_type,

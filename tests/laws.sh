@@ -72,7 +72,7 @@ includes_kernels()
 }
 includes_chip()
 {
-    local read='formats/[a-z0-9]+_(read|layout)\.h' parts='core|vector|gate|federation'
+    local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|gate|federation'
     includes "$read|kernels/(kernels|exact)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
         "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/gate/*.[ch] lib/federation/*.[ch]
 }
@@ -80,7 +80,7 @@ includes_chip_readers()
 {
     local files
     read -ra files < <(echo "$CORE" | tr ' ' '\n' | grep '^formats/' | tr '\n' ' ')
-    includes "formats/[a-z0-9]+_(read|layout)\.h|$chip_base" "$freestanding" "${files[@]}"
+    includes "formats/[a-z0-9]+_(read|layout|codes)\.h|$chip_base" "$freestanding" "${files[@]}"
 }
 includes_device() { includes 'lib/ruvm\.h|lib/device/[a-z0-9_/.]+' "$freestanding" lib/device/*.[ch]; }
 includes_workstation()

@@ -1,4 +1,4 @@
-/* Attention over an int8 cache, in integers from the rotated query to the mixed value.
+/* Attention over a cache, in integers from the rotated query to the mixed value.
  *
  * Keys are cached after RoPE with a scale a channel, because rotated channels
  * differ thirtyfold in range; the scale is multiplied into the query, so a
@@ -30,13 +30,6 @@ static struct kv_scales scales_of(const struct ruvm_engine *e, uint32_t layer)
         .v_exp = (int8_t)record[RUVM_KVSC_V_EXP],
         .v_inv_exp = (int8_t)record[RUVM_KVSC_V_INV_EXP],
     };
-}
-
-/* Start of the cache of one head in keys or values: [context, head_dim]. */
-static int8_t *cache_of(const struct ruvm_engine *e, int8_t *cache, uint32_t layer, uint32_t head)
-{
-    size_t heads = (size_t)layer * e->img.n_kv_heads + head;
-    return cache + heads * e->context * e->img.head_dim;
 }
 
 void ruvm_attention_rope(struct ruvm_engine *e, uint32_t n_tokens)
@@ -94,17 +87,19 @@ static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32
                         struct ruvm_real k_unit, struct ruvm_real v_unit)
 {
     struct kv_scales s = scales_of(e, layer);
-    uint32_t hd = e->img.head_dim;
-    size_t row = (size_t)(e->position + t) * hd;
+    uint32_t hd = e->img.head_dim, position = e->position + t;
     for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
         int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
         int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
-        rotate(e, kj, t);
+        uint32_t head = layer * e->img.n_kv_heads + j;
         size_t channel = (size_t)j * hd;
-        to_cache(e, cache_of(e, e->keys, layer, j) + row, kj, s.k_inv + channel, s.k_zero + channel,
-                 ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
-        to_cache(e, cache_of(e, e->values, layer, j) + row, vj, s.v_inv + channel, NULL,
+        rotate(e, kj, t);
+        to_cache(e, ruvm_cache_begin(&e->keys, head, position), kj, s.k_inv + channel,
+                 s.k_zero + channel, ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
+        ruvm_cache_end(&e->keys, head, position);
+        to_cache(e, ruvm_cache_begin(&e->values, head, position), vj, s.v_inv + channel, NULL,
                  ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
+        ruvm_cache_end(&e->values, head, position);
     }
 }
 
@@ -129,25 +124,32 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
     return ruvm_real_mul(step, unit);
 }
 
-/* The mixed values of one head over n_pos positions into e->mixed_sum; returns the sum of
- * the weights. Blocks keep the kernel's sums within 32 bits. */
-static uint32_t mix_head(struct ruvm_engine *e, const int8_t *keys, const int8_t *values,
-                         uint32_t n_pos, struct ruvm_ratio r)
+static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t n_pos)
 {
     uint32_t hd = e->img.head_dim;
-    e->k->scores(e->scores, e->query, keys, n_pos, hd, hd);
-    uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
+    for (uint32_t p = 0, n; p < n_pos; p += n) {
+        n = n_pos - p;
+        const int8_t *keys = ruvm_cache_read(&e->keys, head, p, &n);
+        e->k->scores(e->scores + p, e->query, keys, n, hd, hd);
+    }
+}
+
+/* The values of one head over n_pos positions, weighted, into e->mixed_sum. Blocks keep
+ * the kernel's sums within 32 bits. */
+static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t n_pos)
+{
+    uint32_t hd = e->img.head_dim;
     for (uint32_t i = 0; i < hd; i++)
         e->mixed_sum[i] = 0;
-    for (uint32_t p = 0; p < n_pos; p += RUVM_MIX_BLOCK) {
-        uint32_t n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
+    for (uint32_t p = 0, n; p < n_pos; p += n) {
+        n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
+        const int8_t *values = ruvm_cache_read(&e->values, head, p, &n);
         for (uint32_t i = 0; i < hd; i++)
             e->mixed[i] = 0;
-        e->k->mix(e->mixed, e->weights + p, values + (size_t)p * hd, n, hd, hd);
+        e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
         for (uint32_t i = 0; i < hd; i++)
             e->mixed_sum[i] += e->mixed[i];
     }
-    return total;
 }
 
 /* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so
@@ -170,15 +172,17 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
 {
     struct kv_scales s = scales_of(e, layer);
     uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
+    uint32_t n_pos = e->position + t + 1;
     for (uint32_t h = 0; h < e->img.n_heads; h++) {
-        uint32_t j = h / group;
+        uint32_t j = h / group, head = layer * e->img.n_kv_heads + j;
         struct ruvm_real unit = prepare_query(e, q + (size_t)h * hd, t, s.k + (size_t)j * hd,
                                               ruvm_real_shift(q_unit, s.k_exp));
         /* weights() takes exp2 in Q15 */
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
-        uint32_t total =
-            mix_head(e, cache_of(e, e->keys, layer, j), cache_of(e, e->values, layer, j),
-                     e->position + t + 1, ruvm_real_ratio(unit));
+        struct ruvm_ratio r = ruvm_real_ratio(unit);
+        score_head(e, head, n_pos);
+        uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
+        mix_head(e, head, n_pos);
         divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
     }
     struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
@@ -187,23 +191,20 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
 
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
-    struct ruvm_tensor wq = ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer);
-    struct ruvm_tensor wk = ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer);
-    struct ruvm_tensor wv = ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer);
+    const struct ruvm_tensor w[3] = {ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer),
+                                     ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer),
+                                     ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer)};
     struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
-    uint32_t rows = wq.rows + wk.rows + wv.rows;
 
     ruvm_vector_norm(e, 2 * layer, e->x_stride, n_tokens);
-    /* q|k|v: consecutive in the image */
-    const struct ruvm_part qkv = {.n_rows = rows, .n_cols = e->x_stride, .n_tokens = n_tokens};
-    ruvm_vector_matmul(e, &wq, &qkv);
+    ruvm_vector_matmul_all(e, w, 3, n_tokens);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *q = e->work + (size_t)t * rows, *k = q + wq.rows, *v = k + wk.rows;
-        struct ruvm_real k_unit = ruvm_vector_rescale(e, &wk, k, ruvm_vector_unit(e, t));
-        struct ruvm_real v_unit = ruvm_vector_rescale(e, &wv, v, ruvm_vector_unit(e, t));
+        int32_t *q = e->work + (size_t)t * (e->q_dim + 2 * (size_t)e->kv_dim);
+        int32_t *k = q + e->q_dim, *v = k + e->kv_dim;
+        struct ruvm_real k_unit = ruvm_vector_rescale(e, &w[1], k, t, 0);
+        struct ruvm_real v_unit = ruvm_vector_rescale(e, &w[2], v, t, 0);
         cache_token(e, layer, t, k, v, k_unit, v_unit);
-        struct ruvm_real q_unit = ruvm_vector_rescale(e, &wq, q, ruvm_vector_unit(e, t));
-        attend_token(e, layer, t, q, q_unit);
+        attend_token(e, layer, t, q, ruvm_vector_rescale(e, &w[0], q, t, 0));
     }
     ruvm_vector_add_to_residual(e, &wo, e->x_stride, n_tokens);
 }

@@ -7,6 +7,8 @@
  */
 #include "lib/core/engine.h"
 
+#include "formats/ruvm_codes.h"
+#include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 
 /* Hands out consecutive regions; with base NULL it only counts. */
@@ -29,6 +31,22 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+static void carve_cache(struct carver *c, struct ruvm_cache *cache, uint64_t heads)
+{
+    uint64_t vectors = heads * cache->context;
+    cache->data = carve(c, vectors, cache->head_dim * (size_t)cache->bits / 8);
+    if (cache->bits == 4)
+        cache->m = carve(c, vectors, 1);
+}
+
+/* What both caches unpack into, one after the other. */
+static void carve_room(struct carver *c, struct ruvm_engine *e)
+{
+    uint32_t n = e->context < RUVM_UNPACK_BLOCK ? e->context : RUVM_UNPACK_BLOCK;
+    if (e->keys.bits == 4 || e->values.bits == 4)
+        e->keys.room = e->values.room = carve(c, n, e->img.head_dim);
+}
+
 /* The one description of the memory: ruvm_engine_bytes() and ruvm_engine_init() both
  * run it, so they cannot disagree. The caches come last: a full context touches the
  * last byte. */
@@ -36,13 +54,16 @@ static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
 {
     const struct ruvm_image *img = &e->img;
     struct carver c = {.base = memory};
-    uint64_t cache = (uint64_t)img->n_layers * e->context * e->kv_dim;
+    bool is_packed = ruvm_image_find(img, RUVM_TENSOR_EMBED, 0).type != RUVM_TYPE_INT8;
     carve(&c, 1, sizeof *e);
     e->residual = carve(&c, (size_t)e->block * img->dim, sizeof *e->residual);
     e->work = carve(&c, e->work_ints, sizeof *e->work);
     e->vector = carve(&c, max_u32(max_u32(img->dim, img->hidden), e->q_dim), sizeof *e->vector);
+    e->levels = carve(&c, is_packed ? img->dim : 0, sizeof *e->levels);
     e->x = carve(&c, e->block, e->x_stride);
     e->x_unit = carve(&c, (size_t)e->block * RUVM_MAX_GROUPS, sizeof *e->x_unit);
+    e->signs = carve(&c, e->block, e->sign_stride);
+    e->sign_unit = carve(&c, e->sign_stride ? e->block : 0, sizeof *e->sign_unit);
     e->rope = carve(&c, (size_t)e->block * img->rope_dims, sizeof *e->rope);
     e->query = carve(&c, img->head_dim, sizeof *e->query);
     e->mixed = carve(&c, img->head_dim, sizeof *e->mixed);
@@ -50,9 +71,35 @@ static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
     e->scores = carve(&c, e->context, sizeof *e->scores);
     e->weights = carve(&c, e->context, sizeof *e->weights);
     e->logits = carve(&c, img->vocab, sizeof *e->logits);
-    e->keys = carve(&c, cache, 1);
-    e->values = carve(&c, cache, 1);
+    carve_room(&c, e);
+    carve_cache(&c, &e->keys, (uint64_t)img->n_layers * img->n_kv_heads);
+    carve_cache(&c, &e->values, (uint64_t)img->n_layers * img->n_kv_heads);
     return c.used;
+}
+
+static bool has_type(const struct ruvm_image *img, int type)
+{
+    for (unsigned i = 0; i < img->n_tensors; i++)
+        if (ruvm_image_tensor(img, i).type == type)
+            return true;
+    return false;
+}
+
+/* Widths of vectors and of their groups. */
+static void set_widths(struct ruvm_engine *e)
+{
+    const struct ruvm_image *img = &e->img;
+    struct ruvm_tensor head = ruvm_image_find(img, RUVM_TENSOR_HEAD, 0);
+    uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
+    uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
+    uint32_t share = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
+    e->x_stride = ruvm_vector_padded(widest);
+    if (has_type(img, RUVM_TYPE_XNOR))
+        e->sign_stride = (uint32_t)ruvm_align_up(e->x_stride / 8, REGION_ALIGN);
+    e->group = max_u32(ruvm_vector_padded(share), RUVM_MIN_GROUP);
+    e->head_group = ruvm_vector_group(
+        e, &head, img->dim <= RUVM_NARROW_DIM ? (uint32_t)RUVM_HEAD_GROUP : e->x_stride);
+    e->work_ints = e->block * max_u32(rows, img->dim);
 }
 
 static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
@@ -68,13 +115,11 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->block = e->block < e->context ? e->block : e->context;
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
-    uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
-    e->x_stride = ruvm_vector_padded(widest);
-    uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
-    uint32_t share = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
-    e->group = max_u32(ruvm_vector_padded(share), RUVM_MIN_GROUP);
-    e->head_group = img->dim <= RUVM_NARROW_DIM ? RUVM_HEAD_GROUP : e->x_stride;
-    e->work_ints = e->block * max_u32(rows, img->dim);
+    e->keys =
+        (struct ruvm_cache){.bits = img->k_bits, .context = e->context, .head_dim = img->head_dim};
+    e->values = e->keys;
+    e->values.bits = img->v_bits;
+    set_widths(e);
     e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);
     /* log2(e) = 1.442695... */
     e->score_unit = ruvm_real_mul(ruvm_real_rsqrt(ruvm_real_make(img->head_dim, 0)),
@@ -119,31 +164,60 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
     return RUVM_OK;
 }
 
-/* residual = embedding row, from int8 times a u16 scale to the stream's unit. */
+/* Levels of a row of the embedding. */
+static const int8_t *levels_of(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                               uint32_t row)
+{
+    const int8_t *data = w->data + (size_t)row * w->row_bytes;
+    if (w->type == RUVM_TYPE_INT8)
+        return data;
+    ruvm_codes_unpack(w->type, e->levels, (const uint8_t *)data, w->cols);
+    return e->levels;
+}
+
+/* residual = embedding row, from a level times its multipliers to the stream's unit. */
 static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens)
 {
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0);
     struct ruvm_real unit = ruvm_real_make(1, w.scale_exp - e->img.resid_exp);
     struct ruvm_ratio r = ruvm_real_ratio(unit);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        const int8_t *row = w.data + (size_t)tokens[t] * w.row_bytes;
+        const int8_t *row = levels_of(e, &w, tokens[t]);
         int32_t scale = w.scales[tokens[t]];
         int32_t *h = e->residual + (size_t)t * e->img.dim;
-        for (uint32_t i = 0; i < e->img.dim; i++)
-            h[i] = ruvm_fixed_scale(row[i] * scale, r, INT32_MAX);
+        for (uint32_t i = 0; i < e->img.dim; i++) {
+            int32_t level = row[i] * (int32_t)ruvm_image_multiplier(&w, tokens[t], i);
+            h[i] = ruvm_fixed_scale(level * scale, r, INT32_MAX);
+        }
     }
 }
 
-/* Adds what one group of x, token t, contributes to the logits of some rows. */
-static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w,
-                          const struct ruvm_part *p, int32_t *logits)
+/* Adds what one group of x, token t, contributes to the logits of the rows of w. */
+static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t t,
+                          uint32_t g, int32_t *logits)
 {
-    uint32_t g = p->col / e->head_group;
-    struct ruvm_real x_unit = e->x_unit[(size_t)p->token * RUVM_MAX_GROUPS + g];
-    struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(x_unit, w->scale_exp + 16 + 16));
-    ruvm_vector_matmul(e, w, p);
-    e->k->rescale(e->work, w->scales + p->row, p->n_rows);
-    e->k->add_scaled(logits + p->row, e->work, p->n_rows, to_q16.mult, to_q16.shift);
+    const struct ruvm_part p = {.col = g * e->head_group,
+                                .n_cols = e->head_group,
+                                .token = t,
+                                .n_tokens = 1,
+                                .out = e->work,
+                                .out_stride = w->rows};
+    ruvm_vector_matmul(e, w, &p);
+    struct ruvm_real unit = ruvm_vector_rescale(e, w, e->work, t, g);
+    struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(unit, 16));
+    e->k->add_scaled(logits, e->work, w->rows, to_q16.mult, to_q16.shift);
+}
+
+/* n rows of a matrix, from one on. */
+static struct ruvm_tensor rows_of(const struct ruvm_tensor *w, uint32_t row, uint32_t n)
+{
+    struct ruvm_tensor part = *w;
+    part.rows = n;
+    part.data += (size_t)row * w->row_bytes;
+    part.scales += row;
+    if (w->mult)
+        part.mult += (size_t)row * w->mult_bytes;
+    return part;
 }
 
 /* Logits of x, token t, in parts that fit the work area. */
@@ -152,11 +226,11 @@ static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
     for (uint32_t i = 0; i < w.rows; i++)
         logits[i] = 0;
-    for (uint32_t row = 0; row < w.rows; row += e->work_ints) {
-        struct ruvm_part p = {.row = row, .n_cols = e->head_group, .token = t, .n_tokens = 1};
-        p.n_rows = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
-        for (p.col = 0; p.col < w.row_bytes; p.col += e->head_group)
-            add_to_logits(e, &w, &p, logits);
+    for (uint32_t row = 0, n; row < w.rows; row += n) {
+        n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
+        struct ruvm_tensor part = rows_of(&w, row, n);
+        for (uint32_t g = 0; g * e->head_group < w.cols; g++)
+            add_to_logits(e, &part, t, g, logits + row);
     }
 }
 

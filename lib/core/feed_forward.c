@@ -1,8 +1,8 @@
 /* The gated feed-forward half of a layer: down(silu(gate(x)) * up(x)).
  *
- * Up and gate are one matrix in the image and one multiplication here. Both
- * come out with a scale a vector; only the argument of the sigmoid needs an
- * absolute unit, the rest of the product keeps its own.
+ * Up and gate follow each other in the image. Both come out with a scale a vector;
+ * only the argument of the sigmoid needs an absolute unit, the rest of the product
+ * keeps its own.
  */
 #include "lib/core/engine.h"
 
@@ -30,35 +30,34 @@ static void gate_ratio(struct ruvm_swiglu *p, struct ruvm_real unit)
     p->shift = (uint32_t)shift;
 }
 
-static void gate_token(struct ruvm_engine *e, uint32_t t, const struct ruvm_tensor *w_up,
-                       const struct ruvm_tensor *w_gate, int32_t *up, int32_t *gate)
+/* The gated vector of one token into e->vector; returns the worth of one step. */
+static struct ruvm_real gate_token(struct ruvm_engine *e, uint32_t t, const struct ruvm_tensor *w,
+                                   int32_t *up, int32_t *gate)
 {
-    struct ruvm_real up_unit = ruvm_vector_rescale(e, w_up, up, ruvm_vector_unit(e, t));
-    struct ruvm_real gate_unit = ruvm_vector_rescale(e, w_gate, gate, ruvm_vector_unit(e, t));
+    struct ruvm_real up_unit = ruvm_vector_rescale(e, &w[0], up, t, 0);
+    struct ruvm_real gate_unit = ruvm_vector_rescale(e, &w[1], gate, t, 0);
     struct ruvm_swiglu p = {.up_down = down_to_15_bits(e, up),
                             .gate_down = down_to_15_bits(e, gate)};
     up_unit = ruvm_real_shift(up_unit, (int32_t)p.up_down);
     gate_unit = ruvm_real_shift(gate_unit, (int32_t)p.gate_down);
     gate_ratio(&p, gate_unit);
     e->k->swiglu(e->vector, up, gate, e->img.hidden, &p);
-    ruvm_vector_quantize(e, t, e->vector, e->img.hidden, e->group,
-                         ruvm_real_mul(up_unit, gate_unit));
+    return ruvm_real_mul(up_unit, gate_unit);
 }
 
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
-    struct ruvm_tensor w_up = ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer);
-    struct ruvm_tensor w_gate = ruvm_image_find(&e->img, RUVM_TENSOR_W_GATE, layer);
+    const struct ruvm_tensor w[2] = {ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer),
+                                     ruvm_image_find(&e->img, RUVM_TENSOR_W_GATE, layer)};
     struct ruvm_tensor w_down = ruvm_image_find(&e->img, RUVM_TENSOR_W_DOWN, layer);
-    uint32_t rows = w_up.rows + w_gate.rows;
+    uint32_t hidden = e->img.hidden, group = ruvm_vector_group(e, &w_down, e->group);
 
     ruvm_vector_norm(e, 2 * layer + 1, e->x_stride, n_tokens);
-    /* up|gate: consecutive in the image */
-    const struct ruvm_part both = {.n_rows = rows, .n_cols = e->x_stride, .n_tokens = n_tokens};
-    ruvm_vector_matmul(e, &w_up, &both);
+    ruvm_vector_matmul_all(e, w, 2, n_tokens);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *up = e->work + (size_t)t * rows;
-        gate_token(e, t, &w_up, &w_gate, up, up + w_up.rows);
+        int32_t *up = e->work + (size_t)t * 2 * hidden;
+        struct ruvm_real unit = gate_token(e, t, w, up, up + hidden);
+        ruvm_vector_quantize(e, t, e->vector, hidden, group, unit);
     }
-    ruvm_vector_add_to_residual(e, &w_down, e->group, n_tokens);
+    ruvm_vector_add_to_residual(e, &w_down, group, n_tokens);
 }

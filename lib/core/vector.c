@@ -4,24 +4,117 @@
  * vector's own largest value each time. A constant factor common to a whole
  * vector never touches the elements: RMSNorm's 1/rms only goes into the scale.
  */
+#include "lib/base/bytes.h"
 #include "lib/core/engine.h"
 
 #define ONE_127TH ((struct ruvm_real){0x81020408u, -38}) /* 1/127 to 2^-32 */
 
-void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+static void multiply_s8(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                         const struct ruvm_part *p)
 {
+    uint32_t left = w->row_bytes - p->col;
     e->k->matmul_s8(&(struct ruvm_matmul){
-        .w = w->data + (size_t)p->row * w->row_bytes + p->col,
+        .w = w->data + p->col,
         .x = e->x + (size_t)p->token * e->x_stride + p->col,
-        .out = e->work,
-        .n_rows = p->n_rows,
-        .n_cols = w->row_bytes - p->col < p->n_cols ? w->row_bytes - p->col : p->n_cols,
+        .out = p->out,
+        .n_rows = w->rows,
+        .n_cols = left < p->n_cols ? left : p->n_cols,
         .row_bytes = w->row_bytes,
         .n_vecs = p->n_tokens,
         .x_stride = e->x_stride,
-        .out_stride = p->n_rows,
+        .out_stride = p->out_stride,
     });
+}
+
+/* The columns that a kernel of packed weights takes: those of TERNARY and XNOR, whose
+ * padding is no zero, end where the matrix does. */
+static uint32_t columns_of(const struct ruvm_tensor *w, const struct ruvm_part *p)
+{
+    if (w->type == RUVM_TYPE_TERNARY || w->type == RUVM_TYPE_XNOR)
+        return w->cols;
+    uint32_t left = (uint32_t)ruvm_align_up(w->cols, RUVM_ROW_ALIGN) - p->col;
+    return left < p->n_cols ? left : p->n_cols;
+}
+
+void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                        const struct ruvm_part *p)
+{
+    struct ruvm_matmul_codes m = {
+        .w = (const uint8_t *)w->data,
+        .mult = w->mult,
+        .x = e->x + (size_t)p->token * e->x_stride + p->col,
+        .out = p->out,
+        .n_rows = w->rows,
+        .first_col = p->col,
+        .n_cols = columns_of(w, p),
+        .row_bytes = w->row_bytes,
+        .group = w->group,
+        .mult_bytes = w->mult_bytes,
+        .n_vecs = p->n_tokens,
+        .x_stride = e->x_stride,
+        .out_stride = p->out_stride,
+    };
+    switch (w->type) {
+    case RUVM_TYPE_INT8: multiply_s8(e, w, p); return;
+    case RUVM_TYPE_INT4: e->k->matmul_int4(&m); return;
+    case RUVM_TYPE_INT3: e->k->matmul_int3(&m); return;
+    case RUVM_TYPE_INT2: e->k->matmul_int2(&m); return;
+    case RUVM_TYPE_BINARY: e->k->matmul_binary(&m); return;
+    case RUVM_TYPE_TERNARY: e->k->matmul_ternary(&m); return;
+    default:
+        m.x = (const int8_t *)e->signs + (size_t)p->token * e->sign_stride;
+        m.x_stride = e->sign_stride;
+        e->k->matmul_xnor(&m);
+    }
+}
+
+void ruvm_vector_matmul_all(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
+                            uint32_t n_tokens)
+{
+    struct ruvm_tensor all = w[0];
+    bool is_one = w[0].type == RUVM_TYPE_INT8;
+    for (uint32_t i = 1; i < n; i++) {
+        all.rows += w[i].rows;
+        is_one = is_one && w[i].type == RUVM_TYPE_INT8;
+    }
+    struct ruvm_part p = {
+        .n_cols = e->x_stride, .n_tokens = n_tokens, .out = e->work, .out_stride = all.rows};
+    if (is_one) {
+        ruvm_vector_matmul(e, &all, &p);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        ruvm_vector_matmul(e, &w[i], &p);
+        p.out += w[i].rows;
+    }
+}
+
+/* Four columns at a time: each byte's sign as its lowest bit. The padding is zeros, which
+ * would count as positive. */
+static uint32_t signs_of_32(const int8_t *x, uint32_t n)
+{
+    uint32_t word = 0;
+    for (uint32_t f = 0; f < 8 && 4 * f < n; f++) {
+        uint32_t lanes = n - 4 * f >= 4 ? 0x01010101u : 0x01010101u >> 8 * (4 - (n - 4 * f));
+        word |= ((~ruvm_load_u32(x + (size_t)4 * f) >> 7) & lanes) << f;
+    }
+    return word;
+}
+
+/* For XNOR: x of token t as signs times its mean magnitude (XNOR-Net, arXiv 1603.05279). */
+static void quantize_signs(struct ruvm_engine *e, uint32_t t, uint32_t n)
+{
+    const int8_t *x = e->x + (size_t)t * e->x_stride;
+    uint8_t *signs = e->signs + (size_t)t * e->sign_stride;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t v = x[i];
+        sum += v < 0 ? 0u - (uint32_t)v : (uint32_t)v;
+    }
+    for (uint32_t i = 0; i < n; i += 32)
+        ruvm_store_u32(signs + i / 8, signs_of_32(x + i, n - i));
+    struct ruvm_real mean = ruvm_real_make(((uint64_t)sum << 32) / n, -32);
+    e->sign_unit[t] = ruvm_real_mul(e->x_unit[(size_t)t * RUVM_MAX_GROUPS], mean);
 }
 
 /* The largest value is brought to exactly 16 bits, so that the multiplier that maps
@@ -43,6 +136,8 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
     struct ruvm_real *units = e->x_unit + (size_t)t * RUVM_MAX_GROUPS;
     for (uint32_t i = 0; i < n; i += group)
         *units++ = quantize_group(e, x + i, v + i, n - i < group ? n - i : group, unit);
+    if (e->sign_stride && n <= group)
+        quantize_signs(e, t, n);
 }
 
 static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
@@ -67,11 +162,26 @@ void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint
         norm_one(e, norm, group, t);
 }
 
-struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                     int32_t *sums, struct ruvm_real x_unit)
+/* A sum of n signs is so small that a 16-bit scale would take most of its bits: it is
+ * brought to the others' 30. */
+enum { XNOR_LIFT = 14 };
+
+static void lift(int32_t *sums, uint32_t n)
 {
+    for (uint32_t i = 0; i < n; i++)
+        sums[i] *= 1 << XNOR_LIFT;
+}
+
+struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                     int32_t *sums, uint32_t t, uint32_t g)
+{
+    bool is_xnor = w->type == RUVM_TYPE_XNOR;
+    if (is_xnor)
+        lift(sums, w->rows);
     e->k->rescale(sums, w->scales, w->rows);
-    return ruvm_real_shift(x_unit, w->scale_exp + 16);
+    struct ruvm_real unit = is_xnor ? ruvm_real_shift(e->sign_unit[t], -XNOR_LIFT)
+                                    : e->x_unit[(size_t)t * RUVM_MAX_GROUPS + g];
+    return ruvm_real_shift(unit, w->scale_exp + 16);
 }
 
 static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t g,
@@ -79,8 +189,7 @@ static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32
 {
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *sums = e->work + (size_t)t * w->rows;
-        struct ruvm_real x_unit = e->x_unit[(size_t)t * RUVM_MAX_GROUPS + g];
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, x_unit);
+        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, t, g);
         struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
         e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
     }
@@ -89,9 +198,9 @@ static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32
 void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t group,
                                  uint32_t n_tokens)
 {
-    for (uint32_t c = 0, g = 0; c < w->row_bytes; c += group, g++) {
-        const struct ruvm_part p = {
-            .n_rows = w->rows, .col = c, .n_cols = group, .n_tokens = n_tokens};
+    struct ruvm_part p = {
+        .n_cols = group, .n_tokens = n_tokens, .out = e->work, .out_stride = w->rows};
+    for (uint32_t g = 0; p.col < w->cols; p.col += group, g++) {
         ruvm_vector_matmul(e, w, &p);
         add_group(e, w, g, n_tokens);
     }

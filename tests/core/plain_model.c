@@ -1,4 +1,5 @@
-/* One token after the other; keys and values saturate as a byte does, but are not rounded. */
+/* One token after the other; keys and values saturate as a byte does, but are not rounded
+ * to eight bits. To four they are, for there rounding is no longer small. */
 #include "tests/core/plain_model.h"
 
 #include <math.h>
@@ -28,17 +29,77 @@ static double real(double mantissa, int exponent)
     return ldexp(mantissa, exponent);
 }
 
+/* ---- weights, straight from the page ---------------------------------------- */
+
+/* Byte of a column in a row of words that hold b bits a column, and the code in it. */
+static unsigned code(const uint8_t *row, uint32_t c, unsigned b)
+{
+    uint32_t in_word = 32 / b, word = c / in_word, k = c % in_word;
+    return row[4 * word + k % 4] >> b * (k / 4) & ((1u << b) - 1);
+}
+
+static int ternary(const uint8_t *row, uint32_t c, uint32_t row_bytes)
+{
+    unsigned v = row[c % row_bytes] * 243u / 256;
+    static const unsigned power[] = {81, 27, 9, 3, 1};
+    return (int)(v / power[c / row_bytes] % 3) - 1;
+}
+
+static int level(const struct ruvm_tensor *w, uint32_t r, uint32_t c)
+{
+    const uint8_t *row = (const uint8_t *)w->data + (size_t)r * w->row_bytes;
+    const uint8_t *block = row + c / 32 * 12;
+    switch (w->type) {
+    case RUVM_TYPE_INT8: return (int8_t)row[c];
+    case RUVM_TYPE_INT4: return 2 * (int)code(row, c, 4) - 15;
+    case RUVM_TYPE_INT3:
+        return 2 * (int)(code(block, c % 32, 2) + 4 * code(block + 8, c % 32, 1)) - 7;
+    case RUVM_TYPE_INT2: return 2 * (int)code(row, c, 2) - 3;
+    case RUVM_TYPE_TERNARY: return ternary(row, c, w->row_bytes);
+    default: return 2 * (int)code(row, c, 1) - 1;
+    }
+}
+
+static double weight(const struct ruvm_tensor *w, uint32_t r, uint32_t c)
+{
+    double mult = 1;
+    if (w->group) {
+        uint32_t g = c / w->group;
+        mult = (w->mult[(size_t)r * w->mult_bytes + g / 2] >> (g % 2 ? 4 : 0)) & 15;
+    }
+    return level(w, r, c) * mult * real(w->scales[r], w->scale_exp);
+}
+
+/* The input of an XNOR matrix: signs of its size. What eight bits round to 0 is positive. */
+static void reduce(const double *x, double *signs, uint32_t n)
+{
+    double sum = 0, most = 0;
+    for (uint32_t c = 0; c < n; c++) {
+        sum += fabs(x[c]);
+        most = fmax(most, fabs(x[c]));
+    }
+    for (uint32_t c = 0; c < n; c++)
+        signs[c] = x[c] >= -most / 254 ? sum / n : -sum / n;
+}
+
 /* y = W x */
 static void multiply(const struct plain *m, int kind, uint32_t layer, const double *x, double *y)
 {
     struct ruvm_tensor w = ruvm_image_find(m->img, kind, layer);
-    for (uint32_t r = 0; r < w.rows; r++) {
-        double sum = 0;
-        for (uint32_t c = 0; c < w.cols; c++)
-            sum += w.data[(size_t)r * w.row_bytes + c] * x[c];
-        y[r] = sum * real(w.scales[r], w.scale_exp);
+    double *signs = doubles(w.cols);
+    if (w.type == RUVM_TYPE_XNOR) {
+        reduce(x, signs, w.cols);
+        x = signs;
     }
+    for (uint32_t r = 0; r < w.rows; r++) {
+        y[r] = 0;
+        for (uint32_t c = 0; c < w.cols; c++)
+            y[r] += weight(&w, r, c) * x[c];
+    }
+    free(signs);
 }
+
+/* ---- the network ------------------------------------------------------------- */
 
 static void normalise(const struct plain *m, uint32_t norm)
 {
@@ -63,25 +124,57 @@ static void rotate(const struct plain *m, double *head)
     }
 }
 
-/* What a value is after its stay in the cache: array 0 holds the keys' scales, 2 the values'. */
-static double cached(const struct plain *m, uint32_t layer, int array, uint32_t channel, double x)
+/* The arrays of KVSC that belong to keys and to values. */
+enum { OF_KEYS = 0, OF_VALUES = 2 };
+
+static double kv_scale(const struct plain *m, uint32_t layer, int array, uint32_t channel)
 {
     const uint8_t *record = m->img->kvsc + (size_t)layer * m->img->kvsc_bytes;
-    const uint8_t *arrays = record + RUVM_KVSC_ARRAYS;
-    size_t bytes = 2 * (size_t)m->kv_dim, at = 2 * (size_t)channel;
-    double scale = real(ruvm_load_u16(arrays + (size_t)array * bytes + at), (int8_t)record[array]);
-    double inverse =
-        real(ruvm_load_u16(arrays + (size_t)(array + 1) * bytes + at), (int8_t)record[array + 1]);
-    double zero = array == 0 ? (int16_t)ruvm_load_u16(arrays + 4 * bytes + at) : 0;
-    return (fmin(fmax(x * inverse - zero, -127), 127) + zero) * scale;
+    size_t at = RUVM_KVSC_ARRAYS + 2 * ((size_t)array * m->kv_dim + channel);
+    return real(ruvm_load_u16(record + at), (int8_t)record[array]);
+}
+
+static double kv_zero(const struct plain *m, uint32_t layer, uint32_t channel)
+{
+    const uint8_t *record = m->img->kvsc + (size_t)layer * m->img->kvsc_bytes;
+    return (int16_t)ruvm_load_u16(record + RUVM_KVSC_ARRAYS +
+                                  2 * (4 * (size_t)m->kv_dim + channel));
+}
+
+/* 16 levels, the odd fifteenths of the largest value. */
+static void round_to_4_bits(double *v, uint32_t n)
+{
+    double most = 0;
+    for (uint32_t i = 0; i < n; i++)
+        most = fmax(most, fabs(v[i]));
+    for (uint32_t i = 0; i < n && most > 0; i++)
+        v[i] = (2 * fmin(fmax(floor((v[i] / most * 15 + 16) / 2), 0), 15) - 15) * most / 15;
+}
+
+/* What a head's values are after their stay in the cache. */
+static void keep(const struct plain *m, uint32_t layer, int arrays, uint32_t first, const double *v,
+                 double *out)
+{
+    uint32_t hd = m->img->head_dim;
+    for (uint32_t i = 0; i < hd; i++) {
+        double zero = arrays == OF_KEYS ? kv_zero(m, layer, first + i) : 0;
+        double steps = v[i] * kv_scale(m, layer, arrays + 1, first + i) - zero;
+        out[i] = fmin(fmax(steps, -127), 127);
+    }
+    if ((arrays == OF_KEYS ? m->img->k_bits : m->img->v_bits) == 4)
+        round_to_4_bits(out, hd);
+    for (uint32_t i = 0; i < hd; i++) {
+        double zero = arrays == OF_KEYS ? kv_zero(m, layer, first + i) : 0;
+        out[i] = (out[i] + zero) * kv_scale(m, layer, arrays, first + i);
+    }
 }
 
 static void remember(const struct plain *m, uint32_t layer)
 {
     size_t row = ((size_t)layer * m->n + m->position) * m->kv_dim;
-    for (uint32_t i = 0; i < m->kv_dim; i++) {
-        m->keys[row + i] = cached(m, layer, 0, i, m->k[i]);
-        m->values[row + i] = cached(m, layer, 2, i, m->v[i]);
+    for (uint32_t i = 0; i < m->kv_dim; i += m->img->head_dim) {
+        keep(m, layer, OF_KEYS, i, m->k + i, m->keys + row + i);
+        keep(m, layer, OF_VALUES, i, m->v + i, m->values + row + i);
     }
 }
 
@@ -146,7 +239,7 @@ static void step(const struct plain *m, uint16_t token, double *logits)
 {
     struct ruvm_tensor w = ruvm_image_find(m->img, RUVM_TENSOR_EMBED, 0);
     for (uint32_t i = 0; i < w.cols; i++)
-        m->h[i] = w.data[(size_t)token * w.row_bytes + i] * real(w.scales[token], w.scale_exp);
+        m->h[i] = weight(&w, token, i);
     for (uint32_t l = 0; l < m->img->n_layers; l++) {
         add_attention(m, l);
         add_feed_forward(m, l);

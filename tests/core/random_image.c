@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/ruvm_codes.h"
 #include "formats/ruvm_write.h"
+#include "lib/base/bytes.h"
 
 enum { ARCH, TENS, NORM, ROPE, KVSC, SCAL, WGTS, TOKN, N_SECTIONS };
 static const char *const section_names[N_SECTIONS] = {"ARCH", "TENS", "NORM", "ROPE",
@@ -24,6 +26,7 @@ struct maker {
     uint64_t rng;
     struct ruvm_buffer part[N_SECTIONS];
     size_t off[N_SECTIONS];
+    uint32_t n_tensors;
 };
 
 /* Sum of four uniform values: a bell of standard deviation about 37, within +-127. */
@@ -51,34 +54,100 @@ static void add_arch(struct maker *m)
     ruvm_buffer_u32(b, 1407374884u); /* 1e-5 = this * 2^-47 */
     ruvm_buffer_u8(b, (uint8_t)-47);
     ruvm_buffer_u8(b, (uint8_t)-20);
+    ruvm_buffer_u8(b, m->s->k_bits);
+    ruvm_buffer_u8(b, m->s->v_bits);
     ruvm_buffer_align(b, RUVM_ARCH_BYTES);
 }
 
-/* Weights of about 1/sqrt(cols): scale mantissas near 2^15 with a fitting exponent. */
-static void add_tensor(struct maker *m, uint8_t kind, uint8_t layer, uint32_t rows, uint32_t cols)
+/* ---- tensors --------------------------------------------------------------- */
+
+static uint8_t type_byte(const struct random_shape *s, uint32_t tensor)
 {
-    uint32_t row_bytes = (cols + 15u) & ~15u;
-    int exp = -20;
+    return s->types ? s->types[tensor % s->n_types] : RUVM_TYPE_INT8;
+}
+
+/* The bell, in the levels that the type has. */
+static int8_t level(struct maker *m, int type)
+{
+    int w = weight(m), max = ruvm_codes_max_level(type);
+    if (type == RUVM_TYPE_INT8)
+        return (int8_t)w;
+    if (type == RUVM_TYPE_TERNARY)
+        return (int8_t)((w > 25) - (w < -25));
+    return (int8_t)(2 * ((w + 126) * (max + 1) / 253) - max);
+}
+
+static void add_row(struct maker *m, int type, uint32_t cols)
+{
+    int8_t levels[65536];
+    for (uint32_t c = 0; c < cols; c++)
+        levels[c] = level(m, type);
+    uint8_t *row = ruvm_buffer_zeros(&m->part[WGTS], ruvm_codes_row_bytes(type, cols));
+    ruvm_codes_pack(type, row, levels, cols);
+    ruvm_buffer_u16(&m->part[SCAL], (uint16_t)(30000 + random_next(&m->rng) % 30000));
+}
+
+/* Of all groups one in sixteen is zero, as chance has it. */
+static void add_multipliers(struct maker *m, uint32_t rows, uint32_t cols, uint32_t group)
+{
+    uint32_t n = group ? (cols + group - 1) / group : 0;
+    for (uint32_t r = 0; r < rows; r++) {
+        for (uint32_t g = 0; g < n; g += 2) {
+            uint32_t both = (uint32_t)random_next(&m->rng) & 255;
+            ruvm_buffer_u8(&m->part[SCAL], (uint8_t)(g + 1 < n ? both : both & 15));
+        }
+    }
+    ruvm_buffer_align(&m->part[SCAL], 2);
+}
+
+/* Weights of about 1/sqrt(cols): scale mantissas near 2^15 with a fitting exponent. */
+static int8_t scale_exp(int type, uint32_t group, uint32_t cols)
+{
+    static const int8_t small_levels[RUVM_N_TYPES] = {0, 3, 4, 5, 5, 6, 5};
+    int exp = -20 + small_levels[type] - (group ? 3 : 0);
     for (uint32_t c = cols; c > 1; c /= 4)
         exp--;
+    return (int8_t)exp;
+}
+
+static void add_tensor(struct maker *m, uint8_t kind, uint8_t layer, uint32_t rows, uint32_t cols)
+{
+    uint8_t byte = type_byte(m->s, m->n_tensors++), type = byte & RUVM_TYPE_MASK;
+    uint32_t group = byte >> RUVM_TYPE_GROUP_SHIFT ? 1u << (byte >> RUVM_TYPE_GROUP_SHIFT) : 0;
+    struct ruvm_buffer *weights = &m->part[WGTS], *scales = &m->part[SCAL];
     struct ruvm_write_tensor t = {
         .kind = kind,
         .layer = layer,
-        .type = RUVM_TYPE_INT8_ROW,
-        .scale_exp = (int8_t)exp,
+        .type = byte,
+        .scale_exp = scale_exp(type, group, cols),
         .rows = rows,
         .cols = cols,
-        .row_bytes = row_bytes,
-        .data_off = (uint32_t)(m->off[WGTS] + m->part[WGTS].size),
-        .data_bytes = rows * row_bytes,
-        .scale_off = (uint32_t)(m->off[SCAL] + m->part[SCAL].size),
-        .scale_bytes = 2 * rows,
+        .row_bytes = ruvm_codes_row_bytes(type, cols),
+        .data_off = (uint32_t)(m->off[WGTS] + weights->size),
+        .scale_off = (uint32_t)(m->off[SCAL] + scales->size),
     };
+    for (uint32_t r = 0; r < rows; r++)
+        add_row(m, type, cols);
+    ruvm_buffer_align(weights, 16);
+    add_multipliers(m, rows, cols, group);
+    t.data_bytes = (uint32_t)(m->off[WGTS] + weights->size) - t.data_off;
+    t.scale_bytes = (uint32_t)(m->off[SCAL] + scales->size) - t.scale_off;
     ruvm_write_tensor(ruvm_buffer_zeros(&m->part[TENS], RUVM_TENS_BYTES), &t);
-    for (uint32_t r = 0; r < rows; r++) {
-        for (uint32_t c = 0; c < row_bytes; c++)
-            ruvm_buffer_u8(&m->part[WGTS], c < cols ? (uint8_t)weight(m) : 0);
-        ruvm_buffer_u16(&m->part[SCAL], (uint16_t)(30000 + random_next(&m->rng) % 30000));
+}
+
+/* What the header calls the types of all n tensors together. */
+static uint8_t quantization(const struct random_shape *s, uint32_t n)
+{
+    uint8_t type = type_byte(s, 0) & RUVM_TYPE_MASK;
+    for (uint32_t i = 1; i < n; i++)
+        if ((type_byte(s, i) & RUVM_TYPE_MASK) != type)
+            return RUVM_QUANT_MIXED;
+    switch (type) {
+    case RUVM_TYPE_INT8: return RUVM_QUANT_INT8;
+    case RUVM_TYPE_INT4: return RUVM_QUANT_INT4;
+    case RUVM_TYPE_BINARY: return RUVM_QUANT_BINARY;
+    case RUVM_TYPE_TERNARY: return RUVM_QUANT_TERNARY;
+    default: return RUVM_QUANT_MIXED;
     }
 }
 
@@ -210,6 +279,7 @@ static unsigned list_sections(const struct maker *m, struct ruvm_write_section *
 static void add_all(struct maker *m)
 {
     m->rng = m->s->seed;
+    m->n_tensors = 0;
     for (unsigned i = 0; i < N_SECTIONS; i++)
         ruvm_buffer_free(&m->part[i]);
     add_arch(m);
@@ -236,7 +306,7 @@ uint8_t *random_image(const struct random_shape *s, size_t *bytes)
                                        .n_layers = s->layers,
                                        .n_heads = s->heads,
                                        .n_kv_heads = s->kv_heads,
-                                       .quant = RUVM_QUANT_INT8};
+                                       .quant = quantization(s, m.n_tensors)};
     struct ruvm_buffer out = {0};
     int rc = ruvm_write_image(&out, &header, list, n);
     uint8_t *image = rc == 0 ? aligned_alloc(64, (out.size + 63) & ~(size_t)63) : NULL;

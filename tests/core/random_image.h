@@ -13,7 +13,10 @@ struct random_shape {
     uint16_t rope_dims; /* 0: all of head_dim */
     uint8_t layers, heads, kv_heads;
     bool tied;
+    uint8_t k_bits, v_bits; /* 0: 8 */
     uint64_t seed;
+    const uint8_t *types; /* type bytes as in TENS: tensor i has number i % n_types; or NULL */
+    size_t n_types;
     const char *const *pieces; /* tokenizer: pieces 3.. in order of rank, or NULL for none */
     size_t n_pieces;
 };

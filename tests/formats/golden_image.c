@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/ruvm_codes.h"
 #include "lib/base/bytes.h"
 #include "lib/convert/tokenizer_build.h"
 #include "lib/ruvm.h"
@@ -14,12 +15,32 @@
 enum {
     VOCAB = 24,
     DIM = 16,
-    HIDDEN = 20,
     HEADS = 2,
     KV_HEADS = 1,
     HEAD_DIM = 8,
     CONTEXT = 32,
     N_TOKENS = 8, /* golden ones */
+};
+
+#define GROUPED(type, log2) ((type) | (log2) << RUVM_TYPE_GROUP_SHIFT)
+
+static const struct golden_types int8_everywhere = {.hidden = 20};
+
+/* Hidden is odd, so that two tensors have bytes to fill behind their multipliers. */
+const struct golden_types golden_packed = {
+    .tensor = {[RUVM_TENSOR_EMBED] = GROUPED(RUVM_TYPE_INT4, 4),
+               [RUVM_TENSOR_WQ] = GROUPED(RUVM_TYPE_INT3, 5),
+               [RUVM_TENSOR_WK] = RUVM_TYPE_INT8,
+               [RUVM_TENSOR_WV] = RUVM_TYPE_INT4,
+               [RUVM_TENSOR_WO] = RUVM_TYPE_TERNARY,
+               [RUVM_TENSOR_W_UP] = RUVM_TYPE_XNOR,
+               [RUVM_TENSOR_W_GATE] = GROUPED(RUVM_TYPE_INT2, 6),
+               [RUVM_TENSOR_W_DOWN] = GROUPED(RUVM_TYPE_INT3, 4),
+               [RUVM_TENSOR_HEAD] = GROUPED(RUVM_TYPE_BINARY, 4)},
+    .quant = RUVM_QUANT_MIXED,
+    .k_bits = 4,
+    .v_bits = 4,
+    .hidden = 21,
 };
 
 static const char *const names[GOLDEN_PARTS] = {
@@ -29,7 +50,7 @@ static const char *const names[GOLDEN_PARTS] = {
 
 /* ---- the network ---------------------------------------------------------- */
 
-static void make_arch(struct ruvm_buffer *b, bool tied)
+static void make_arch(struct ruvm_buffer *b, bool tied, const struct golden_types *types)
 {
     ruvm_buffer_u8(b, 0);
     ruvm_buffer_u8(b, 0);
@@ -40,47 +61,83 @@ static void make_arch(struct ruvm_buffer *b, bool tied)
     ruvm_buffer_u32(b, 1407374884); /* times 2^-47: 1e-5 */
     ruvm_buffer_u8(b, (uint8_t)-47);
     ruvm_buffer_u8(b, (uint8_t)-20);
+    ruvm_buffer_u8(b, types->k_bits);
+    ruvm_buffer_u8(b, types->v_bits);
     ruvm_buffer_zeros(b, RUVM_ARCH_BYTES - b->size);
 }
 
+/* Each row takes another part of the same sequence, in the levels of its type. */
+static int8_t level(int type, uint32_t kind, uint32_t r, uint32_t c)
+{
+    uint32_t sequence = (kind * 1009 + r * 101 + c * 37 + r * c * 11) % 255;
+    int max = ruvm_codes_max_level(type);
+    if (type == RUVM_TYPE_INT8)
+        return (int8_t)(sequence - 127);
+    if (type == RUVM_TYPE_TERNARY)
+        return (int8_t)((int)(sequence % 3) - 1);
+    return (int8_t)(2 * ((int)sequence * (max + 1) / 255) - max);
+}
+
+static void make_row(struct golden *g, int type, uint32_t kind, uint32_t r, uint32_t cols)
+{
+    int8_t levels[64];
+    for (uint32_t c = 0; c < cols; c++)
+        levels[c] = level(type, kind, r, c);
+    uint8_t *row = ruvm_buffer_zeros(&g->data[GOLDEN_WGTS], ruvm_codes_row_bytes(type, cols));
+    ruvm_codes_pack(type, row, levels, cols);
+    ruvm_buffer_u16(&g->data[GOLDEN_SCAL], (uint16_t)(32768 + 1000 * r));
+}
+
+/* They run through 0 to 15. */
+static void make_multipliers(struct golden *g, uint32_t rows, uint32_t n_groups)
+{
+    for (uint32_t r = 0; r < rows; r++)
+        for (uint32_t i = 0; i < n_groups; i += 2)
+            ruvm_buffer_u8(&g->data[GOLDEN_SCAL],
+                           (uint8_t)(r * 3 % 16 | (i + 1 < n_groups ? r * 5 % 16 : 0) << 4));
+    ruvm_buffer_align(&g->data[GOLDEN_SCAL], 2);
+}
+
 /* An entry whose offsets count from the start of WGTS and SCAL for now. */
-static void make_tensor(struct golden *g, uint8_t kind, uint32_t rows, uint32_t cols)
+static void make_tensor(struct golden *g, uint8_t byte, uint8_t kind, uint32_t rows, uint32_t cols)
 {
     struct ruvm_buffer *weights = &g->data[GOLDEN_WGTS], *scales = &g->data[GOLDEN_SCAL];
+    int type = byte & RUVM_TYPE_MASK;
+    uint32_t group = 1u << (byte >> RUVM_TYPE_GROUP_SHIFT);
     struct ruvm_write_tensor t = {
         .kind = kind,
-        .type = RUVM_TYPE_INT8_ROW,
+        .type = byte,
         .scale_exp = -23,
         .rows = rows,
         .cols = cols,
-        .row_bytes = (uint32_t)ruvm_align_up(cols, RUVM_ROW_ALIGN),
+        .row_bytes = ruvm_codes_row_bytes(type, cols),
         .data_off = (uint32_t)weights->size,
         .scale_off = (uint32_t)scales->size,
-        .scale_bytes = 2 * rows,
     };
-    t.data_bytes = rows * t.row_bytes;
-    for (uint32_t r = 0; r < rows; r++) {
-        for (uint32_t c = 0; c < t.row_bytes; c++) {
-            uint32_t sequence = (kind * 1009 + r * 101 + c * 37 + r * c * 11) % 255;
-            ruvm_buffer_u8(weights, c < cols ? (uint8_t)(sequence - 127) : 0);
-        }
-        ruvm_buffer_u16(scales, (uint16_t)(32768 + 1000 * r));
-    }
+    for (uint32_t r = 0; r < rows; r++)
+        make_row(g, type, kind, r, cols);
+    ruvm_buffer_align(weights, 16);
+    make_multipliers(g, rows, group > 1 ? (cols + group - 1) / group : 0);
+    t.data_bytes = (uint32_t)weights->size - t.data_off;
+    t.scale_bytes = (uint32_t)scales->size - t.scale_off;
     ruvm_write_tensor(ruvm_buffer_zeros(&g->data[GOLDEN_TENS], RUVM_TENS_BYTES), &t);
 }
 
-static void make_tensors(struct golden *g, bool tied)
+static void make_tensors(struct golden *g, bool tied, const struct golden_types *types)
 {
-    make_tensor(g, RUVM_TENSOR_EMBED, VOCAB, DIM);
-    make_tensor(g, RUVM_TENSOR_WQ, HEADS * HEAD_DIM, DIM);
-    make_tensor(g, RUVM_TENSOR_WK, KV_HEADS * HEAD_DIM, DIM);
-    make_tensor(g, RUVM_TENSOR_WV, KV_HEADS * HEAD_DIM, DIM);
-    make_tensor(g, RUVM_TENSOR_WO, DIM, HEADS * HEAD_DIM);
-    make_tensor(g, RUVM_TENSOR_W_UP, HIDDEN, DIM);
-    make_tensor(g, RUVM_TENSOR_W_GATE, HIDDEN, DIM);
-    make_tensor(g, RUVM_TENSOR_W_DOWN, DIM, HIDDEN);
-    if (!tied)
-        make_tensor(g, RUVM_TENSOR_HEAD, VOCAB, DIM);
+    const uint32_t shapes[][2] = {
+        {VOCAB, DIM},
+        {HEADS * HEAD_DIM, DIM},
+        {KV_HEADS * HEAD_DIM, DIM},
+        {KV_HEADS * HEAD_DIM, DIM},
+        {DIM, HEADS * HEAD_DIM},
+        {types->hidden, DIM},
+        {types->hidden, DIM},
+        {DIM, types->hidden},
+        {VOCAB, DIM},
+    };
+    for (uint8_t kind = RUVM_TENSOR_EMBED; kind <= RUVM_TENSOR_HEAD - tied; kind++)
+        make_tensor(g, types->tensor[kind], kind, shapes[kind][0], shapes[kind][1]);
 }
 
 static void make_norms(struct ruvm_buffer *b)
@@ -227,18 +284,18 @@ static void add_golden_vectors(struct golden *g)
     free(image);
 }
 
-void golden_make(struct golden *g, bool tied)
+static void make(struct golden *g, bool tied, const struct golden_types *types)
 {
     *g = (struct golden){.header = {.vocab = VOCAB,
                                     .dim = DIM,
-                                    .hidden = HIDDEN,
+                                    .hidden = types->hidden,
                                     .context = CONTEXT,
                                     .n_layers = 1,
                                     .n_heads = HEADS,
                                     .n_kv_heads = KV_HEADS,
-                                    .quant = RUVM_QUANT_INT8}};
-    make_arch(&g->data[GOLDEN_ARCH], tied);
-    make_tensors(g, tied);
+                                    .quant = types->quant}};
+    make_arch(&g->data[GOLDEN_ARCH], tied, types);
+    make_tensors(g, tied, types);
     make_norms(&g->data[GOLDEN_NORM]);
     make_rope(&g->data[GOLDEN_ROPE]);
     make_kv(&g->data[GOLDEN_KVSC]);
@@ -246,6 +303,16 @@ void golden_make(struct golden *g, bool tied)
     ruvm_buffer_printf(&g->data[GOLDEN_META], "license=MIT\nname=golden\n");
     add_golden_vectors(g);
     name_parts(g);
+}
+
+void golden_make(struct golden *g, bool tied)
+{
+    make(g, tied, &int8_everywhere);
+}
+
+void golden_make_of(struct golden *g, const struct golden_types *types)
+{
+    make(g, false, types);
 }
 
 uint8_t *golden_write(const struct golden *g, const struct ruvm_write_section *part, unsigned n,

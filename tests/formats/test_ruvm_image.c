@@ -18,6 +18,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/file.h"
 #include "lib/ruvm.h"
+#include "tests/formats/breach.h"
 #include "tests/formats/golden_image.h"
 #include "tests/support/repair_image.h"
 
@@ -32,30 +33,6 @@ static uint8_t *golden(size_t *size)
     uint8_t *image = golden_write(&g, g.part, GOLDEN_PARTS, size);
     golden_free(&g);
     return image;
-}
-
-static void *copy_of(const void *data, size_t size)
-{
-    void *copy;
-    cr_assert_eq(posix_memalign(&copy, 64, size ? size : 1), 0);
-    if (size)
-        memcpy(copy, data, size);
-    return copy;
-}
-
-/* Opens bytes that must not open: with a fault that says something. */
-static int refused(const uint8_t *data, size_t size, struct ruvm_image_fault *fault)
-{
-    struct ruvm_image img;
-    struct ruvm_error err = {0};
-    int rc = ruvm_image_open(&img, data, size, fault);
-    if (rc == RUVM_OK)
-        return rc;
-    cr_assert_geq(strlen(fault->what), 3);
-    cr_assert(fault->off <= size || fault->off == RUVM_HDR_FILE_BYTES);
-    cr_assert_eq(ruvm_diagnose_fail(&err, rc, "file", fault), rc);
-    cr_assert_gt(strlen(err.text), 20);
-    return rc;
 }
 
 /* ---- whole ----------------------------------------------------------------- */
@@ -211,11 +188,11 @@ Test(ruvm_image, every_flipped_bit_is_seen)
     for (size_t i = 0; i < size; i++) {
         for (int bit = 0; bit < 8; bit++) {
             image[i] ^= (uint8_t)(1 << bit);
-            cr_assert_neq(refused(image, size, &fault), RUVM_OK, "byte %zu, bit %d", i, bit);
+            cr_assert_neq(breach_refused(image, size, &fault), RUVM_OK, "byte %zu, bit %d", i, bit);
             image[i] ^= (uint8_t)(1 << bit);
         }
     }
-    cr_assert_eq(refused(image, size, &fault), RUVM_OK);
+    cr_assert_eq(breach_refused(image, size, &fault), RUVM_OK);
     free(image);
 }
 
@@ -225,8 +202,8 @@ Test(ruvm_image, every_truncation_is_seen)
     struct ruvm_image_fault fault;
     uint8_t *image = golden(&size);
     for (size_t n = 0; n < size; n++) {
-        uint8_t *start = copy_of(image, n);
-        cr_assert_eq(refused(start, n, &fault), RUVM_ERR_CORRUPT, "%zu bytes", n);
+        uint8_t *start = breach_copy(image, n);
+        cr_assert_eq(breach_refused(start, n, &fault), RUVM_ERR_CORRUPT, "%zu bytes", n);
         if (n >= 4)
             cr_assert_eq(fault.kind, RUVM_FAULT_SIZE, "%zu bytes: %s", n, fault.what);
         free(start);
@@ -245,7 +222,7 @@ Test(ruvm_image, bytes_behind_the_end_are_seen)
         uint8_t *longer = memory;
         memcpy(longer, image, size);
         memset(longer + size, 0, more);
-        cr_assert_eq(refused(longer, size + more, &fault), RUVM_ERR_CORRUPT);
+        cr_assert_eq(breach_refused(longer, size + more, &fault), RUVM_ERR_CORRUPT);
         cr_assert(fault.kind == RUVM_FAULT_SIZE && fault.expected == size &&
                   fault.found == size + more);
         free(longer);
@@ -254,22 +231,6 @@ Test(ruvm_image, bytes_behind_the_end_are_seen)
 }
 
 /* ---- broken rules -------------------------------------------------------------- */
-
-enum { HEADER = -1, TABLE = -2 }; /* where offsets of a breach count from, besides a part */
-
-struct breach {
-    int part;
-    uint32_t off;
-    uint8_t n_bytes; /* of the value */
-    uint32_t value;
-    int rc;
-    const char *what;
-};
-
-#define CORRUPT RUVM_ERR_CORRUPT
-#define UNSUPPORTED RUVM_ERR_UNSUPPORTED
-#define ENTRY(i, field) (RUVM_SEC_BYTES * (i) + (field))
-#define TENSOR(i, field) (RUVM_TENS_BYTES * (i) + (field))
 
 /* Where things stand in the golden tokn section of 24 pieces. */
 enum {
@@ -339,13 +300,16 @@ static const struct breach breaches[] = {
     {GOLDEN_ARCH, RUVM_ARCH_ROPE_DIMS, 2, 6, CORRUPT, "size of the section"},
     {GOLDEN_ARCH, RUVM_ARCH_EPS_EXP, 1, (uint8_t)-81, CORRUPT, "exponent"},
     {GOLDEN_ARCH, RUVM_ARCH_RESID_EXP, 1, 31, CORRUPT, "exponent"},
-    {GOLDEN_ARCH, 14, 1, 1, CORRUPT, "reserved byte"},
+    {GOLDEN_ARCH, RUVM_ARCH_K_BITS, 1, 8, UNSUPPORTED, "bits of a cached key are neither 8 nor 4"},
+    {GOLDEN_ARCH, RUVM_ARCH_V_BITS, 1, 5, UNSUPPORTED,
+     "bits of a cached value are neither 8 nor 4"},
+    {GOLDEN_ARCH, 16, 1, 1, CORRUPT, "reserved byte"},
     {GOLDEN_ARCH, 31, 1, 1, CORRUPT, "reserved byte"},
 
     {GOLDEN_TENS, TENSOR(0, RUVM_TENS_KIND), 1, 1, CORRUPT, "kind of tensor"},
     {GOLDEN_TENS, TENSOR(8, RUVM_TENS_KIND), 1, 0, CORRUPT, "kind of tensor"},
     {GOLDEN_TENS, TENSOR(4, RUVM_TENS_LAYER), 1, 1, CORRUPT, "layer of a tensor"},
-    {GOLDEN_TENS, TENSOR(4, RUVM_TENS_TYPE), 1, 1, UNSUPPORTED, "type of a tensor"},
+    {GOLDEN_TENS, TENSOR(4, RUVM_TENS_TYPE), 1, 7, UNSUPPORTED, "type of a tensor"},
     {GOLDEN_TENS, TENSOR(4, RUVM_TENS_SCALE_EXP), 1, 100, CORRUPT, "exponent"},
     {GOLDEN_TENS, TENSOR(7, RUVM_TENS_ROWS), 4, 0x10000010, CORRUPT, "rows of a tensor"},
     {GOLDEN_TENS, TENSOR(7, RUVM_TENS_COLS), 4, 32, CORRUPT, "columns of a tensor"},
@@ -425,35 +389,11 @@ static const struct breach breaches[] = {
     {GOLDEN_META, 22, 2, 0xC36E, CORRUPT, "text is not UTF-8"},
 };
 
-static uint8_t *place_of(uint8_t *image, size_t size, const struct breach *b)
-{
-    struct ruvm_image img;
-    if (b->part == HEADER)
-        return image + b->off;
-    if (b->part == TABLE)
-        return image + RUVM_HDR_BYTES + b->off;
-    cr_assert_eq(ruvm_image_open(&img, image, size, NULL), RUVM_OK);
-    return image + ruvm_image_section(&img, (unsigned)b->part).off + b->off;
-}
-
 Test(ruvm_image, every_rule_is_checked)
 {
     size_t size;
-    struct ruvm_image_fault fault;
     uint8_t *image = golden(&size);
-    for (size_t i = 0; i < COUNT(breaches); i++) {
-        const struct breach *b = &breaches[i];
-        uint8_t *copy = copy_of(image, size);
-        uint8_t *at = place_of(copy, size, b);
-        for (unsigned k = 0; k < b->n_bytes; k++)
-            at[k] = (uint8_t)(b->value >> 8 * k);
-        repair_image(copy, size);
-        int rc = refused(copy, size, &fault);
-        cr_assert_eq(rc, b->rc, "breach %zu (%s): %s: %s", i, b->what, ruvm_status_text(rc),
-                     rc ? fault.what : "");
-        cr_assert_str_eq(fault.what, b->what, "breach %zu", i);
-        free(copy);
-    }
+    breach_all(image, size, breaches, COUNT(breaches));
     free(image);
 }
 
@@ -467,11 +407,11 @@ Test(ruvm_image, a_fault_names_section_place_and_numbers)
     cr_assert_eq(ruvm_image_open(&img, image, size, NULL), RUVM_OK);
     uint32_t off = ruvm_image_section(&img, GOLDEN_KVSC).off;
     image[off] = 99;
-    int rc = refused(image, size, &fault);
+    int rc = breach_refused(image, size, &fault);
     cr_assert_str_eq(fault.section, "KVSC");
     cr_assert(fault.kind == RUVM_FAULT_CRC && fault.off == off);
     repair_image(image, size);
-    rc = refused(image, size, &fault);
+    rc = breach_refused(image, size, &fault);
     cr_assert(fault.kind == RUVM_FAULT_EXPONENT && fault.off == off && fault.found == 99);
     ruvm_diagnose_fail(&err, rc, "x.ruvm", &fault);
     char expected[200];
@@ -490,7 +430,7 @@ static int open_parts(const struct golden *g, const struct ruvm_write_section *p
 {
     size_t size;
     uint8_t *image = golden_write(g, part, n, &size);
-    int rc = refused(image, size, fault);
+    int rc = breach_refused(image, size, fault);
     free(image);
     return rc;
 }
@@ -674,7 +614,7 @@ Test(ruvm_v0, any_other_size_is_refused)
     struct ruvm_image_fault fault;
     uint8_t *file = bare(&size);
     for (size_t n = RUVM_HDR_BYTES; n < size; n++) {
-        cr_assert_eq(refused(file, n, &fault), RUVM_ERR_CORRUPT);
+        cr_assert_eq(breach_refused(file, n, &fault), RUVM_ERR_CORRUPT);
         cr_assert(fault.kind == RUVM_FAULT_SIZE && fault.expected == size && fault.found == n);
     }
     free(file);
@@ -686,7 +626,7 @@ Test(ruvm_v0, only_int8_is_read)
     struct ruvm_image_fault fault;
     uint8_t *file = bare(&size);
     file[RUVM_HDR_QUANT] = RUVM_QUANT_BINARY;
-    cr_assert_eq(refused(file, size, &fault), RUVM_ERR_UNSUPPORTED);
+    cr_assert_eq(breach_refused(file, size, &fault), RUVM_ERR_UNSUPPORTED);
     cr_assert_str_eq(fault.what, "quantization of version 0");
     free(file);
 }

@@ -1,0 +1,77 @@
+/* The cache of keys and values, a byte or half a byte each.
+ *
+ * With 4 bits the vector of one head and position has a step of its own: a byte m, so
+ * that the largest value is 15/16 of m and the others become the nearest odd sixteenth
+ * of it. Sixteen levels without a zero are as good as fifteen with one, and one byte for
+ * a whole head is cheap. Everything is exact, as all else: the int8 values that come
+ * back are written down in ruvm-image(5).
+ */
+#include "lib/core/cache.h"
+
+#include <stddef.h>
+
+static size_t index_of(const struct ruvm_cache *c, uint32_t head, uint32_t position)
+{
+    return (size_t)head * c->context + position;
+}
+
+int8_t *ruvm_cache_begin(const struct ruvm_cache *c, uint32_t head, uint32_t position)
+{
+    if (c->bits == 4)
+        return c->room;
+    return (int8_t *)c->data + index_of(c, head, position) * c->head_dim;
+}
+
+/* 15/16 of m is the largest |v|, as nearly as m can; so m >= |v|, and m <= 135. */
+static int32_t step_of(const int8_t *v, uint32_t n)
+{
+    int32_t largest = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t a = v[i] < 0 ? -v[i] : v[i];
+        largest = a > largest ? a : largest;
+    }
+    return largest ? (16 * largest + 7) / 15 : 1;
+}
+
+/* v = m is the end of the last step. */
+static uint32_t code_of(int32_t v, int32_t m)
+{
+    int32_t u = 8 * (v + m) / m;
+    return u > 15 ? 15 : (uint32_t)u;
+}
+
+void ruvm_cache_end(const struct ruvm_cache *c, uint32_t head, uint32_t position)
+{
+    if (c->bits != 4)
+        return;
+    size_t at = index_of(c, head, position);
+    uint8_t *out = c->data + at * (c->head_dim / 2);
+    int32_t m = step_of(c->room, c->head_dim);
+    for (uint32_t i = 0; i < c->head_dim; i += 2)
+        *out++ = (uint8_t)(code_of(c->room[i], m) | code_of(c->room[i + 1], m) << 4);
+    c->m[at] = (uint8_t)m;
+}
+
+static int8_t value_of(uint32_t u, int32_t m)
+{
+    return (int8_t)(((2 * (int32_t)u - 15) * m + 8) >> 4);
+}
+
+const int8_t *ruvm_cache_read(const struct ruvm_cache *c, uint32_t head, uint32_t position,
+                              uint32_t *n)
+{
+    size_t at = index_of(c, head, position);
+    if (c->bits != 4)
+        return (const int8_t *)c->data + at * c->head_dim;
+    *n = *n < RUVM_UNPACK_BLOCK ? *n : RUVM_UNPACK_BLOCK;
+    const uint8_t *codes = c->data + at * (c->head_dim / 2);
+    int8_t *v = c->room;
+    for (uint32_t p = 0; p < *n; p++) {
+        int32_t m = c->m[at + p];
+        for (uint32_t i = 0; i < c->head_dim; i += 2, codes++) {
+            *v++ = value_of(*codes & 15u, m);
+            *v++ = value_of(*codes >> 4, m);
+        }
+    }
+    return c->room;
+}
