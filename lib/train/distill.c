@@ -1,0 +1,365 @@
+/* The life of a distillation: made from its options, run, saved, resumed, read out. */
+#include "lib/train/distill.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/crc32.h"
+#include "lib/train/distill_state.h"
+
+enum { DEFAULT_BATCH = 16, MAX_SLOTS = 8, MIN_SLOTS = 2 };
+
+/* Memory for what only saves time or lets more threads work. */
+static const size_t max_slot_floats = (size_t)256 << 20, max_hidden_floats = (size_t)64 << 20;
+
+/* ---- learning rates ------------------------------------------------------------- */
+
+/* Found on stories260K: the weights' in parts of the tensor's root mean square, the steps' in
+ * parts of themselves. */
+static const struct {
+    float weights, steps;
+} rates[RUVM_N_TYPES + 1] = {
+    [RUVM_TYPE_INT8] = {0.004f, 0.002f},  [RUVM_TYPE_INT4] = {0.008f, 0.002f},
+    [RUVM_TYPE_INT3] = {0.01f, 0.003f},   [RUVM_TYPE_INT2] = {0.01f, 0.003f},
+    [RUVM_TYPE_BINARY] = {0.02f, 0.003f}, [RUVM_TYPE_TERNARY] = {0.02f, 0.003f},
+    [RUVM_TYPE_XNOR] = {0.02f, 0.003f},   [RUVM_FAKE_QUANT_FLOAT] = {0.004f, 0},
+};
+static const float norm_rate = 0.002f;
+
+static float root_mean_square(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return (float)sqrt(sum / (double)(n ? n : 1));
+}
+
+/* ---- open ------------------------------------------------------------------------ */
+
+static int check(const struct ruvm_distill_options *o, const struct ruvm_network *student,
+                 struct ruvm_error *err)
+{
+    const struct ruvm_text *t = o->text;
+    if (o->steps == 0)
+        return ruvm_fail(err, RUVM_ERR_ARG, "training takes at least one step");
+    if (o->teacher->vocab != student->vocab)
+        return ruvm_fail(err, RUVM_ERR_ARG, "teacher and student have %u and %u tokens",
+                         o->teacher->vocab, student->vocab);
+    for (uint32_t i = 0; t->n_windows > 0 && i < t->first[t->n_windows]; i++)
+        if (t->tokens[i] >= student->vocab)
+            return ruvm_fail(err, RUVM_ERR_ARG, "the text holds token %u, the model has %u tokens",
+                             t->tokens[i], student->vocab);
+    for (uint32_t i = 0; i < student->n_matrices; i++) {
+        const struct ruvm_distill_matrix *m = &o->matrices[i];
+        uint32_t group = m->group;
+        bool fits = group == 0 ||
+                    ((group == 16 || group == 32 || group == 64) && ruvm_codes_has_groups(m->type));
+        if (m->type < 0 || m->type > RUVM_FAKE_QUANT_FLOAT || !fits)
+            return ruvm_fail(err, RUVM_ERR_ARG, "matrix %u: there is no type %d with groups of %u",
+                             i, m->type, group);
+    }
+    return RUVM_OK;
+}
+
+static int no_memory(struct ruvm_error *err)
+{
+    return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for training this model");
+}
+
+/* Where each matrix, its steps and the norms stand in the optimizer. Returns how many
+ * values there are. */
+static size_t lay_out(struct ruvm_distill *d)
+{
+    size_t at = d->student.n_values;
+    for (uint32_t i = 0; i < d->student.n_matrices; i++) {
+        const struct ruvm_network_matrix *m = &d->student.matrices[i];
+        struct distill_part *p = &d->parts[i];
+        p->quant = (struct ruvm_fake_quant){d->o.matrices[i].type, m->rows, m->cols,
+                                            d->o.matrices[i].group};
+        p->weights.first = (size_t)(m->w - d->student.values);
+        p->weights.n = (size_t)m->rows * m->cols;
+        p->steps.first = at;
+        p->steps.n = (size_t)m->rows * ruvm_fake_quant_groups(&p->quant);
+        p->steps.proportional = true;
+        at += p->steps.n;
+    }
+    struct ruvm_optimizer_span *norms = &d->parts[d->student.n_matrices].weights;
+    norms->first = (size_t)(d->student.norms - d->student.values);
+    norms->n = d->student.n_values - norms->first;
+    return at;
+}
+
+/* The first values of the optimizer, and the rates that belong to them. */
+static void start(struct ruvm_distill *d, const struct ruvm_network *from)
+{
+    float factor = d->o.rate > 0 ? d->o.rate : 1.0f;
+    memcpy(d->optimizer.values, from->values, from->n_values * sizeof(float));
+    for (uint32_t i = 0; i < d->student.n_matrices; i++) {
+        const struct ruvm_distill_matrix *m = &d->o.matrices[i];
+        struct distill_part *p = &d->parts[i];
+        float *w = d->optimizer.values + p->weights.first;
+        float *steps = d->optimizer.values + p->steps.first;
+        if (m->weights)
+            memcpy(w, m->weights, p->weights.n * sizeof *w);
+        if (m->steps && p->steps.n > 0)
+            memcpy(steps, m->steps, p->steps.n * sizeof *steps);
+        else
+            ruvm_fake_quant_start(&p->quant, steps, w);
+        p->weights.rate = factor * rates[m->type].weights * root_mean_square(w, p->weights.n);
+        p->steps.rate = factor * rates[m->type].steps;
+        d->student.matrices[i].signs = m->type == RUVM_TYPE_XNOR;
+    }
+    d->parts[d->student.n_matrices].weights.rate = d->o.keep_norms ? 0 : factor * norm_rate;
+}
+
+static int open_values(struct ruvm_distill *d, const struct ruvm_network *from,
+                       struct ruvm_error *err)
+{
+    int rc = ruvm_network_like(&d->student, &d->arena, from, err);
+    if (rc != RUVM_OK)
+        return rc;
+    d->n_parts = d->student.n_matrices + 1;
+    d->parts = ruvm_arena_alloc(&d->arena, d->n_parts, sizeof *d->parts);
+    if (!d->parts)
+        return no_memory(err);
+    d->parts[d->student.n_matrices].quant.type = RUVM_FAKE_QUANT_FLOAT;
+    rc = ruvm_optimizer_open(&d->optimizer, &d->arena, lay_out(d), err);
+    if (rc == RUVM_OK)
+        start(d, from);
+    return rc;
+}
+
+static uint32_t longest(const struct ruvm_batches *b)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < b->text->n_windows; i++)
+        n = ruvm_batches_positions(b, i) > n ? ruvm_batches_positions(b, i) : n;
+    return n;
+}
+
+static int open_workers(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    uint32_t threads = ruvm_pool_threads(d->pool), n = longest(&d->batches);
+    d->workers = ruvm_arena_alloc(&d->arena, threads, sizeof *d->workers);
+    int rc = d->workers ? RUVM_OK : no_memory(err);
+    for (uint32_t i = 0; rc == RUVM_OK && i < threads; i++) {
+        rc = ruvm_pass_open(&d->workers[i].teacher, &d->arena, d->o.teacher, n, err);
+        if (rc == RUVM_OK)
+            rc = ruvm_pass_open(&d->workers[i].student, &d->arena, &d->student, n, err);
+    }
+    return rc;
+}
+
+static int open_slots(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    size_t n = max_slot_floats / d->student.n_values;
+    n = n < MIN_SLOTS ? MIN_SLOTS : n > MAX_SLOTS ? MAX_SLOTS : n;
+    d->n_slots = n < d->batches.batch ? (uint32_t)n : d->batches.batch;
+    d->slots = ruvm_arena_alloc(&d->arena, d->n_slots, sizeof *d->slots);
+    d->losses = ruvm_arena_alloc(&d->arena, d->batches.batch, sizeof *d->losses);
+    int rc = d->slots && d->losses ? RUVM_OK : no_memory(err);
+    for (uint32_t i = 0; rc == RUVM_OK && i < d->n_slots; i++)
+        rc = ruvm_network_like(&d->slots[i], &d->arena, &d->student, err);
+    return rc;
+}
+
+/* The teacher's last hidden states are kept when windows come again and there is room. */
+static void open_hidden(struct ruvm_distill *d)
+{
+    size_t n = d->o.text->n_positions * d->o.teacher->dim;
+    bool repeats = (uint64_t)d->o.steps * d->batches.batch > d->o.text->n_windows;
+    if (!repeats || n > max_hidden_floats)
+        return;
+    d->has_hidden = ruvm_arena_alloc(&d->arena, d->o.text->n_windows, sizeof *d->has_hidden);
+    if (d->has_hidden)
+        d->hidden = ruvm_arena_alloc(&d->arena, n, sizeof *d->hidden);
+}
+
+/* ---- checkpoints ----------------------------------------------------------------- */
+
+static uint32_t hash_network(uint32_t crc, const struct ruvm_network *n)
+{
+    const uint32_t shape[] = {n->vocab,      n->dim,      n->hidden,  n->n_layers,      n->n_heads,
+                              n->n_kv_heads, n->head_dim, n->context, (uint32_t)n->tied};
+    const float reals[] = {n->norm_eps, n->rope_theta};
+    crc = ruvm_crc32(crc, shape, sizeof shape);
+    return ruvm_crc32(crc, reals, sizeof reals);
+}
+
+/* Of all that decides how the run goes; before the first step. */
+static uint32_t identity_of(const struct ruvm_distill *d)
+{
+    const struct ruvm_text *t = d->o.text;
+    const uint32_t numbers[] = {d->o.steps,          d->batches.batch,
+                                (uint32_t)d->o.seed, (uint32_t)(d->o.seed >> 32),
+                                d->n_slots,          d->o.keep_norms};
+    uint32_t crc = hash_network(hash_network(0, d->o.teacher), &d->student);
+    crc = ruvm_crc32(crc, d->o.teacher->values, d->o.teacher->n_values * sizeof(float));
+    crc = ruvm_crc32(crc, d->optimizer.values, d->optimizer.n * sizeof(float));
+    crc = ruvm_crc32(crc, t->first, (t->n_windows + 1) * sizeof *t->first);
+    crc = ruvm_crc32(crc, t->tokens, t->first[t->n_windows] * sizeof *t->tokens);
+    for (uint32_t i = 0; i < d->n_parts; i++) {
+        const struct distill_part *p = &d->parts[i];
+        const uint32_t quant[] = {(uint32_t)p->quant.type, p->quant.group};
+        crc = ruvm_crc32(crc, quant, sizeof quant);
+        crc = ruvm_crc32(crc, &p->weights.rate, sizeof p->weights.rate);
+        crc = ruvm_crc32(crc, &p->steps.rate, sizeof p->steps.rate);
+    }
+    return ruvm_crc32(crc, numbers, sizeof numbers);
+}
+
+static struct ruvm_checkpoint checkpoint_of(struct ruvm_distill *d)
+{
+    return (struct ruvm_checkpoint){.identity = d->identity,
+                                    .step = d->step,
+                                    .optimizer = &d->optimizer,
+                                    .curve = d->sums,
+                                    .n_curve = RUVM_DISTILL_CURVE};
+}
+
+static int save(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    struct ruvm_checkpoint c = checkpoint_of(d);
+    return d->o.checkpoint ? ruvm_checkpoint_write(&c, d->o.checkpoint, err) : RUVM_OK;
+}
+
+static int resume(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    struct ruvm_checkpoint c = checkpoint_of(d);
+    if (!d->o.checkpoint)
+        return ruvm_fail(err, RUVM_ERR_ARG, "there is no checkpoint to resume from");
+    int rc = ruvm_checkpoint_read(&c, d->o.checkpoint, err);
+    for (d->step = 0; rc == RUVM_OK && d->step < c.step; d->step++)
+        ruvm_optimizer_begin(&d->optimizer);
+    return rc;
+}
+
+/* ---- the interface ---------------------------------------------------------------- */
+
+static int open_all(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    const struct ruvm_network *from = d->o.student ? d->o.student : d->o.teacher;
+    uint32_t batch = d->o.batch ? d->o.batch : DEFAULT_BATCH;
+    int rc = check(&d->o, from, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_batches_open(&d->batches, &d->arena, d->o.text, batch, d->o.seed, err);
+    if (rc == RUVM_OK)
+        rc = open_values(d, from, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_pool_open(&d->pool, d->o.threads, err);
+    if (rc == RUVM_OK)
+        rc = open_workers(d, err);
+    if (rc == RUVM_OK)
+        rc = open_slots(d, err);
+    if (rc != RUVM_OK)
+        return rc;
+    open_hidden(d);
+    d->identity = identity_of(d);
+    rc = d->o.resume ? resume(d, err) : RUVM_OK;
+    ruvm_distill_quantize(d);
+    return rc;
+}
+
+int ruvm_distill_open(struct ruvm_distill **distill, const struct ruvm_distill_options *o,
+                      struct ruvm_error *err)
+{
+    struct ruvm_distill *d = calloc(1, sizeof *d);
+    if (!d)
+        return no_memory(err);
+    d->o = *o;
+    int rc = open_all(d, err);
+    if (rc != RUVM_OK) {
+        ruvm_distill_close(d);
+        d = NULL;
+    }
+    *distill = d;
+    return rc;
+}
+
+void ruvm_distill_close(struct ruvm_distill *d)
+{
+    if (!d)
+        return;
+    ruvm_pool_close(d->pool);
+    ruvm_arena_free(&d->arena);
+    free(d);
+}
+
+static int interrupted(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    int rc = save(d, err);
+    return rc == RUVM_OK ? ruvm_fail(err, RUVM_ERR_IO, "interrupted") : rc;
+}
+
+int ruvm_distill_run(struct ruvm_distill *d, struct ruvm_error *err)
+{
+    const struct ruvm_progress *p = &d->o.progress;
+    uint32_t every = d->o.checkpoint_steps;
+    while (d->step < d->o.steps) {
+        if (p->report && p->report(p->user, "distill", d->step, d->o.steps) != 0)
+            return interrupted(d, err);
+        struct ruvm_checkpoint_curve *part =
+            &d->sums[(uint64_t)d->step * RUVM_DISTILL_CURVE / d->o.steps];
+        double loss = ruvm_distill_step(d);
+        if (!isfinite(loss))
+            return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                             "training diverged at step %u: the loss is no number; "
+                             "try a lower rate",
+                             d->step);
+        part->sum += loss;
+        part->positions += d->positions;
+        bool saves = d->step == d->o.steps || (every != 0 && d->step % every == 0);
+        int rc = saves ? save(d, err) : RUVM_OK;
+        if (rc != RUVM_OK)
+            return rc;
+    }
+    if (p->report && p->report(p->user, "distill", d->step, d->o.steps) != 0)
+        return interrupted(d, err);
+    return RUVM_OK;
+}
+
+uint32_t ruvm_distill_steps_done(const struct ruvm_distill *d)
+{
+    return d->step;
+}
+
+uint64_t ruvm_distill_tokens_done(const struct ruvm_distill *d)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < RUVM_DISTILL_CURVE; i++)
+        sum += d->sums[i].positions;
+    return sum;
+}
+
+uint32_t ruvm_distill_threads(const struct ruvm_distill *d)
+{
+    return ruvm_pool_threads(d->pool);
+}
+
+const struct ruvm_network *ruvm_distill_student(const struct ruvm_distill *d)
+{
+    return &d->student;
+}
+
+void ruvm_distill_matrix(const struct ruvm_distill *d, uint32_t i, int8_t *levels, double *scale,
+                         uint8_t *multipliers)
+{
+    const struct ruvm_fake_quant *f = &d->parts[i].quant;
+    const float *w = d->optimizer.values + d->parts[i].weights.first;
+    const float *steps = d->optimizer.values + d->parts[i].steps.first;
+    uint32_t groups = ruvm_fake_quant_groups(f);
+    for (uint32_t r = 0; r < f->rows; r++) {
+        float row_scale;
+        ruvm_fake_quant_row(f, levels + (size_t)r * f->cols, &row_scale,
+                            multipliers + (size_t)r * groups, w + (size_t)r * f->cols,
+                            steps + (size_t)r * groups);
+        scale[r] = (double)row_scale;
+    }
+}
+
+void ruvm_distill_curve(const struct ruvm_distill *d, double curve[RUVM_DISTILL_CURVE])
+{
+    for (int i = 0; i < RUVM_DISTILL_CURVE; i++)
+        curve[i] = d->sums[i].positions ? d->sums[i].sum / (double)d->sums[i].positions : 0;
+}

@@ -1,0 +1,132 @@
+/* One step: sequences through teacher and student, gradients together, values moved.
+ *
+ * Three runs of the pool: slots (each some sequences, forward and back), then parts
+ * (sum the slots, go through the rounding), then parts again (move, quantize anew).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "lib/train/distill_state.h"
+#include "lib/train/math.h"
+
+/* ---- sequences --------------------------------------------------------------------- */
+
+/* The teacher's logits over a window: from its beginning, or from what it kept of it. */
+static float *teach(const struct ruvm_distill *d, struct ruvm_pass *pass, uint32_t window)
+{
+    const struct ruvm_network *teacher = d->o.teacher;
+    const struct ruvm_text *text = d->o.text;
+    uint32_t n = ruvm_batches_positions(&d->batches, window);
+    float *kept =
+        d->hidden ? d->hidden + ((size_t)text->first[window] - window) * teacher->dim : NULL;
+    if (kept && d->has_hidden[window])
+        return ruvm_pass_head(pass, teacher, kept, n);
+    float *logits = ruvm_pass_forward(pass, teacher, text->tokens + text->first[window], n, NULL);
+    if (kept) {
+        memcpy(kept, ruvm_pass_hidden(pass), (size_t)n * teacher->dim * sizeof *kept);
+        d->has_hidden[window] = true;
+    }
+    return logits;
+}
+
+static void run_slot(void *user, uint32_t slot, uint32_t thread)
+{
+    struct ruvm_distill *d = user;
+    struct ruvm_network *gradient = &d->slots[slot];
+    const struct distill_worker *w = &d->workers[thread];
+    memset(gradient->values, 0, gradient->n_values * sizeof *gradient->values);
+    for (uint32_t i = slot; i < d->batches.batch; i += d->n_slots) {
+        uint32_t window = d->windows[i], n = ruvm_batches_positions(&d->batches, window);
+        float *expected = teach(d, w->teacher, window);
+        float *logits = ruvm_pass_forward(w->student, &d->student,
+                                          d->o.text->tokens + d->o.text->first[window], n, NULL);
+        d->losses[i] =
+            ruvm_math_divergence(logits, expected, n, d->student.vocab, 1.0f / (float)d->positions);
+        ruvm_pass_backward(w->student, &d->student, gradient, NULL);
+    }
+}
+
+/* ---- parts ----------------------------------------------------------------------- */
+
+static double sum_of_squares(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void gather_part(void *user, uint32_t i, uint32_t thread)
+{
+    struct ruvm_distill *d = user;
+    struct distill_part *p = &d->parts[i];
+    float *gradient = d->optimizer.gradient + p->weights.first;
+    (void)thread;
+    memset(gradient, 0, p->weights.n * sizeof *gradient);
+    for (uint32_t s = 0; s < d->n_slots; s++)
+        ruvm_math_add(gradient, d->slots[s].values + p->weights.first, p->weights.n);
+    float *by_steps = d->optimizer.gradient + p->steps.first;
+    if (p->steps.n > 0)
+        ruvm_fake_quant_gradient(&p->quant, gradient, by_steps,
+                                 d->optimizer.values + p->weights.first,
+                                 d->optimizer.values + p->steps.first);
+    p->square = sum_of_squares(gradient, p->weights.n);
+}
+
+static void quantize_part(struct ruvm_distill *d, const struct distill_part *p)
+{
+    float *out = d->student.values + p->weights.first;
+    const float *values = d->optimizer.values;
+    if (p->steps.n > 0)
+        ruvm_fake_quant_weights(&p->quant, out, values + p->weights.first, values + p->steps.first);
+    else
+        memcpy(out, values + p->weights.first, p->weights.n * sizeof *out);
+}
+
+static void move_part(void *user, uint32_t i, uint32_t thread)
+{
+    struct ruvm_distill *d = user;
+    struct distill_part *p = &d->parts[i];
+    (void)thread;
+    ruvm_optimizer_move(&d->optimizer, &p->weights, d->share, d->gradient_scale);
+    ruvm_optimizer_move(&d->optimizer, &p->steps, d->share, d->gradient_scale);
+    quantize_part(d, p);
+}
+
+void ruvm_distill_quantize(struct ruvm_distill *d)
+{
+    for (uint32_t i = 0; i < d->n_parts; i++)
+        quantize_part(d, &d->parts[i]);
+}
+
+/* ---- the step ---------------------------------------------------------------------- */
+
+/* A short rise, for Adam's averages to fill, then a straight fall to nothing. */
+static float share_at(uint32_t step, uint32_t steps)
+{
+    uint32_t rise = steps / 50 + 1;
+    float left = (float)(steps - step) / (float)steps, risen = (float)(step + 1) / (float)rise;
+    return risen < left ? risen : left;
+}
+
+double ruvm_distill_step(struct ruvm_distill *d)
+{
+    double loss = 0, square = 0;
+    d->windows = ruvm_batches_step(&d->batches, d->step);
+    d->positions = 0;
+    for (uint32_t i = 0; i < d->batches.batch; i++)
+        d->positions += ruvm_batches_positions(&d->batches, d->windows[i]);
+    ruvm_pool_run(d->pool, run_slot, d, d->n_slots);
+    for (uint32_t i = 0; i < d->batches.batch; i++)
+        loss += d->losses[i];
+    ruvm_pool_run(d->pool, gather_part, d, d->n_parts);
+    for (uint32_t i = 0; i < d->n_parts; i++)
+        square += d->parts[i].square;
+    d->gradient_scale = 1.0f;
+    (void)square;
+    d->share = share_at(d->step, d->o.steps);
+    ruvm_optimizer_begin(&d->optimizer);
+    ruvm_pool_run(d->pool, move_part, d, d->n_parts);
+    d->step++;
+    return loss;
+}

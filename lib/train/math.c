@@ -1,0 +1,237 @@
+/* The arithmetic between the products, in loops that compilers turn into vectors. */
+#include "lib/train/math.h"
+
+#include <math.h>
+
+#include "lib/train/isa.h"
+
+enum { LANES = 16 };
+
+/* ---- sums -------------------------------------------------------------------- */
+
+static inline RUVM_ISA_BODY float sum_lanes(const float *lanes)
+{
+    float sum = 0;
+    for (int l = 0; l < LANES; l++)
+        sum += lanes[l];
+    return sum;
+}
+
+static inline RUVM_ISA_BODY float sum_of_products(const float *x, const float *y, size_t n)
+{
+    float lanes[LANES] = {0};
+    size_t whole = n / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += x[i + l] * y[i + l];
+    for (size_t i = whole; i < n; i++)
+        lanes[i - whole] += x[i] * y[i];
+    return sum_lanes(lanes);
+}
+
+static inline RUVM_ISA_BODY void add_body(float *restrict y, const float *restrict x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+RUVM_ISA_EACH(add, (float *y, const float *x, size_t n), y, x, n)
+
+void ruvm_math_add(float *y, const float *x, size_t n)
+{
+    add(y, x, n);
+}
+
+/* ---- RMS norm -------------------------------------------------------------- */
+
+static inline RUVM_ISA_BODY void norm_body(float *restrict y, const float *restrict h,
+                                           const float *restrict gain, float *inverse, uint32_t dim,
+                                           float eps)
+{
+    float scale = 1.0f / sqrtf(sum_of_products(h, h, dim) / (float)dim + eps);
+    *inverse = scale;
+    for (uint32_t i = 0; i < dim; i++)
+        y[i] = gain[i] * (scale * h[i]);
+}
+
+RUVM_ISA_EACH(norm,
+              (float *y, const float *h, const float *gain, float *inverse, uint32_t dim,
+               float eps),
+              y, h, gain, inverse, dim, eps)
+
+void ruvm_math_norm(float *y, float *inverse, const float *h, const float *gain, uint32_t n,
+                    uint32_t dim, float eps)
+{
+    for (size_t t = 0; t < n; t++)
+        norm(y + t * dim, h + t * dim, gain, inverse + t, dim, eps);
+}
+
+/* With s = inverse: y_i = g_i s h_i and ds/dh_i = -s^3 h_i / dim. scaled: dim work. */
+static inline RUVM_ISA_BODY void norm_back_body(float *restrict dh, float *restrict dgain,
+                                                const float *restrict dy, const float *restrict h,
+                                                const float *restrict gain, float s, uint32_t dim)
+{
+    float lanes[LANES] = {0};
+    uint32_t whole = dim / LANES * LANES;
+    for (uint32_t i = 0; i < whole; i += LANES)
+        for (uint32_t l = 0; l < LANES; l++)
+            lanes[l] += dy[i + l] * gain[i + l] * h[i + l];
+    for (uint32_t i = whole; i < dim; i++)
+        lanes[i - whole] += dy[i] * gain[i] * h[i];
+    float pull = sum_lanes(lanes) * s * s / (float)dim;
+    for (uint32_t i = 0; i < dim; i++) {
+        dgain[i] += dy[i] * (s * h[i]);
+        dh[i] += s * (dy[i] * gain[i] - h[i] * pull);
+    }
+}
+
+RUVM_ISA_EACH(norm_back,
+              (float *dh, float *dgain, const float *dy, const float *h, const float *gain, float s,
+               uint32_t dim),
+              dh, dgain, dy, h, gain, s, dim)
+
+void ruvm_math_norm_backward(float *dh, float *dgain, const float *dy, const float *h,
+                             const float *inverse, const float *gain, uint32_t n, uint32_t dim)
+{
+    for (size_t t = 0; t < n; t++)
+        norm_back(dh + t * dim, dgain, dy + t * dim, h + t * dim, gain, inverse[t], dim);
+}
+
+/* ---- SwiGLU ------------------------------------------------------------------ */
+
+static inline RUVM_ISA_BODY void swiglu_body(float *restrict y, const float *restrict up,
+                                             const float *restrict gate, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = up[i] * (gate[i] / (1.0f + ruvm_math_exp(-gate[i])));
+}
+
+RUVM_ISA_EACH(swiglu, (float *y, const float *up, const float *gate, size_t n), y, up, gate, n)
+
+void ruvm_math_swiglu(float *y, const float *up, const float *gate, size_t n)
+{
+    swiglu(y, up, gate, n);
+}
+
+/* With s the sigmoid of g: d(g s)/dg = s + g s (1 - s). */
+static inline RUVM_ISA_BODY void swiglu_back_body(float *restrict up, float *restrict gate,
+                                                  const float *restrict dy, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i], s = 1.0f / (1.0f + ruvm_math_exp(-g));
+        gate[i] = dy[i] * up[i] * (s + g * s * (1.0f - s));
+        up[i] = dy[i] * (g * s);
+    }
+}
+
+RUVM_ISA_EACH(swiglu_back, (float *up, float *gate, const float *dy, size_t n), up, gate, dy, n)
+
+void ruvm_math_swiglu_backward(float *up, float *gate, const float *dy, size_t n)
+{
+    swiglu_back(up, gate, dy, n);
+}
+
+/* ---- signs ------------------------------------------------------------------- */
+
+static float mean_size(const float *x, uint32_t n)
+{
+    float sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += fabsf(x[i]);
+    return sum / (float)n;
+}
+
+void ruvm_math_signs(float *y, const float *x, uint32_t n, uint32_t dim)
+{
+    for (uint32_t t = 0; t < n; t++, x += dim, y += dim) {
+        float mean = mean_size(x, dim);
+        for (uint32_t i = 0; i < dim; i++)
+            y[i] = x[i] < 0 ? -mean : mean;
+    }
+}
+
+void ruvm_math_signs_backward(float *dx, const float *dy, const float *x, uint32_t n, uint32_t dim)
+{
+    for (uint32_t t = 0; t < n; t++, x += dim, dy += dim, dx += dim) {
+        float limit = 2.0f * mean_size(x, dim), dmean = 0;
+        for (uint32_t i = 0; i < dim; i++)
+            dmean += x[i] < 0 ? -dy[i] : dy[i];
+        dmean /= (float)dim;
+        for (uint32_t i = 0; i < dim; i++) {
+            float through = fabsf(x[i]) <= limit ? dy[i] : 0.0f;
+            dx[i] += through + (x[i] < 0 ? -dmean : dmean);
+        }
+    }
+}
+
+/* ---- the loss ------------------------------------------------------------------ */
+
+static inline RUVM_ISA_BODY float largest(const float *x, size_t n)
+{
+    float lanes[LANES];
+    for (size_t l = 0; l < LANES; l++)
+        lanes[l] = x[l < n ? l : 0];
+    size_t whole = n / LANES * LANES;
+    for (size_t i = 0; i < whole; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    for (size_t i = whole; i < n; i++)
+        lanes[i - whole] = x[i] > lanes[i - whole] ? x[i] : lanes[i - whole];
+    for (size_t l = 1; l < LANES; l++)
+        lanes[0] = lanes[l] > lanes[0] ? lanes[l] : lanes[0];
+    return lanes[0];
+}
+
+/* Sums of one token's exponentials, and of the teacher's times the difference of logits. */
+struct sums {
+    float teacher, student, difference;
+};
+
+/* Both rows become exponentials of their distance to their largest. */
+static inline RUVM_ISA_BODY void exponentials_body(struct sums *sums, float *restrict s,
+                                                   float *restrict t, uint32_t n)
+{
+    float t_max = largest(t, n), s_max = largest(s, n);
+    float ts[LANES] = {0}, ss[LANES] = {0}, ds[LANES] = {0};
+    for (uint32_t i = 0; i < n; i += LANES) {
+        uint32_t some = n - i < LANES ? n - i : LANES;
+        float te[LANES] = {0}, se[LANES] = {0}, de[LANES] = {0};
+        for (uint32_t l = 0; l < some; l++) {
+            float a = t[i + l] - t_max, b = s[i + l] - s_max;
+            te[l] = t[i + l] = ruvm_math_exp(a);
+            se[l] = s[i + l] = ruvm_math_exp(b);
+            de[l] = te[l] * (a - b);
+        }
+        for (uint32_t l = 0; l < LANES; l++) {
+            ts[l] += te[l];
+            ss[l] += se[l];
+            ds[l] += de[l];
+        }
+    }
+    *sums = (struct sums){sum_lanes(ts), sum_lanes(ss), sum_lanes(ds)};
+}
+
+RUVM_ISA_EACH(exponentials, (struct sums * sums, float *s, float *t, uint32_t n), sums, s, t, n)
+
+static inline RUVM_ISA_BODY void difference_body(float *restrict s, const float *restrict t,
+                                                 uint32_t n, float s_share, float t_share)
+{
+    for (uint32_t i = 0; i < n; i++)
+        s[i] = s[i] * s_share - t[i] * t_share;
+}
+
+RUVM_ISA_EACH(difference, (float *s, const float *t, uint32_t n, float s_share, float t_share), s,
+              t, n, s_share, t_share)
+
+double ruvm_math_divergence(float *student, float *teacher, uint32_t n, uint32_t vocab, float scale)
+{
+    double loss = 0;
+    for (uint32_t i = 0; i < n; i++, student += vocab, teacher += vocab) {
+        struct sums sums;
+        exponentials(&sums, student, teacher, vocab);
+        difference(student, teacher, vocab, scale / sums.student, scale / sums.teacher);
+        loss += (double)sums.difference / (double)sums.teacher + log((double)sums.student) -
+                log((double)sums.teacher);
+    }
+    return loss;
+}

@@ -1,0 +1,69 @@
+/* Math: what stands between the matrix products of a Llama, forward and backward.
+ *
+ * Rows of tokens, row-major, without gaps. As with the products every result is the same
+ * bits on every machine: exp is ours, a sum runs in LANES fixed lanes which are then
+ * added in order, and nothing is contracted.
+ */
+#ifndef RUVM_TRAIN_MATH_H
+#define RUVM_TRAIN_MATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* e^x to 1e-7: x = n ln 2 + r with |r| <= ln 2 / 2, the series of e^r to r^7, times 2^n.
+ * Adding 1.5 * 2^23 rounds to a whole number. The first part of ln 2 has 9 bits, so
+ * that n times it is exact. Outside +-87 the result stays at the value there. */
+static inline __attribute__((always_inline)) float ruvm_math_exp(float x)
+{
+    const float rounder = 12582912.0f, log2_e = 1.44269504f;
+    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    x = x > -87.0f ? x : -87.0f;
+    x = x < 87.0f ? x : 87.0f;
+    float n = (x * log2_e + rounder) - rounder;
+    float r = (x - n * ln2_high) - n * ln2_low;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    union {
+        uint32_t bits;
+        float value;
+    } power = {(uint32_t)((int32_t)n + 127) << 23};
+    return p * power.value;
+}
+
+/* RMS norm of n tokens (arXiv 1910.07467): y = gain * h * inverse, where inverse [n] is
+ * 1 / sqrt(mean h^2 + eps) of each token; kept for the way back. */
+void ruvm_math_norm(float *y, float *inverse, const float *h, const float *gain, uint32_t n,
+                    uint32_t dim, float eps);
+/* dh [n, dim] and dgain [dim] grow by what dy gives. */
+void ruvm_math_norm_backward(float *dh, float *dgain, const float *dy, const float *h,
+                             const float *inverse, const float *gain, uint32_t n, uint32_t dim);
+
+/* SwiGLU (arXiv 2002.05202), element by element: y = up * gate / (1 + e^-gate). */
+void ruvm_math_swiglu(float *y, const float *up, const float *gate, size_t n);
+/* up and gate come in and are replaced by their derivatives. */
+void ruvm_math_swiglu_backward(float *up, float *gate, const float *dy, size_t n);
+
+/* y += x. */
+void ruvm_math_add(float *y, const float *x, size_t n);
+
+/* Signs of each token's values times the mean of their sizes: the input of an XNOR matrix
+ * (arXiv 1603.05279). */
+void ruvm_math_signs(float *y, const float *x, uint32_t n, uint32_t dim);
+/* dx += straight-through derivative: that of the mean size, and dy itself where |x| is at
+ * most twice the mean. */
+void ruvm_math_signs_backward(float *dx, const float *dy, const float *x, uint32_t n, uint32_t dim);
+
+/* The loss of distillation over n tokens of vocab logits: returns the sum of
+ * KL(teacher || student), and replaces student by the derivative of scale times it, teacher by
+ * unscaled exponentials (work). */
+double ruvm_math_divergence(float *student, float *teacher, uint32_t n, uint32_t vocab,
+                            float scale);
+
+#endif
