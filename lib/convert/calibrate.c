@@ -88,13 +88,34 @@ static int see_any_tokens(struct ruvm_arena *arena, struct ruvm_reference *r,
     return ruvm_samples_draw(&text, arena, r, m->vocab, &any, err);
 }
 
+static const struct ruvm_observer watcher = {.kv = see_kv, .residual = see_residual};
+
+static void watch(struct ruvm_calibration *c, struct ruvm_reference *r)
+{
+    struct ruvm_observer o = watcher;
+    o.user = c;
+    ruvm_reference_observe(r, &o);
+}
+
+int ruvm_calibrate_read(struct ruvm_calibration *c, struct ruvm_reference *r,
+                        const struct ruvm_text *text, struct ruvm_error *err)
+{
+    watch(c, r);
+    for (uint32_t w = 0; w < text->n_windows; w++) {
+        ruvm_reference_reset(r);
+        for (uint32_t i = text->first[w]; i + 1 < text->first[w + 1]; i++)
+            ruvm_reference_step(r, text->tokens[i]);
+    }
+    ruvm_reference_observe(r, &(struct ruvm_observer){0});
+    return check_finite(c, err);
+}
+
 int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
                        struct ruvm_reference *r, const struct ruvm_model *m,
                        const struct ruvm_samples_options *o, struct ruvm_error *err)
 {
     struct ruvm_text text;
-    struct ruvm_observer watch = {.user = c, .kv = see_kv, .residual = see_residual};
-    ruvm_reference_observe(r, &watch);
+    watch(c, r);
     int rc = ruvm_samples_draw(&text, arena, r, m->vocab, o, err);
     if (rc == RUVM_OK)
         rc = see_any_tokens(arena, r, m, o, err);

@@ -32,4 +32,8 @@ int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
                        struct ruvm_reference *r, const struct ruvm_model *m,
                        const struct ruvm_samples_options *o, struct ruvm_error *err);
 
+/* Widens the ranges by what the model does on a text. _CORRUPT as above. */
+int ruvm_calibrate_read(struct ruvm_calibration *c, struct ruvm_reference *r,
+                        const struct ruvm_text *text, struct ruvm_error *err);
+
 #endif

@@ -1,9 +1,11 @@
-/* Composes an image: quantizes the matrices, then lets the writer place all sections.
+/* Composes an image: packs the matrices, then lets the writer place all sections.
  *
  * The published order of the tensors is also the order in WGTS and SCAL, without
  * gaps, so that an engine may multiply wq|wk|wv as one matrix.
  */
 #include "lib/convert/image_build.h"
+
+#include <string.h>
 
 #include "lib/base/bytes.h"
 #include "lib/convert/image_parts.h"
@@ -23,114 +25,116 @@ static int no_memory(struct ruvm_error *err)
 
 /* ---- tensors --------------------------------------------------------------- */
 
-static void lay_out(struct ruvm_image_build *b, int kind, unsigned layer)
+uint32_t ruvm_image_build_most(const struct ruvm_model *m)
 {
-    char name[48];
-    const struct ruvm_view *view = ruvm_model_tensor(b->model, kind, layer, name);
-    struct ruvm_write_tensor *t = &b->tensors[b->n_tensors];
-    *t = (struct ruvm_write_tensor){.kind = (uint8_t)kind,
-                                    .layer = (uint8_t)layer,
-                                    .type = RUVM_TYPE_INT8_ROW,
-                                    .rows = (uint32_t)view->dims[0],
-                                    .cols = (uint32_t)view->dims[1]};
-    t->row_bytes = (uint32_t)ruvm_align_up(t->cols, RUVM_ROW_ALIGN);
-    t->data_bytes = t->rows * t->row_bytes;
-    t->scale_bytes = t->rows * 2;
-    if (b->n_tensors > 0) {
-        t->data_off = t[-1].data_off + t[-1].data_bytes;
-        t->scale_off = t[-1].scale_off + t[-1].scale_bytes;
-    }
-    b->n_tensors++;
+    return m->n_layers * RUVM_TENSORS_PER_LAYER + 2;
 }
 
-/* Weights as one sum in 64 bits: an image's offsets have 32. */
-static uint64_t count_bytes(const struct ruvm_model *m)
+static void add_tensor(struct ruvm_scheme_tensor *t, const struct ruvm_model *m, int kind,
+                       unsigned layer)
 {
-    uint64_t q = (uint64_t)m->n_heads * m->head_dim, kv = (uint64_t)m->n_kv_heads * m->head_dim;
-    uint64_t dim = ruvm_align_up(m->dim, RUVM_ROW_ALIGN);
-    uint64_t layer = (q + 2 * kv + 2 * (uint64_t)m->hidden) * dim +
-                     m->dim * ruvm_align_up(q, RUVM_ROW_ALIGN) +
-                     m->dim * ruvm_align_up(m->hidden, RUVM_ROW_ALIGN);
-    return m->n_layers * layer + (m->tied ? 1 : 2) * m->vocab * dim;
+    *t = (struct ruvm_scheme_tensor){.kind = (uint8_t)kind, .layer = (uint8_t)layer};
+    const struct ruvm_view *view = ruvm_model_tensor(m, kind, layer, t->name);
+    t->rows = (uint32_t)view->dims[0];
+    t->cols = (uint32_t)view->dims[1];
+}
+
+uint32_t ruvm_image_build_tensors(struct ruvm_scheme_tensor *tensors, const struct ruvm_model *m)
+{
+    uint32_t n = 0;
+    add_tensor(&tensors[n++], m, RUVM_TENSOR_EMBED, 0);
+    for (unsigned l = 0; l < m->n_layers; l++)
+        for (int kind = RUVM_TENSOR_WQ; kind <= RUVM_TENSOR_W_DOWN; kind++)
+            add_tensor(&tensors[n++], m, kind, l);
+    if (!m->tied)
+        add_tensor(&tensors[n++], m, RUVM_TENSOR_HEAD, 0);
+    return n;
+}
+
+static int check_size(const struct ruvm_scheme_tensor *tensors, const struct ruvm_scheme *schemes,
+                      uint32_t n, struct ruvm_error *err)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += ruvm_scheme_data_bytes(schemes[i], tensors[i].rows, tensors[i].cols);
+        if (schemes[i].group && tensors[i].cols > RUVM_GROUPED_MAX_COLS)
+            return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                             "%s has %u columns: groups go to %d; use the type with :row",
+                             tensors[i].name, tensors[i].cols, RUVM_GROUPED_MAX_COLS);
+    }
+    if (bytes > INT32_MAX)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "the weights take %llu bytes: an image holds "
+                         "2 GiB at most",
+                         (unsigned long long)bytes);
+    return RUVM_OK;
+}
+
+static struct ruvm_write_tensor lay_out(const struct ruvm_scheme_tensor *t, struct ruvm_scheme s)
+{
+    return (struct ruvm_write_tensor){
+        .kind = t->kind,
+        .layer = t->layer,
+        .type = ruvm_scheme_code(s),
+        .rows = t->rows,
+        .cols = t->cols,
+        .row_bytes = ruvm_codes_row_bytes(s.type, t->cols),
+        .data_bytes = (uint32_t)ruvm_scheme_data_bytes(s, t->rows, t->cols),
+        .scale_bytes = (uint32_t)ruvm_scheme_scale_bytes(s, t->rows, t->cols),
+    };
 }
 
 static int lay_out_all(struct ruvm_image_build *b, struct ruvm_arena *arena, struct ruvm_error *err)
 {
-    const struct ruvm_model *m = b->model;
-    if (count_bytes(m) > INT32_MAX)
-        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "the weights take %llu bytes: an image holds "
-                         "2 GiB at most",
-                         (unsigned long long)count_bytes(m));
-    uint32_t most = m->n_layers * RUVM_TENSORS_PER_LAYER + 2;
+    uint32_t most = ruvm_image_build_most(b->model);
+    struct ruvm_scheme_tensor *tensors = ruvm_arena_alloc(arena, most, sizeof *tensors);
     b->tensors = ruvm_arena_alloc(arena, most, sizeof *b->tensors);
-    b->losses = ruvm_arena_alloc(arena, most, sizeof *b->losses);
-    if (!b->tensors || !b->losses)
+    if (!b->tensors || !tensors)
         return no_memory(err);
-    lay_out(b, RUVM_TENSOR_EMBED, 0);
-    for (unsigned l = 0; l < m->n_layers; l++)
-        for (int kind = RUVM_TENSOR_WQ; kind <= RUVM_TENSOR_W_DOWN; kind++)
-            lay_out(b, kind, l);
-    if (!m->tied)
-        lay_out(b, RUVM_TENSOR_HEAD, 0);
-    return RUVM_OK;
-}
-
-static int quantize_tensor(struct ruvm_image_build *b, uint32_t i, float *row,
-                           struct ruvm_error *err)
-{
-    struct ruvm_write_tensor *t = &b->tensors[i];
-    char name[48];
-    const struct ruvm_view *view = ruvm_model_tensor(b->model, t->kind, t->layer, name);
-    struct ruvm_int8_matrix q = {
-        .rows = t->rows,
-        .cols = t->cols,
-        .row_bytes = t->row_bytes,
-        .data = (int8_t *)b->part[RUVM_BUILD_WGTS].data + t->data_off,
-        .scales = b->part[RUVM_BUILD_SCAL].data + t->scale_off,
-    };
-    int rc = ruvm_int8_quantize(&q, view, row, name, err);
-    t->scale_exp = q.scale_exp;
-    b->losses[i] = q.loss;
+    b->n_tensors = ruvm_image_build_tensors(tensors, b->model);
+    int rc = check_size(tensors, b->schemes, b->n_tensors, err);
+    for (uint32_t i = 0; i < b->n_tensors && rc == RUVM_OK; i++) {
+        struct ruvm_write_tensor *t = &b->tensors[i];
+        *t = lay_out(&tensors[i], b->schemes[i]);
+        if (i > 0) {
+            t->data_off = t[-1].data_off + t[-1].data_bytes;
+            t->scale_off = t[-1].scale_off + t[-1].scale_bytes;
+        }
+    }
     return rc;
 }
 
-static uint32_t widest(const struct ruvm_image_build *b)
-{
-    uint32_t most = 0;
-    for (uint32_t i = 0; i < b->n_tensors; i++)
-        most = b->tensors[i].cols > most ? b->tensors[i].cols : most;
-    return most;
-}
-
-int ruvm_image_build_weights(struct ruvm_image_build *b, struct ruvm_arena *arena,
-                             const struct ruvm_progress *progress, struct ruvm_error *err)
+static int make_room(struct ruvm_image_build *b, struct ruvm_error *err)
 {
     const struct ruvm_write_tensor *last = &b->tensors[b->n_tensors - 1];
-    uint64_t total = (uint64_t)last->data_off + last->data_bytes;
-    float *row = ruvm_arena_alloc(arena, widest(b), sizeof *row);
-    ruvm_buffer_zeros(&b->part[RUVM_BUILD_WGTS], (size_t)total);
-    ruvm_buffer_zeros(&b->part[RUVM_BUILD_SCAL], last->scale_off + last->scale_bytes);
-    if (!row || b->part[RUVM_BUILD_WGTS].failed || b->part[RUVM_BUILD_SCAL].failed)
-        return no_memory(err);
-    for (uint32_t i = 0; i < b->n_tensors; i++) {
-        int rc = quantize_tensor(b, i, row, err);
-        if (rc != RUVM_OK)
-            return rc;
-        uint64_t done = b->tensors[i].data_off + b->tensors[i].data_bytes;
-        if (progress->report && progress->report(progress->user, "quantize", done, total) != 0)
-            return ruvm_fail(err, RUVM_ERR_IO, "interrupted");
-    }
-    return RUVM_OK;
+    ruvm_buffer_zeros(&b->part[RUVM_BUILD_WGTS], (size_t)last->data_off + last->data_bytes);
+    ruvm_buffer_zeros(&b->part[RUVM_BUILD_SCAL], (size_t)last->scale_off + last->scale_bytes);
+    bool failed = b->part[RUVM_BUILD_WGTS].failed || b->part[RUVM_BUILD_SCAL].failed;
+    return failed ? no_memory(err) : RUVM_OK;
+}
+
+void ruvm_image_build_matrix(struct ruvm_image_build *b, uint32_t i,
+                             const struct ruvm_quant_matrix *q)
+{
+    struct ruvm_write_tensor *t = &b->tensors[i];
+    uint8_t *data = b->part[RUVM_BUILD_WGTS].data + t->data_off;
+    uint8_t *scales = b->part[RUVM_BUILD_SCAL].data + t->scale_off;
+    memset(data, 0, t->data_bytes);
+    memset(scales, 0, t->scale_bytes);
+    ruvm_quant_matrix_pack(q, data, scales);
+    t->scale_exp = q->scale_exp;
 }
 
 /* ---- the file -------------------------------------------------------------- */
 
 int ruvm_image_build_open(struct ruvm_image_build *b, struct ruvm_arena *arena,
-                          const struct ruvm_model *m, struct ruvm_error *err)
+                          const struct ruvm_model *m, const struct ruvm_scheme *schemes,
+                          struct ruvm_error *err)
 {
-    *b = (struct ruvm_image_build){.model = m};
+    *b = (struct ruvm_image_build){.model = m, .schemes = schemes, .k_bits = 8, .v_bits = 8};
     int rc = lay_out_all(b, arena, err);
+    if (rc == RUVM_OK)
+        rc = make_room(b, err);
     if (rc == RUVM_OK)
         rc = ruvm_image_parts_norm(&b->part[RUVM_BUILD_NORM], arena, m, err);
     if (rc == RUVM_OK)
@@ -143,6 +147,11 @@ void ruvm_image_build_ranges(struct ruvm_image_build *b, const struct ruvm_calib
     ruvm_buffer_free(&b->part[RUVM_BUILD_ARCH]);
     ruvm_buffer_free(&b->part[RUVM_BUILD_KVSC]);
     ruvm_image_parts_arch(&b->part[RUVM_BUILD_ARCH], b->model, c);
+    uint8_t *arch = b->part[RUVM_BUILD_ARCH].data;
+    if (arch && b->k_bits != 8)
+        arch[RUVM_ARCH_K_BITS] = b->k_bits;
+    if (arch && b->v_bits != 8)
+        arch[RUVM_ARCH_V_BITS] = b->v_bits;
     ruvm_image_parts_kv(&b->part[RUVM_BUILD_KVSC], c);
 }
 
@@ -150,6 +159,47 @@ void ruvm_image_build_close(struct ruvm_image_build *b)
 {
     for (int i = 0; i < RUVM_BUILD_COUNT; i++)
         ruvm_buffer_free(&b->part[i]);
+}
+
+int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
+                           const struct ruvm_model *m, struct ruvm_error *err)
+{
+    ruvm_buffer_free(&b->part[RUVM_BUILD_NORM]);
+    return ruvm_image_parts_norm(&b->part[RUVM_BUILD_NORM], arena, m, err);
+}
+
+/* The parts that are there as sections; order[i] is the part of section i. */
+static unsigned list_sections(const struct ruvm_image_build *b, struct ruvm_write_section *sections,
+                              unsigned *order)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < RUVM_BUILD_COUNT; i++) {
+        if (b->part[i].size == 0)
+            continue;
+        order[n] = i;
+        sections[n++] =
+            (struct ruvm_write_section){part_names[i], b->part[i].data, b->part[i].size};
+    }
+    return n;
+}
+
+uint64_t ruvm_image_build_bytes(const struct ruvm_image_build *b, const struct ruvm_scheme *schemes)
+{
+    struct ruvm_write_section sections[RUVM_BUILD_COUNT];
+    size_t offsets[RUVM_BUILD_COUNT];
+    unsigned order[RUVM_BUILD_COUNT], n = list_sections(b, sections, order);
+    uint64_t data = 0, scales = 0;
+    for (uint32_t i = 0; i < b->n_tensors; i++) {
+        data += ruvm_scheme_data_bytes(schemes[i], b->tensors[i].rows, b->tensors[i].cols);
+        scales += ruvm_scheme_scale_bytes(schemes[i], b->tensors[i].rows, b->tensors[i].cols);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (order[i] == RUVM_BUILD_WGTS)
+            sections[i].size = (size_t)data;
+        if (order[i] == RUVM_BUILD_SCAL)
+            sections[i].size = (size_t)scales;
+    }
+    return ruvm_write_layout(sections, n, offsets);
 }
 
 /* TENS last: it says where the others will stand, and its own size is known. */
@@ -164,8 +214,9 @@ static void build_directory(struct ruvm_image_build *b, size_t wgts_off, size_t 
     }
 }
 
-static struct ruvm_write_header header_of(const struct ruvm_model *m)
+static struct ruvm_write_header header_of(const struct ruvm_image_build *b)
 {
+    const struct ruvm_model *m = b->model;
     return (struct ruvm_write_header){
         .vocab = (uint16_t)m->vocab,
         .dim = (uint16_t)m->dim,
@@ -174,7 +225,7 @@ static struct ruvm_write_header header_of(const struct ruvm_model *m)
         .n_layers = (uint8_t)m->n_layers,
         .n_heads = (uint8_t)m->n_heads,
         .n_kv_heads = (uint8_t)m->n_kv_heads,
-        .quant = RUVM_QUANT_INT8,
+        .quant = (uint8_t)ruvm_scheme_quant(b->schemes, b->n_tensors),
     };
 }
 
@@ -183,23 +234,18 @@ int ruvm_image_build_write(struct ruvm_buffer *out, struct ruvm_image_build *b,
 {
     struct ruvm_write_section sections[RUVM_BUILD_COUNT];
     size_t offsets[RUVM_BUILD_COUNT], part_off[RUVM_BUILD_COUNT] = {0};
-    unsigned n = 0, order[RUVM_BUILD_COUNT];
+    unsigned order[RUVM_BUILD_COUNT];
     ruvm_buffer_free(&b->part[RUVM_BUILD_TENS]);
     ruvm_buffer_zeros(&b->part[RUVM_BUILD_TENS], (size_t)b->n_tensors * RUVM_TENS_BYTES);
-    for (unsigned i = 0; i < RUVM_BUILD_COUNT; i++) {
+    for (unsigned i = 0; i < RUVM_BUILD_COUNT; i++)
         if (!ruvm_buffer_ok(&b->part[i]))
             return no_memory(err);
-        if (b->part[i].size == 0)
-            continue;
-        order[n] = i;
-        sections[n++] =
-            (struct ruvm_write_section){part_names[i], b->part[i].data, b->part[i].size};
-    }
+    unsigned n = list_sections(b, sections, order);
     ruvm_write_layout(sections, n, offsets);
     for (unsigned i = 0; i < n; i++)
         part_off[order[i]] = offsets[i];
     build_directory(b, part_off[RUVM_BUILD_WGTS], part_off[RUVM_BUILD_SCAL]);
-    struct ruvm_write_header header = header_of(b->model);
+    struct ruvm_write_header header = header_of(b);
     int rc = ruvm_write_image(out, &header, sections, n);
     return rc == RUVM_OK
                ? rc

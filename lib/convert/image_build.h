@@ -1,8 +1,8 @@
 /* Builds a RUVM image in memory from the float model: its sections one by one, then the file.
  *
- *     ruvm_image_build_open(&b, arena, model, err);
- *     ruvm_image_build_weights(&b, arena, model, &progress, err);
- *     ruvm_image_build_ranges(&b, &calibration, err);
+ *     ruvm_image_build_open(&b, arena, model, schemes, err);
+ *     ruvm_image_build_matrix(&b, i, &matrix);       for each i < b.n_tensors
+ *     ruvm_image_build_ranges(&b, &calibration);
  *     ... more parts ...
  *     ruvm_image_build_write(&image, &b, err);
  *     ruvm_image_build_close(&b);
@@ -14,7 +14,7 @@
 
 #include "formats/ruvm_write.h"
 #include "lib/convert/calibrate.h"
-#include "lib/convert/int8.h"
+#include "lib/quant/matrix.h"
 
 /* The sections in the order of the file. A part left empty is not written. */
 enum ruvm_build_part {
@@ -36,20 +36,37 @@ struct ruvm_image_build {
     struct ruvm_buffer part[RUVM_BUILD_COUNT];
     uint32_t n_tensors;
     struct ruvm_write_tensor *tensors; /* [n_tensors] offsets still within SCAL and WGTS */
-    struct ruvm_int8_loss *losses;     /* [n_tensors] */
+    const struct ruvm_scheme *schemes; /* [n_tensors] */
+    uint8_t k_bits, v_bits;            /* of the cache: 8 or 4 */
 };
 
-/* Lays the tensors out and fills what needs no calibration (NORM, ROPE). */
+/* The tensors of an image of this model in the order of the file, at most
+ * ruvm_image_build_most() of them; returns their number. */
+uint32_t ruvm_image_build_most(const struct ruvm_model *m);
+uint32_t ruvm_image_build_tensors(struct ruvm_scheme_tensor *tensors, const struct ruvm_model *m);
+
+/* Lays the tensors out with schemes[n_tensors], which stay the caller's, and fills what needs
+ * no calibration (NORM, ROPE); WGTS and SCAL are zeros until each matrix is given. A cache of
+ * 8 bits. RUVM_ERR_UNSUPPORTED: too large, or too wide for multipliers; _MEMORY. */
 int ruvm_image_build_open(struct ruvm_image_build *b, struct ruvm_arena *arena,
-                          const struct ruvm_model *m, struct ruvm_error *err);
+                          const struct ruvm_model *m, const struct ruvm_scheme *schemes,
+                          struct ruvm_error *err);
 void ruvm_image_build_close(struct ruvm_image_build *b);
 
-/* Quantizes every matrix (WGTS, SCAL). Progress stage "quantize", in weights. */
-int ruvm_image_build_weights(struct ruvm_image_build *b, struct ruvm_arena *arena,
-                             const struct ruvm_progress *progress, struct ruvm_error *err);
+/* Packs tensor i, of the scheme it was laid out with. */
+void ruvm_image_build_matrix(struct ruvm_image_build *b, uint32_t i,
+                             const struct ruvm_quant_matrix *q);
 
 /* What calibration decides (ARCH, KVSC). */
 void ruvm_image_build_ranges(struct ruvm_image_build *b, const struct ruvm_calibration *c);
+
+/* Takes the norms of another model of the same shape: one that was trained further. */
+int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
+                           const struct ruvm_model *m, struct ruvm_error *err);
+
+/* Bytes of the file if its tensors had other schemes [n_tensors]; all parts are there. */
+uint64_t ruvm_image_build_bytes(const struct ruvm_image_build *b,
+                                const struct ruvm_scheme *schemes);
 
 /* The whole file, appended to the empty buffer `out`. */
 int ruvm_image_build_write(struct ruvm_buffer *out, struct ruvm_image_build *b,

@@ -9,7 +9,7 @@
 
 #include "formats/ruvm_layout.h"
 #include "lib/base/bytes.h"
-#include "lib/convert/int8.h"
+#include "lib/quant/mantissa.h"
 
 /* ---- ARCH ------------------------------------------------------------------ */
 
@@ -65,7 +65,7 @@ static int largest_gain(double *largest, const float *gain, uint32_t dim, const 
     *largest = 0.0;
     for (uint32_t i = 0; i < dim; i++) {
         double size = fabs((double)gain[i]);
-        if (!ruvm_int8_fits(2.0 * size)) /* a NaN neither */
+        if (!ruvm_mantissa_fits(2.0 * size)) /* a NaN neither */
             return ruvm_fail(err, RUVM_ERR_CORRUPT,
                              "%s: value %u is %g; the file is damaged or its training diverged",
                              name, i, (double)gain[i]);
@@ -83,7 +83,7 @@ static int add_norm(struct ruvm_buffer *out, size_t exp_off, const struct ruvm_v
     int rc = largest_gain(&largest, gain, dim, view->name, err);
     if (rc != RUVM_OK)
         return rc;
-    int exp = ruvm_int8_exponent(2.0 * largest);
+    int exp = ruvm_mantissa_exponent(2.0 * largest);
     for (uint32_t i = 0; i < dim; i++) {
         double m = round(ldexp((double)gain[i], -exp));
         ruvm_buffer_u16(out, (uint16_t)(int16_t)fmax(fmin(m, INT16_MAX), -INT16_MAX));
@@ -163,11 +163,11 @@ static struct scale round_scale(double step, int exp, int inverse_exp)
 {
     struct scale s;
     if (ldexp(step, -exp) < ldexp(1.0 / step, -inverse_exp)) {
-        s.mantissa = ruvm_int8_mantissa(step, exp);
-        s.inverse = ruvm_int8_mantissa(1.0 / ldexp(s.mantissa, exp), inverse_exp);
+        s.mantissa = ruvm_mantissa_round(step, exp);
+        s.inverse = ruvm_mantissa_round(1.0 / ldexp(s.mantissa, exp), inverse_exp);
     } else {
-        s.inverse = ruvm_int8_mantissa(1.0 / step, inverse_exp);
-        s.mantissa = ruvm_int8_mantissa(1.0 / ldexp(s.inverse, inverse_exp), exp);
+        s.inverse = ruvm_mantissa_round(1.0 / step, inverse_exp);
+        s.mantissa = ruvm_mantissa_round(1.0 / ldexp(s.inverse, inverse_exp), exp);
     }
     return s;
 }
@@ -193,7 +193,7 @@ static void put_channels(struct record to, const struct ruvm_range *range, uint3
     for (uint32_t i = 0; i < n; i++)
         smallest = fmin(smallest, channel_of(range[i], to.zero != NULL).step);
     smallest = fmax(smallest, largest * QUIETEST);
-    int exp = ruvm_int8_exponent(largest), inverse_exp = ruvm_int8_exponent(1.0 / smallest);
+    int exp = ruvm_mantissa_exponent(largest), inverse_exp = ruvm_mantissa_exponent(1.0 / smallest);
     for (uint32_t i = 0; i < n; i++) {
         struct channel c = channel_of(range[i], to.zero != NULL);
         struct scale s = round_scale(fmax(c.step, smallest), exp, inverse_exp);

@@ -18,6 +18,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "formats/ruvm_layout.h" /* enum ruvm_tensor_kind */
+
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF /* gcc contracts nothing under -std=c11 */
 #endif
@@ -330,10 +332,17 @@ static void attend(struct ruvm_reference *r, uint32_t layer, uint32_t head)
                    r->scores, n);
 }
 
+static void observe_input(const struct ruvm_reference *r, int kind, uint32_t layer, const float *x)
+{
+    if (r->observer.input)
+        r->observer.input(r->observer.user, kind, layer, x);
+}
+
 static void add_attention(struct ruvm_reference *r, uint32_t layer)
 {
     const struct weights *w = &r->layers[layer];
     rms_norm(r->x, r->h, w->attn_norm, r->m.dim, r->m.norm_eps);
+    observe_input(r, RUVM_TENSOR_WQ, layer, r->x);
     multiply(r->q, &w->wq, r->x);
     multiply(r->k, &w->wk, r->x);
     multiply(r->v, &w->wv, r->x);
@@ -344,6 +353,7 @@ static void add_attention(struct ruvm_reference *r, uint32_t layer)
     remember(r, layer);
     for (uint32_t head = 0; head < r->m.n_heads; head++)
         attend(r, layer, head);
+    observe_input(r, RUVM_TENSOR_WO, layer, r->mixed);
     multiply(r->x, &w->wo, r->mixed);
     add_to(r->h, r->x, r->m.dim);
 }
@@ -352,10 +362,12 @@ static void add_feed_forward(struct ruvm_reference *r, uint32_t layer)
 {
     const struct weights *w = &r->layers[layer];
     rms_norm(r->x, r->h, w->ffn_norm, r->m.dim, r->m.norm_eps);
+    observe_input(r, RUVM_TENSOR_W_UP, layer, r->x);
     multiply(r->up, &w->w_up, r->x);
     multiply(r->gate, &w->w_gate, r->x);
     for (uint32_t i = 0; i < r->m.hidden; i++)
         r->up[i] *= r->gate[i] / (1.0f + exp_f32(-r->gate[i]));
+    observe_input(r, RUVM_TENSOR_W_DOWN, layer, r->up);
     multiply(r->x, &w->w_down, r->up);
     add_to(r->h, r->x, r->m.dim);
 }
@@ -379,6 +391,7 @@ const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token)
         observe_residual(r);
     }
     rms_norm(r->x, r->h, r->final_norm, r->m.dim, r->m.norm_eps);
+    observe_input(r, RUVM_TENSOR_HEAD, 0, r->x);
     multiply(r->logits, &r->head, r->x);
     r->position++;
     return r->logits;

@@ -18,6 +18,10 @@ struct ruvm_observer {
     void (*kv)(void *user, unsigned layer, const float *k,
                const float *v);                   /* [kv_dim], k rotated */
     void (*residual)(void *user, const float *h); /* [dim] */
+    /* The vector x that the matrices of this kind are about to multiply. WQ: once for wq, wk
+     * and wv, [dim]; WO: the mixed heads, [n_heads * head_dim]; W_UP: once for up and gate,
+     * [dim]; W_DOWN: the gated units, [hidden]; HEAD: the normed residual, [dim], layer 0. */
+    void (*input)(void *user, int kind, unsigned layer, const float *x);
 };
 
 /* RUVM_ERR_MEMORY. context: positions at most. Lives in the arena. */

@@ -185,7 +185,8 @@ Test(reference, an_observer_sees_keys_values_and_the_residual_stream)
     float row[16], k[64], v[64];
     load(&l, "tests/golden/tiny-v1.bin", 3);
     struct seen seen = {.m = &l.model};
-    ruvm_reference_observe(l.reference, &(struct ruvm_observer){&seen, see_kv, see_residual});
+    ruvm_reference_observe(l.reference, &(struct ruvm_observer){
+                                            .user = &seen, .kv = see_kv, .residual = see_residual});
     ruvm_reference_step(l.reference, 5);
     cr_assert_eq(seen.n_kv, 1);
     cr_assert_eq(seen.n_residual, 3);
@@ -200,6 +201,86 @@ Test(reference, an_observer_sees_keys_values_and_the_residual_stream)
     ruvm_reference_observe(l.reference, &(struct ruvm_observer){0});
     ruvm_reference_step(l.reference, 5);
     cr_assert_eq(seen.n_kv, 2);
+    unload(&l);
+}
+
+/* The inputs of one layer's matrices and of the head, in the order they come. */
+struct inputs {
+    const struct ruvm_model *m;
+    unsigned n, n_residual;
+    int kinds[8];
+    double x[8][64];
+    double v[64], h[8][64];
+};
+
+static void take(double *to, const float *from, uint32_t n)
+{
+    cr_assert_leq(n, 64);
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = (double)from[i];
+}
+
+static void see_input(void *user, int kind, unsigned layer, const float *x)
+{
+    struct inputs *s = user;
+    cr_assert(layer == 0 && s->n < COUNT(s->kinds));
+    uint32_t n = kind == RUVM_TENSOR_WO       ? s->m->n_heads * s->m->head_dim
+                 : kind == RUVM_TENSOR_W_DOWN ? s->m->hidden
+                                              : s->m->dim;
+    take(s->x[s->n], x, n);
+    s->kinds[s->n++] = kind;
+}
+
+static void take_kv(void *user, unsigned layer, const float *k, const float *v)
+{
+    struct inputs *s = user;
+    cr_assert(k && layer == 0);
+    take(s->v, v, s->m->n_kv_heads * s->m->head_dim);
+}
+
+static void take_residual(void *user, const float *h)
+{
+    struct inputs *s = user;
+    take(s->h[s->n_residual++], h, s->m->dim);
+}
+
+static double row_times(const struct ruvm_view *w, uint32_t row, const double *x)
+{
+    float weights[64];
+    double sum = 0;
+    ruvm_view_row(w, row, weights);
+    for (uint64_t i = 0; i < w->dims[1]; i++)
+        sum += (double)weights[i] * x[i];
+    return sum;
+}
+
+/* Each input, multiplied here, gives what is known to come of it. */
+Test(reference, an_observer_sees_what_each_matrix_multiplies)
+{
+    static const int expected[] = {RUVM_TENSOR_WQ, RUVM_TENSOR_WO, RUVM_TENSOR_W_UP,
+                                   RUVM_TENSOR_W_DOWN, RUVM_TENSOR_HEAD};
+    struct loaded l;
+    load(&l, "tests/golden/tiny-v1.bin", 3);
+    const struct ruvm_layer *layer = &l.model.layers[0];
+    struct inputs s = {.m = &l.model};
+    ruvm_reference_step(l.reference, 7);
+    ruvm_reference_observe(
+        l.reference, &(struct ruvm_observer){
+                         .user = &s, .kv = take_kv, .residual = take_residual, .input = see_input});
+    const float *logits = ruvm_reference_step(l.reference, 5);
+    cr_assert(s.n == COUNT(expected) && memcmp(s.kinds, expected, sizeof expected) == 0);
+    for (uint32_t i = 0; i < l.model.n_kv_heads * l.model.head_dim; i++)
+        cr_assert_float_eq(row_times(layer->wv, i, s.x[0]), s.v[i], 1e-5);
+    for (uint32_t i = 0; i < l.model.dim; i++) {
+        cr_assert_float_eq(row_times(layer->wo, i, s.x[1]), s.h[1][i] - s.h[0][i], 1e-5);
+        cr_assert_float_eq(row_times(layer->w_down, i, s.x[3]), s.h[2][i] - s.h[1][i], 1e-5);
+    }
+    for (uint32_t i = 0; i < l.model.hidden; i++) {
+        double gate = row_times(layer->w_gate, i, s.x[2]), up = row_times(layer->w_up, i, s.x[2]);
+        cr_assert_float_eq(gate / (1 + exp(-gate)) * up, s.x[3][i], 1e-5);
+    }
+    for (uint32_t i = 0; i < l.model.vocab; i++)
+        cr_assert_float_eq(row_times(l.model.head, i, s.x[4]), (double)logits[i], 1e-4);
     unload(&l);
 }
 

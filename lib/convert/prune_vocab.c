@@ -1,0 +1,185 @@
+/* Follows the encoder's merges to find the pieces that others are made of.
+ *
+ * No merge reaches across the ends of a token that is still there when the text is done, so
+ * within it the encoder went the way it goes when that token's text stands alone: best
+ * score first, leftmost of equals. The pieces on that one way are all that a token
+ * needs; with fewer pieces around there are fewer other pairs, never a better one.
+ */
+#include "lib/convert/prune_vocab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A stretch of the text being merged. */
+struct symbol {
+    uint32_t begin, end;
+    uint16_t id; /* RUVM_NO_TOKEN: a byte that no piece expresses */
+};
+
+struct follower {
+    const struct ruvm_vocab *v;
+    bool *keep;
+    const struct ruvm_piece **sorted; /* [n_sorted] those that the encoder finds, by bytes */
+    uint32_t n_sorted;
+    uint16_t bytes[256];    /* the piece of each byte, or RUVM_NO_TOKEN */
+    struct symbol *symbols; /* room for the longest piece */
+};
+
+static int compare_bytes(const uint8_t *a, uint32_t n_a, const uint8_t *b, uint32_t n_b)
+{
+    uint32_t n = n_a < n_b ? n_a : n_b;
+    int order = n ? memcmp(a, b, n) : 0;
+    return order != 0 ? order : (n_a > n_b) - (n_a < n_b);
+}
+
+/* By bytes; of equal ones the first id, which stands first in memory, comes first. */
+static int by_bytes(const void *pa, const void *pb)
+{
+    const struct ruvm_piece *a = *(const struct ruvm_piece *const *)pa;
+    const struct ruvm_piece *b = *(const struct ruvm_piece *const *)pb;
+    int order = compare_bytes(a->text, a->n_bytes, b->text, b->n_bytes);
+    return order != 0 ? order : (a > b) - (a < b);
+}
+
+static uint16_t find(const struct follower *f, const uint8_t *text, uint32_t n)
+{
+    uint32_t low = 0, high = f->n_sorted;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        const struct ruvm_piece *p = f->sorted[mid];
+        if (compare_bytes(p->text, p->n_bytes, text, n) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    if (low == f->n_sorted)
+        return RUVM_NO_TOKEN;
+    const struct ruvm_piece *p = f->sorted[low];
+    bool same = compare_bytes(p->text, p->n_bytes, text, n) == 0;
+    return same ? (uint16_t)(p - f->v->pieces) : RUVM_NO_TOKEN;
+}
+
+static void keep(struct follower *f, uint16_t id)
+{
+    if (id < f->v->n_pieces) /* RUVM_NO_TOKEN never is */
+        f->keep[id] = true;
+}
+
+/* ---- one piece ----------------------------------------------------------- */
+
+/* A byte and the continuation bytes after it, four at most: as the encoder cuts. */
+static uint32_t character(const uint8_t *text, uint32_t left)
+{
+    uint32_t n = 1;
+    while (n < left && n < 4 && (text[n] & 0xC0u) == 0x80u)
+        n++;
+    return n;
+}
+
+static uint32_t split(struct follower *f, const uint8_t *text, uint32_t n_bytes)
+{
+    uint32_t n = 0;
+    for (uint32_t at = 0, bytes; at < n_bytes; at += bytes) {
+        bytes = character(text + at, n_bytes - at);
+        uint16_t id = find(f, text + at, bytes);
+        if (id != RUVM_NO_TOKEN) {
+            f->symbols[n++] = (struct symbol){at, at + bytes, id};
+            continue;
+        }
+        for (uint32_t i = at; i < at + bytes; i++)
+            f->symbols[n++] = (struct symbol){i, i + 1, f->bytes[text[i]]};
+    }
+    return n;
+}
+
+static bool can_merge(const struct follower *f, const struct symbol *s)
+{
+    return s->id != RUVM_NO_TOKEN && f->v->pieces[s->id].kind == RUVM_PIECE_NORMAL;
+}
+
+/* The place of the left one of the pair to merge next, and what it becomes; or n. */
+static uint32_t best_pair(const struct follower *f, const uint8_t *text, uint32_t n, uint16_t *id)
+{
+    uint32_t best = n;
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        const struct symbol *s = &f->symbols[i];
+        if (!can_merge(f, s) || !can_merge(f, s + 1))
+            continue;
+        uint16_t to = find(f, text + s->begin, s[1].end - s->begin);
+        if (to == RUVM_NO_TOKEN)
+            continue;
+        if (best < n && f->v->pieces[to].score <= f->v->pieces[*id].score)
+            continue;
+        best = i;
+        *id = to;
+    }
+    return best;
+}
+
+/* Keeps all that comes up while the text of the piece is encoded. */
+static void follow(struct follower *f, const struct ruvm_piece *p)
+{
+    uint32_t n = split(f, p->text, p->n_bytes);
+    for (uint32_t i = 0; i < n; i++)
+        keep(f, f->symbols[i].id);
+    uint16_t id = RUVM_NO_TOKEN;
+    for (uint32_t i; (i = best_pair(f, p->text, n, &id)) < n; n--) {
+        struct symbol *s = &f->symbols[i];
+        keep(f, id);
+        *s = (struct symbol){s->begin, s[1].end, id};
+        memmove(s + 1, s + 2, (n - i - 2) * sizeof *s);
+    }
+}
+
+/* ---- all of them --------------------------------------------------------- */
+
+/* As ruvm_tokenizer_build() chooses: a byte's own piece before a text of one byte, of
+ * equals the first. */
+static void find_bytes(struct follower *f)
+{
+    memset(f->bytes, 0xFF, sizeof f->bytes); /* RUVM_NO_TOKEN */
+    for (int kind = RUVM_PIECE_BYTE; kind >= RUVM_PIECE_NORMAL; kind--)
+        for (uint32_t i = 0; i < f->v->n_pieces; i++) {
+            const struct ruvm_piece *p = &f->v->pieces[i];
+            bool fits = p->n_bytes == 1 && (int)p->kind == kind;
+            if (fits && f->bytes[p->text[0]] == RUVM_NO_TOKEN)
+                f->bytes[p->text[0]] = (uint16_t)i;
+        }
+}
+
+static bool open_follower(struct follower *f, struct ruvm_arena *work)
+{
+    uint32_t longest = 1;
+    f->sorted = ruvm_arena_alloc(work, f->v->n_pieces, sizeof *f->sorted);
+    for (uint32_t i = 0; f->sorted && i < f->v->n_pieces; i++) {
+        const struct ruvm_piece *p = &f->v->pieces[i];
+        longest = p->n_bytes > longest ? p->n_bytes : longest;
+        if (p->kind == RUVM_PIECE_NORMAL && p->n_bytes > 0)
+            f->sorted[f->n_sorted++] = p;
+    }
+    f->symbols = ruvm_arena_alloc(work, longest, sizeof *f->symbols);
+    if (!f->sorted || !f->symbols)
+        return false;
+    qsort(f->sorted, f->n_sorted, sizeof *f->sorted, by_bytes);
+    find_bytes(f);
+    return true;
+}
+
+int ruvm_prune_vocab(bool *kept, const struct ruvm_vocab *v, struct ruvm_arena *work,
+                     struct ruvm_error *err)
+{
+    struct follower f = {.v = v, .keep = kept};
+    if (!open_follower(&f, work))
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u pieces", v->n_pieces);
+    keep(&f, v->bos);
+    keep(&f, v->eos);
+    keep(&f, v->unk);
+    for (unsigned byte = 0; byte < 256; byte++)
+        keep(&f, f.bytes[byte]);
+    if (v->space_prefix)
+        keep(&f, find(&f, (const uint8_t *)" ", 1));
+    for (uint32_t i = 0; i < v->n_pieces; i++)
+        if (kept[i] && v->pieces[i].kind == RUVM_PIECE_NORMAL)
+            follow(&f, &v->pieces[i]);
+    return RUVM_OK;
+}

@@ -1,0 +1,138 @@
+/* The image of a choice of types: weights, tokenizer, ranges of the cache, the file. */
+#include "formats/ruvm_read.h"
+#include "lib/base/crc32.h"
+#include "lib/convert/golden.h"
+#include "lib/convert/quantize_job.h"
+#include "lib/convert/tokenizer_build.h"
+#include "lib/ruvm.h"
+
+/* More than these teach nothing new. */
+enum { CALIBRATION_TOKENS_MAX = 8192 };
+
+static bool all_int8(const struct ruvm_quantize_job *j)
+{
+    for (uint32_t i = 0; i < j->n_tensors; i++)
+        if (j->schemes[i].type != RUVM_TYPE_INT8)
+            return false;
+    return true;
+}
+
+static void close_image(struct ruvm_quantize_job *j)
+{
+    ruvm_image_build_close(&j->build);
+    ruvm_buffer_free(&j->image);
+    ruvm_arena_free(&j->work);
+}
+
+static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
+{
+    struct ruvm_weights_options o = {.method = sizes_only ? RUVM_METHOD_RTN : j->method,
+                                     .moments = sizes_only ? NULL : j->moments,
+                                     .progress = j->o->progress};
+    int rc = RUVM_OK;
+    j->has_student = (!all_int8(j) || j->o->distill_steps) && !sizes_only;
+    if (j->has_student)
+        rc = ruvm_student_open(&j->student, &j->work, &j->model, j->err);
+    if (rc == RUVM_OK)
+        rc = ruvm_image_build_open(&j->build, &j->work, &j->model, j->schemes, j->err);
+    j->build.k_bits = (uint8_t)(j->o->k_bits ? j->o->k_bits : 8);
+    j->build.v_bits = (uint8_t)(j->o->v_bits ? j->o->v_bits : 8);
+    if (rc == RUVM_OK)
+        rc = ruvm_weights_quantize(&j->build, j->has_student ? &j->student : NULL, j->losses, &o,
+                                   j->err);
+    return rc;
+}
+
+static void add_meta(struct ruvm_quantize_job *j)
+{
+    struct ruvm_buffer *out = &j->build.part[RUVM_BUILD_META];
+    const struct ruvm_map *file = &j->source.file;
+    if (j->o->name)
+        ruvm_buffer_printf(out, "name=%s\n", j->o->name);
+    ruvm_buffer_printf(out, "source_bytes=%zu\n", file->size);
+    ruvm_buffer_printf(out, "source_crc32=%08x\n", ruvm_crc32(0, file->data, file->size));
+    ruvm_buffer_printf(out, "source_format=%s\n", j->source.tensors.format);
+}
+
+/* ---- ranges -------------------------------------------------------------------- */
+
+/* What is stored between tokens is what the quantized weights make of it. */
+static int open_watched(struct ruvm_quantize_job *j, struct ruvm_reference **watched)
+{
+    bool is_source = j->model.layers == j->source.model.layers;
+    *watched = j->reference;
+    if (!j->has_student && is_source)
+        return RUVM_OK;
+    const struct ruvm_model *m = j->has_student ? &j->student.model : &j->model;
+    return ruvm_reference_open(watched, &j->work, m, m->context, j->err);
+}
+
+static int watch(struct ruvm_quantize_job *j, struct ruvm_calibration *c)
+{
+    struct ruvm_reference *watched;
+    struct ruvm_samples_options o = ruvm_quantize_samples(
+        j, "calibrate", ruvm_quantize_positions(&j->model, CALIBRATION_TOKENS_MAX),
+        ruvm_quantize_seed(j));
+    o.fill_context = true; /* a slow pair of channels turns only late in a context */
+    int rc = open_watched(j, &watched);
+    if (rc == RUVM_OK)
+        rc = ruvm_calibrate_run(c, &j->work, watched, &j->model, &o, j->err);
+    if (rc == RUVM_OK && j->calibration)
+        rc = ruvm_calibrate_read(c, watched, j->calibration, j->err);
+    return rc;
+}
+
+static int calibrate(struct ruvm_quantize_job *j, bool sizes_only)
+{
+    struct ruvm_calibration c;
+    int rc = ruvm_calibrate_init(&c, &j->work, &j->model, j->err);
+    if (rc == RUVM_OK && !sizes_only)
+        rc = watch(j, &c);
+    if (rc == RUVM_OK)
+        ruvm_image_build_ranges(&j->build, &c);
+    return rc;
+}
+
+/* ---- the file ------------------------------------------------------------------ */
+
+/* Written, then read back as anyone will read it: what is wrong now is our fault. */
+static int write_image(struct ruvm_quantize_job *j)
+{
+    struct ruvm_image img;
+    struct ruvm_image_fault fault = {0};
+    ruvm_buffer_free(&j->image);
+    int rc = ruvm_image_build_write(&j->image, &j->build, j->err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = ruvm_image_open(&img, j->image.data, j->image.size, &fault);
+    if (rc != RUVM_OK)
+        return ruvm_fail(j->err, rc, "the image made is not valid at byte %u: %s: %s", fault.off,
+                         fault.section, fault.what ? fault.what : ruvm_status_text(rc));
+    return RUVM_OK;
+}
+
+int ruvm_quantize_compose(struct ruvm_quantize_job *j, bool sizes_only)
+{
+    ruvm_buffer_free(&j->build.part[RUVM_BUILD_GOLD]);
+    int rc = calibrate(j, sizes_only);
+    return rc == RUVM_OK ? write_image(j) : rc;
+}
+
+int ruvm_quantize_image(struct ruvm_quantize_job *j, bool sizes_only)
+{
+    close_image(j);
+    int rc = build_weights(j, sizes_only);
+    if (rc == RUVM_OK && j->source.has_vocab)
+        rc = ruvm_tokenizer_build(&j->build.part[RUVM_BUILD_TOKN], &j->source.vocab, j->err);
+    add_meta(j);
+    return rc == RUVM_OK ? ruvm_quantize_compose(j, sizes_only) : rc;
+}
+
+/* Golden vectors come from an image that runs, and then belong to it. */
+int ruvm_quantize_golden(struct ruvm_quantize_job *j)
+{
+    ruvm_buffer_free(&j->build.part[RUVM_BUILD_GOLD]);
+    int rc = ruvm_golden_build(&j->build.part[RUVM_BUILD_GOLD], j->image.data, j->image.size,
+                               !j->o->dry_run, &j->r->n_golden_tokens, j->err);
+    return rc == RUVM_OK ? write_image(j) : rc;
+}

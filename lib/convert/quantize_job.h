@@ -1,0 +1,67 @@
+/* The job of one call of ruvm_quantize(): what its steps hand to one another.
+ *
+ * Private to quantize.c, which tells their order, and to the rooms of the steps:
+ * quantize_source.c, quantize_search.c, quantize_image.c, quantize_distill.c,
+ * quantize_report.c.
+ */
+#ifndef RUVM_CONVERT_QUANTIZE_JOB_H
+#define RUVM_CONVERT_QUANTIZE_JOB_H
+
+#include "lib/base/buffer.h"
+#include "lib/convert/samples.h"
+#include "lib/convert/source.h"
+#include "lib/convert/weights.h"
+
+struct ruvm_quantize_job {
+    const struct ruvm_quantize_options *o;
+    struct ruvm_quantize_result *r;
+    struct ruvm_error *err;
+    struct ruvm_source source;        /* its arena holds everything made from it */
+    struct ruvm_reference *reference; /* of the source; NULL in a dry run */
+    struct ruvm_model model;          /* what is quantized: the source, or what pruning left */
+    struct ruvm_text *calibration;    /* the text given for it, or NULL: own samples */
+    enum ruvm_method method;
+    uint32_t n_tensors;
+    struct ruvm_scheme_tensor *tensors; /* [n_tensors] */
+    struct ruvm_scheme *schemes;        /* [n_tensors] */
+    struct ruvm_weights_loss *losses;   /* [n_tensors] */
+    struct ruvm_moments *moments;       /* NULL when they are not needed */
+    struct ruvm_arena work;             /* of the image being built */
+    struct ruvm_student student;
+    bool has_student; /* the ranges of the cache are seen on it */
+    struct ruvm_image_build build;
+    struct ruvm_buffer image;
+};
+
+/* The seed asked for; texts for different purposes derive theirs from it. */
+uint64_t ruvm_quantize_seed(const struct ruvm_quantize_job *j);
+/* Options of samples of the source: n positions, `stage` for the progress. */
+struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job *j,
+                                                  const char *stage, uint64_t n, uint64_t seed);
+/* Positions that teach a calibration of this model all it can learn in reasonable time. */
+uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most);
+/* Reads and encodes a text file for this model. */
+int ruvm_quantize_read_text(struct ruvm_quantize_job *j, struct ruvm_text *text, const char *path,
+                            uint64_t max_positions);
+
+/* Opens the source, prunes it, lists its tensors and looks at their moments. */
+int ruvm_quantize_open(struct ruvm_quantize_job *j);
+
+/* Sets schemes for the limit asked for and keeps the curve in the result. */
+int ruvm_quantize_search(struct ruvm_quantize_job *j);
+
+/* Builds the image of the schemes into j->image, without golden vectors. A previous one is
+ * given up. sizes_only: only the number of its bytes means something. */
+int ruvm_quantize_image(struct ruvm_quantize_job *j, bool sizes_only);
+/* The same again after the weights of the student changed in j->build: ranges, and the file. */
+int ruvm_quantize_compose(struct ruvm_quantize_job *j, bool sizes_only);
+/* Adds golden vectors. */
+int ruvm_quantize_golden(struct ruvm_quantize_job *j);
+
+/* Trains the student further and puts its weights and norms into the build. */
+int ruvm_quantize_distill(struct ruvm_quantize_job *j);
+
+/* Fills the result's tensors, sizes and sums. */
+int ruvm_quantize_report(struct ruvm_quantize_job *j);
+
+#endif

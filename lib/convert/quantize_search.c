@@ -1,0 +1,327 @@
+/* Chooses the types for a limit of bytes or of loss, and keeps the curve it chose from.
+ *
+ * Every tensor is quantized in every type it may have, which tells its bytes and, by the
+ * moments, its loss. That is a model; so a limit of loss is searched along the curve with
+ * whole images that are measured.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/convert/golden.h"
+#include "lib/convert/quantize_job.h"
+#include "lib/convert/target.h"
+#include "lib/measure/quality.h"
+#include "lib/quant/search.h"
+#include "lib/ruvm.h"
+
+/* What a tensor may become. Of each number of bits the one that loses least at these sizes. */
+static const struct ruvm_scheme candidates[] = {
+    {RUVM_TYPE_INT8, 0},
+    {RUVM_TYPE_INT4, RUVM_DEFAULT_GROUP},
+    {RUVM_TYPE_INT3, RUVM_DEFAULT_GROUP},
+    {RUVM_TYPE_INT2, RUVM_DEFAULT_GROUP},
+    {RUVM_TYPE_TERNARY, 0},
+    {RUVM_TYPE_BINARY, RUVM_DEFAULT_GROUP},
+};
+enum { N_CANDIDATES = sizeof candidates / sizeof *candidates };
+
+enum { PROBE_TOKENS = 8192 };
+#define PROBE_SEED 0xA0761D6478BD642Fu
+
+struct hunt {
+    struct ruvm_quantize_job *j;
+    struct ruvm_search *search;
+    bool *fixed;                   /* [n_tensors] by a rule of the caller */
+    struct ruvm_text probe;        /* text the losses of whole images are measured on */
+    struct ruvm_scheme *schemes;   /* [n_tensors] of the choice being looked at */
+    struct ruvm_image_build sizes; /* an image of this model, for its other parts */
+    double *measured;              /* [choices] nats, 0: not yet */
+    uint32_t n;
+};
+
+/* ---- choices of each tensor ------------------------------------------------------ */
+
+/* Rules of the caller stand; all other tensors are free. */
+static int find_fixed(struct hunt *h)
+{
+    struct ruvm_quantize_job *j = h->j;
+    struct ruvm_scheme *marked = calloc(j->n_tensors, sizeof *marked);
+    struct ruvm_scheme_rules rules = {.type = "xnor",
+                                      .embed_type = j->o->embed_type ? j->o->embed_type : "xnor",
+                                      .tied = j->model.tied,
+                                      .tensor_types = j->o->tensor_types,
+                                      .n_tensor_types = j->o->n_tensor_types};
+    rules.head_type = j->o->head_type ? j->o->head_type : rules.tied ? rules.embed_type : "xnor";
+    h->fixed = ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *h->fixed);
+    int rc = marked && h->fixed
+                 ? ruvm_scheme_choose(marked, j->tensors, j->n_tensors, &rules, j->err)
+                 : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
+        h->fixed[i] = marked[i].type != RUVM_TYPE_XNOR;
+        if (h->fixed[i])
+            j->schemes[i] = marked[i];
+    }
+    free(marked);
+    return rc;
+}
+
+static int try_scheme(struct hunt *h, struct ruvm_arena *arena, uint32_t i, const float *w,
+                      struct ruvm_scheme s)
+{
+    struct ruvm_quantize_job *j = h->j;
+    const struct ruvm_scheme_tensor *t = &j->tensors[i];
+    struct ruvm_moments_tensor moments;
+    struct ruvm_quant_matrix q;
+    double loss = 0.0;
+    if (s.group && t->cols > RUVM_GROUPED_MAX_COLS)
+        s.group = 0;
+    if (!ruvm_quant_matrix_open(&q, arena, s, t->rows, t->cols))
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", t->name);
+    int rc = ruvm_moments_tensor(j->moments, i, &moments, j->err);
+    if (rc == RUVM_OK)
+        rc = ruvm_weights_matrix(&q, w, j->method, &moments, j->err);
+    if (rc == RUVM_OK)
+        rc = ruvm_moments_loss(&loss, &moments, &q, w, j->err);
+    if (rc == RUVM_OK)
+        ruvm_search_add(h->search, i, s,
+                        ruvm_scheme_data_bytes(s, t->rows, t->cols) +
+                            ruvm_scheme_scale_bytes(s, t->rows, t->cols),
+                        loss);
+    return rc;
+}
+
+static int try_tensor(struct hunt *h, uint32_t i)
+{
+    struct ruvm_quantize_job *j = h->j;
+    const struct ruvm_scheme_tensor *t = &j->tensors[i];
+    struct ruvm_arena arena = {0};
+    char name[48];
+    const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
+    float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
+    int rc = w ? ruvm_quant_weights(w, view, name, j->err)
+               : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
+    if (rc == RUVM_OK && h->fixed[i])
+        rc = try_scheme(h, &arena, i, w, j->schemes[i]);
+    for (int c = 0; c < N_CANDIDATES && rc == RUVM_OK && !h->fixed[i]; c++)
+        rc = try_scheme(h, &arena, i, w, candidates[c]);
+    ruvm_arena_free(&arena);
+    return rc;
+}
+
+static int try_all(struct hunt *h)
+{
+    struct ruvm_quantize_job *j = h->j;
+    const struct ruvm_progress *p = &j->o->progress;
+    int rc = ruvm_search_open(&h->search, &j->source.arena, j->n_tensors, j->err);
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
+        rc = try_tensor(h, i);
+        if (rc == RUVM_OK && p->report && p->report(p->user, "search", i + 1, j->n_tensors) != 0)
+            rc = ruvm_fail(j->err, RUVM_ERR_IO, "interrupted");
+    }
+    if (rc == RUVM_OK)
+        rc = ruvm_search_solve(h->search, j->err);
+    if (rc != RUVM_OK)
+        return rc;
+    h->n = ruvm_search_count(h->search);
+    h->measured = ruvm_arena_alloc(&j->source.arena, h->n, sizeof *h->measured);
+    return h->measured ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short");
+}
+
+/* ---- whole images ---------------------------------------------------------------- */
+
+/* Makes it the job's choice; returns the bytes its image will have. */
+static uint64_t take(struct hunt *h, uint32_t k)
+{
+    uint64_t bytes;
+    double loss;
+    ruvm_search_choice(h->search, k, h->schemes, &bytes, &loss);
+    return ruvm_image_build_bytes(&h->sizes, h->schemes);
+}
+
+/* The choice as a whole image, and what it loses. */
+static int measure(struct hunt *h, uint32_t k)
+{
+    struct ruvm_quantize_job *j = h->j;
+    struct ruvm_quality quality;
+    if (h->measured[k] > 0.0)
+        return RUVM_OK;
+    take(h, k);
+    memcpy(j->schemes, h->schemes, j->n_tensors * sizeof *h->schemes);
+    int rc = ruvm_quantize_image(j, false);
+    if (rc != RUVM_OK)
+        return rc;
+    struct ruvm_quality_options o = {.image = j->image.data,
+                                     .image_bytes = j->image.size,
+                                     .text = &h->probe,
+                                     .reference = j->reference,
+                                     .progress = j->o->progress};
+    rc = ruvm_quality_measure(&quality, &o, j->err);
+    h->measured[k] = quality.kl_mean;
+    return rc;
+}
+
+/* The smallest choice that does not lose more than max_kl, by halving: a larger image is
+ * taken to lose less. */
+static int search_loss(struct hunt *h, uint32_t *chosen)
+{
+    uint32_t low = 0, high = h->n - 1;
+    int rc = measure(h, high);
+    if (rc == RUVM_OK && h->measured[high] > h->j->o->max_kl)
+        return ruvm_fail(h->j->err, RUVM_ERR_UNSUPPORTED,
+                         "a KL of %g cannot be reached: the largest choice of types loses %.5f; "
+                         "allow that much",
+                         h->j->o->max_kl, h->measured[high]);
+    while (rc == RUVM_OK && low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        rc = measure(h, middle);
+        if (h->measured[middle] <= h->j->o->max_kl)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    *chosen = high;
+    return rc;
+}
+
+static uint64_t limit_of(const struct ruvm_quantize_job *j, const struct ruvm_target *target)
+{
+    uint64_t limit = j->o->max_bytes ? j->o->max_bytes : UINT64_MAX;
+    if (target && ruvm_target_image_bytes(target) < limit)
+        limit = ruvm_target_image_bytes(target);
+    return limit;
+}
+
+/* The largest choice whose image is not above the limit. */
+static int search_bytes(struct hunt *h, uint64_t limit, uint32_t *chosen)
+{
+    uint64_t smallest = take(h, 0);
+    if (smallest > limit)
+        return ruvm_fail(h->j->err, RUVM_ERR_UNSUPPORTED,
+                         "%llu bytes are too few: the smallest image of this model has %llu; allow "
+                         "that, or prune it",
+                         (unsigned long long)limit, (unsigned long long)smallest);
+    *chosen = 0;
+    for (uint32_t k = 1; k < h->n; k++)
+        if (take(h, k) <= limit)
+            *chosen = k;
+    return measure(h, *chosen);
+}
+
+/* ---- the curve -------------------------------------------------------------------- */
+
+static int keep_curve(struct hunt *h, uint32_t chosen)
+{
+    struct ruvm_quantize_job *j = h->j;
+    uint64_t weights = 0, bytes;
+    for (uint32_t i = 0; i < j->n_tensors; i++)
+        weights += (uint64_t)j->tensors[i].rows * j->tensors[i].cols;
+    j->r->choices = calloc(h->n, sizeof *j->r->choices);
+    if (!j->r->choices)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the curve");
+    j->r->n_choices = h->n;
+    for (uint32_t k = 0; k < h->n; k++) {
+        struct ruvm_quantize_choice *c = &j->r->choices[k];
+        ruvm_search_choice(h->search, k, h->schemes, &bytes, &c->kl_estimate);
+        c->image_bytes = take(h, k);
+        c->bits_per_weight = 8.0 * (double)bytes / (double)weights;
+        c->kl_measured = h->measured[k];
+        c->chosen = k == chosen;
+        ruvm_scheme_summary(c->types, h->schemes, j->n_tensors);
+    }
+    take(h, chosen);
+    memcpy(j->schemes, h->schemes, j->n_tensors * sizeof *h->schemes);
+    return RUVM_OK;
+}
+
+/* Some points of the curve besides the chosen one are measured as well: what the sum of
+ * estimates is worth can then be seen. */
+static int measure_some(struct hunt *h)
+{
+    enum { POINTS = 6 };
+    int rc = RUVM_OK;
+    for (uint32_t i = 0; i <= POINTS && rc == RUVM_OK; i++)
+        rc = measure(h, (uint32_t)((uint64_t)(h->n - 1) * i / POINTS));
+    return rc;
+}
+
+static int draw_probe(struct hunt *h)
+{
+    struct ruvm_quantize_job *j = h->j;
+    struct ruvm_samples_options o =
+        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(&j->model, PROBE_TOKENS),
+                              ruvm_quantize_seed(j) ^ PROBE_SEED);
+    return ruvm_samples_draw(&h->probe, &j->source.arena, j->reference, j->source.model.vocab, &o,
+                             j->err);
+}
+
+/* An image of the types so far, whose other parts stay what they are in every choice. */
+static int open_sizes(struct hunt *h)
+{
+    struct ruvm_quantize_job *j = h->j;
+    h->schemes = ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *h->schemes);
+    if (!h->schemes)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
+    int rc = ruvm_quantize_image(j, true);
+    if (rc == RUVM_OK)
+        rc = ruvm_golden_build(&j->build.part[RUVM_BUILD_GOLD], j->image.data, j->image.size, false,
+                               &j->r->n_golden_tokens, j->err);
+    if (rc != RUVM_OK)
+        return rc;
+    h->sizes = j->build; /* taken over */
+    j->build = (struct ruvm_image_build){0};
+    struct ruvm_write_tensor *tensors =
+        ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *tensors);
+    if (!tensors)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
+    memcpy(tensors, h->sizes.tensors, j->n_tensors * sizeof *tensors);
+    h->sizes.tensors = tensors;
+    return RUVM_OK;
+}
+
+static int check_memory(struct hunt *h, const struct ruvm_target *target)
+{
+    struct ruvm_quantize_job *j = h->j;
+    size_t bytes = 0;
+    int rc = ruvm_quantize_image(j, true);
+    if (rc == RUVM_OK)
+        rc = ruvm_engine_bytes(j->image.data, j->image.size, NULL, &bytes);
+    if (rc == RUVM_OK && bytes > ruvm_target_engine_bytes(target))
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "the engine takes %zu bytes of memory at a context of %u, the %s has %llu "
+                         "for it: choose a shorter context, or a cache of 4 bits for values",
+                         bytes, j->model.context, target->name,
+                         (unsigned long long)ruvm_target_engine_bytes(target));
+    return rc;
+}
+
+static int hunt(struct hunt *h, const struct ruvm_target *target)
+{
+    uint32_t chosen = 0;
+    int rc = target ? check_memory(h, target) : RUVM_OK;
+    if (rc == RUVM_OK)
+        rc = find_fixed(h);
+    if (rc == RUVM_OK)
+        rc = open_sizes(h);
+    if (rc == RUVM_OK)
+        rc = draw_probe(h);
+    if (rc == RUVM_OK)
+        rc = try_all(h);
+    if (rc == RUVM_OK)
+        rc = h->j->o->max_kl != 0.0 ? search_loss(h, &chosen)
+                                    : search_bytes(h, limit_of(h->j, target), &chosen);
+    if (rc == RUVM_OK)
+        rc = measure_some(h);
+    return rc == RUVM_OK ? keep_curve(h, chosen) : rc;
+}
+
+int ruvm_quantize_search(struct ruvm_quantize_job *j)
+{
+    struct hunt h = {.j = j};
+    const struct ruvm_target *target = NULL;
+    int rc = j->o->target ? ruvm_target_find(&target, j->o->target, j->err) : RUVM_OK;
+    if (rc == RUVM_OK)
+        rc = hunt(&h, target);
+    ruvm_image_build_close(&h.sizes);
+    return rc;
+}

@@ -1,0 +1,243 @@
+/* From the file to a float model ready to be quantized: opened, pruned, its moments seen. */
+#include <stdlib.h>
+
+#include "lib/convert/prune.h"
+#include "lib/convert/quantize_job.h"
+#include "lib/convert/tokenizer_build.h"
+#include "lib/ruvm.h"
+
+enum {
+    MOMENTS_TOKENS_MAX = 32768,
+    SHARES_TOKENS_MAX = 4096, /* when they only tell each tensor's share of the loss */
+    PRUNE_TOKENS_MAX = 16384,
+    VOCAB_TOKENS = 100000, /* a token that a model writes less often than once in so many ... */
+    TEXT_TOKENS_MAX = 1 << 20,
+};
+#define MOMENTS_SEED 0x8CB92BA72F3D8DD7u
+#define PRUNE_SEED 0x2545F4914F6CDD1Du
+#define PRUNE_EVAL_SEED 0x9FB21C651E98DF25u
+
+/* ---- texts ------------------------------------------------------------------- */
+
+/* The tokenizer reads its section in place in an image, so one is made of the smallest kind. */
+static int open_tokenizer(struct ruvm_quantize_job *j, struct ruvm_tokenizer *tok)
+{
+    int rc = ruvm_quantize_image(j, true);
+    if (rc == RUVM_OK && ruvm_tokenizer_init(tok, j->image.data, j->image.size) != RUVM_OK)
+        rc = ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED, "the image made has no tokenizer");
+    return rc;
+}
+
+int ruvm_quantize_read_text(struct ruvm_quantize_job *j, struct ruvm_text *text, const char *path,
+                            uint64_t max_positions)
+{
+    struct ruvm_tokenizer tok;
+    struct ruvm_text_options o = {
+        .tokenizer = &tok, .context = j->source.model.context, .max_positions = max_positions};
+    int rc = j->image.size ? ruvm_tokenizer_init(&tok, j->image.data, j->image.size)
+                           : open_tokenizer(j, &tok);
+    if (rc != RUVM_OK)
+        return rc;
+    return ruvm_text_read(text, &j->source.arena, path, &o, j->err);
+}
+
+static int draw(struct ruvm_quantize_job *j, struct ruvm_text *text, uint64_t n, uint64_t seed)
+{
+    struct ruvm_samples_options o = ruvm_quantize_samples(j, "sample", n, seed);
+    return ruvm_samples_draw(text, &j->source.arena, j->reference, j->source.model.vocab, &o,
+                             j->err);
+}
+
+static int read_calibration(struct ruvm_quantize_job *j)
+{
+    if (!j->o->calib_text || j->o->dry_run)
+        return RUVM_OK;
+    struct ruvm_text *text = ruvm_arena_alloc(&j->source.arena, 1, sizeof *text);
+    if (!text)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
+    j->calibration = text;
+    return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+}
+
+/* ---- the source ---------------------------------------------------------------- */
+
+static int open_reference(struct ruvm_quantize_job *j)
+{
+    if (j->o->dry_run)
+        return RUVM_OK;
+    return ruvm_reference_open(&j->reference, &j->source.arena, &j->source.model,
+                               j->source.model.context, j->err);
+}
+
+static int open_source(struct ruvm_quantize_job *j)
+{
+    struct ruvm_source_options o = {.path = j->o->input,
+                                    .tokenizer = j->o->tokenizer,
+                                    .context = j->o->context,
+                                    .v0_scale = j->o->v0_scale};
+    int rc = ruvm_weights_method(&j->method, j->o->method, j->err);
+    if (rc == RUVM_OK)
+        rc = ruvm_source_open(&j->source, &o, j->err);
+    if (rc == RUVM_OK)
+        j->model = j->source.model;
+    return rc;
+}
+
+static int list_tensors(struct ruvm_quantize_job *j)
+{
+    struct ruvm_arena *arena = &j->source.arena;
+    uint32_t most = ruvm_image_build_most(&j->model);
+    j->tensors = ruvm_arena_alloc(arena, most, sizeof *j->tensors);
+    j->schemes = ruvm_arena_alloc(arena, most, sizeof *j->schemes);
+    j->losses = ruvm_arena_alloc(arena, most, sizeof *j->losses);
+    if (!j->tensors || !j->schemes || !j->losses)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the list of tensors");
+    j->n_tensors = ruvm_image_build_tensors(j->tensors, &j->model);
+    return RUVM_OK;
+}
+
+static int choose_types(struct ruvm_quantize_job *j)
+{
+    struct ruvm_scheme_rules rules = {.type = j->o->type,
+                                      .embed_type = j->o->embed_type,
+                                      .head_type = j->o->head_type,
+                                      .tied = j->model.tied,
+                                      .tensor_types = j->o->tensor_types,
+                                      .n_tensor_types = j->o->n_tensor_types};
+    return ruvm_scheme_choose(j->schemes, j->tensors, j->n_tensors, &rules, j->err);
+}
+
+/* A weight that is no number is named before anything is computed with it. */
+static int check_weights(struct ruvm_quantize_job *j)
+{
+    int rc = RUVM_OK;
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK && !j->o->dry_run; i++) {
+        struct ruvm_arena arena = {0};
+        const struct ruvm_scheme_tensor *t = &j->tensors[i];
+        char name[48];
+        const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
+        float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
+        rc = w ? ruvm_quant_weights(w, view, name, j->err)
+               : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
+        ruvm_arena_free(&arena);
+    }
+    return rc;
+}
+
+/* ---- pruning ------------------------------------------------------------------- */
+
+static bool is_pruned(const struct ruvm_quantize_options *o)
+{
+    return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
+}
+
+static int prune_once(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s,
+                      const struct ruvm_prune_options *o)
+{
+    struct ruvm_prune_report report;
+    int rc = ruvm_prune(&report, s, &j->source.arena, o, j->err);
+    for (uint32_t i = 0; i < report.n_steps && rc == RUVM_OK; i++)
+        j->r->prunes[j->r->n_prunes++] = report.steps[i];
+    return rc;
+}
+
+static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s)
+{
+    uint64_t n = ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX);
+    uint64_t seed = ruvm_quantize_seed(j);
+    int rc = RUVM_OK;
+    if (j->calibration)
+        s->calibration = *j->calibration;
+    else
+        rc = draw(j, &s->calibration, j->o->vocab_prune ? VOCAB_TOKENS : n, seed ^ PRUNE_SEED);
+    return rc == RUVM_OK ? draw(j, &s->eval, n, seed ^ PRUNE_EVAL_SEED) : rc;
+}
+
+/* Tokens first: the model without them is then what all else is compared with. */
+static int prune(struct ruvm_quantize_job *j)
+{
+    const struct ruvm_quantize_options *o = j->o;
+    struct ruvm_prune_subject s = {
+        .model = j->source.model, .has_vocab = j->source.has_vocab, .vocab = j->source.vocab};
+    struct ruvm_prune_options vocab = {.vocab = true, .progress = o->progress};
+    struct ruvm_prune_options parts = {.drop_layers = o->drop_layers,
+                                       .n_drop_layers = o->n_drop_layers,
+                                       .heads = o->prune_heads,
+                                       .ffn = o->prune_ffn,
+                                       .progress = o->progress};
+    j->r->prunes = calloc(2 * RUVM_PRUNE_KINDS, sizeof *j->r->prunes);
+    if (!j->r->prunes)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the report");
+    int rc = find_prune_texts(j, &s);
+    if (rc == RUVM_OK && o->vocab_prune)
+        rc = prune_once(j, &s, &vocab);
+    if (rc == RUVM_OK && o->vocab_prune) {
+        j->source.model = s.model;
+        j->source.vocab = s.vocab;
+        if (j->calibration)
+            *j->calibration = s.calibration;
+        rc = open_reference(j);
+    }
+    if (rc == RUVM_OK && (o->prune_heads || o->prune_ffn || o->n_drop_layers))
+        rc = prune_once(j, &s, &parts);
+    j->model = s.model;
+    return rc;
+}
+
+/* ---- what the matrices meet ---------------------------------------------------- */
+
+static bool rounds_by_moments(const struct ruvm_quantize_job *j)
+{
+    if (j->o->max_bytes || j->o->max_kl != 0.0 || j->o->target)
+        return true;
+    for (uint32_t i = 0; i < j->n_tensors; i++)
+        if (ruvm_weights_uses_moments(j->method, j->schemes[i].type))
+            return true;
+    return false;
+}
+
+/* They round the weights, and they tell each tensor's share of the loss. */
+static bool needs_moments(const struct ruvm_quantize_job *j)
+{
+    return !j->o->dry_run && (rounds_by_moments(j) || !j->o->no_quality);
+}
+
+static int open_moments(struct ruvm_quantize_job *j)
+{
+    struct ruvm_text *text = ruvm_arena_alloc(&j->source.arena, 1, sizeof *text);
+    uint64_t seed = ruvm_quantize_seed(j) ^ MOMENTS_SEED;
+    struct ruvm_moments_options o = {
+        .text = text, .seed = seed, .threads = j->o->threads, .progress = j->o->progress};
+    if (!text)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
+    uint32_t most = rounds_by_moments(j) ? MOMENTS_TOKENS_MAX : SHARES_TOKENS_MAX;
+    int rc = RUVM_OK;
+    if (j->calibration)
+        *text = *j->calibration;
+    else
+        rc = draw(j, text, ruvm_quantize_positions(&j->model, most), seed);
+    return rc == RUVM_OK ? ruvm_moments_open(&j->moments, &j->model, &o, j->err) : rc;
+}
+
+int ruvm_quantize_open(struct ruvm_quantize_job *j)
+{
+    int rc = open_source(j);
+    if (rc == RUVM_OK)
+        rc = list_tensors(j);
+    if (rc == RUVM_OK)
+        rc = choose_types(j);
+    if (rc == RUVM_OK)
+        rc = check_weights(j);
+    if (rc == RUVM_OK)
+        rc = read_calibration(j);
+    if (rc == RUVM_OK)
+        rc = open_reference(j);
+    if (rc == RUVM_OK && is_pruned(j->o) && !j->o->dry_run) {
+        rc = prune(j);
+        if (rc == RUVM_OK)
+            rc = list_tensors(j);
+        if (rc == RUVM_OK)
+            rc = choose_types(j);
+    }
+    return rc == RUVM_OK && needs_moments(j) ? open_moments(j) : rc;
+}

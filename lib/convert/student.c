@@ -1,0 +1,89 @@
+/* Views of floats take the place of the source's views; all else is shared with it. */
+#include "lib/convert/student.h"
+
+#include <string.h>
+
+static int no_memory(struct ruvm_error *err)
+{
+    return ruvm_fail(err, RUVM_ERR_MEMORY,
+                     "memory is short for the quantized weights: they take 4 bytes each here");
+}
+
+int ruvm_student_open(struct ruvm_student *s, struct ruvm_arena *arena, const struct ruvm_model *m,
+                      struct ruvm_error *err)
+{
+    *s = (struct ruvm_student){.model = *m, .arena = arena};
+    s->model.layers = ruvm_arena_alloc(arena, m->n_layers, sizeof *m->layers);
+    if (!s->model.layers)
+        return no_memory(err);
+    memcpy(s->model.layers, m->layers, m->n_layers * sizeof *m->layers);
+    return RUVM_OK;
+}
+
+/* Where the model keeps the view of a matrix. */
+static const struct ruvm_view **place_of(struct ruvm_model *m, int kind, unsigned layer)
+{
+    struct ruvm_layer *l =
+        kind == RUVM_TENSOR_EMBED || kind == RUVM_TENSOR_HEAD ? NULL : &m->layers[layer];
+    switch (kind) {
+    case RUVM_TENSOR_EMBED: return &m->embed;
+    case RUVM_TENSOR_HEAD: return &m->head;
+    case RUVM_TENSOR_WQ: return &l->wq;
+    case RUVM_TENSOR_WK: return &l->wk;
+    case RUVM_TENSOR_WV: return &l->wv;
+    case RUVM_TENSOR_WO: return &l->wo;
+    case RUVM_TENSOR_W_UP: return &l->w_up;
+    case RUVM_TENSOR_W_GATE: return &l->w_gate;
+    default: return &l->w_down;
+    }
+}
+
+static struct ruvm_view *add_view(struct ruvm_student *s, const float *data, uint64_t rows,
+                                  uint64_t cols)
+{
+    struct ruvm_view *v = ruvm_arena_alloc(s->arena, 1, sizeof *v);
+    if (v)
+        *v = (struct ruvm_view){.name = "student",
+                                .dtype = RUVM_DTYPE_F32,
+                                .n_dims = rows ? 2 : 1,
+                                .dims = {rows ? rows : cols, rows ? cols : 0},
+                                .data = (const uint8_t *)data,
+                                .bytes = (rows ? rows : 1) * cols * sizeof *data};
+    return v;
+}
+
+int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
+                        const struct ruvm_quant_matrix *q, struct ruvm_error *err)
+{
+    float *w = ruvm_arena_alloc(s->arena, q->rows, q->cols * sizeof *w);
+    double *row = ruvm_arena_alloc(s->arena, q->cols, sizeof *row);
+    struct ruvm_view *v = w ? add_view(s, w, q->rows, q->cols) : NULL;
+    if (!v || !row)
+        return no_memory(err);
+    for (uint32_t r = 0; r < q->rows; r++) {
+        ruvm_quant_matrix_row(q, r, row);
+        for (uint32_t c = 0; c < q->cols; c++)
+            w[(size_t)r * q->cols + c] = (float)row[c];
+    }
+    *place_of(&s->model, kind, layer) = v;
+    if (kind == RUVM_TENSOR_EMBED && s->model.tied)
+        s->model.head = v;
+    return RUVM_OK;
+}
+
+int ruvm_student_norms(struct ruvm_student *s, const float *gains, struct ruvm_error *err)
+{
+    uint32_t dim = s->model.dim, n = s->model.n_layers;
+    for (uint32_t i = 0; i <= 2 * n; i++) {
+        struct ruvm_view *v = add_view(s, gains + (size_t)i * dim, 0, dim);
+        if (!v)
+            return no_memory(err);
+        if (i == 2 * n)
+            s->model.final_norm = v;
+        else if (i % 2 == 0)
+            s->model.layers[i / 2].attn_norm = v;
+        else
+            s->model.layers[i / 2].ffn_norm = v;
+    }
+    return RUVM_OK;
+}
