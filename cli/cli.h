@@ -48,7 +48,7 @@ struct ruvm_args_option {
     const char *help;     /* up to the first ';' it is also the completions' text */
     const char *fallback; /* default, spelled as a user would; NULL: none */
     double min, max;      /* COUNT and NUMBER, both inclusive */
-    const char *choices;  /* CHOICE: words separated by one space */
+    const char *choices;  /* CHOICE: words separated by one space; TEXT: words to offer */
     bool repeats;         /* every occurrence counts; else the last one wins */
 };
 
@@ -154,6 +154,9 @@ int ruvm_output_signal(void);
 /* Progress of the library on standard error; when: "auto", "plain" or "none". Its report
  * also stops the work when a signal came. */
 struct ruvm_progress ruvm_output_progress(const char *when);
+/* ", 9 s left" or ", 3 min left" of a stage that began at the share `first` and came to
+ * `done` in `elapsed` seconds; "" when that says too little yet. */
+void ruvm_output_time_left(char *text, size_t size, double first, double done, double elapsed);
 /* Takes the progress line away again. */
 void ruvm_output_progress_end(void);
 

@@ -91,9 +91,11 @@ static void print_parts(const struct ruvm_args *args, const struct ruvm_inspect_
         printf("  golden      %u tokens after a prompt of %u\n", r->n_golden_tokens,
                r->n_golden_prompt);
     if (r->is_image)
-        printf("  engine      %s bytes of memory at context %u, of them %s for keys and values\n",
-               ruvm_output_grouped(r->engine_bytes), r->engine_context,
-               ruvm_output_grouped(r->kv_cache_bytes));
+        printf(
+            "  engine      %s bytes of memory at context %u, of them %s for keys of %u bits and "
+            "values of %u\n",
+            ruvm_output_grouped(r->engine_bytes), r->engine_context,
+            ruvm_output_grouped(r->kv_cache_bytes), r->k_bits, r->v_bits);
     else if (ruvm_args_given(args, "ctx"))
         puts("  engine      its memory is known of an image: make one with ruvm quantize");
 }
@@ -237,6 +239,8 @@ static void add_image(struct cJSON *object, const struct ruvm_inspect_result *r)
     ruvm_json_count(object, "engine_context", r->engine_context);
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
     ruvm_json_count(object, "kv_cache_bytes", r->kv_cache_bytes);
+    ruvm_json_count(object, "k_bits", r->k_bits);
+    ruvm_json_count(object, "v_bits", r->v_bits);
     ruvm_json_count(object, "golden_prompt_tokens", r->n_golden_prompt);
     ruvm_json_count(object, "golden_tokens", r->n_golden_tokens);
     ruvm_json_text(object, "meta", r->meta ? r->meta : "");

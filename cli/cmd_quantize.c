@@ -1,19 +1,61 @@
 /* quantize: a foreign model in, a RUVM image and its measured loss out. */
 #define _POSIX_C_SOURCE 200809L
-#include "cli/cli.h"
+#include "cli/cmd_quantize.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const struct ruvm_args_option options[] = {
     {"output", 'o', RUVM_ARGS_FILE, "OUT", .help = "image to write; - is standard output"},
-    {"type", 't', RUVM_ARGS_CHOICE, "TYPE", .help = "type of the weights", .fallback = "int8",
-     .choices = "int8"},
     {"tokenizer", 0, RUVM_ARGS_FILE, "FILE",
      .help = "tokenizer to put into the image; llama2.c's tokenizer.bin"},
+    {"type", 't', RUVM_ARGS_TEXT, "TYPE",
+     .help = "type of the layers' matrices, with a group as in int4:32 or int4:row if wanted",
+     .fallback = "int8", .choices = RUVM_QUANTIZE_TYPES},
+    {"embed-type", 0, RUVM_ARGS_TEXT, "TYPE", .help = "type of the embedding", .fallback = "int8",
+     .choices = RUVM_QUANTIZE_TYPES},
+    {"head-type", 0, RUVM_ARGS_TEXT, "TYPE",
+     .help = "type of the output head, where it is not the embedding", .fallback = "int8",
+     .choices = RUVM_QUANTIZE_TYPES},
+    {"tensor-type", 0, RUVM_ARGS_TEXT, "REGEX=TYPE",
+     .help = "type of the tensors whose name matches; a later one wins", .repeats = true},
+    {"keep", 0, RUVM_ARGS_TEXT, "REGEX",
+     .help = "keep matching tensors at int8; wins over --tensor-type", .repeats = true},
+    {"method", 0, RUVM_ARGS_CHOICE, "WORD",
+     .help = "how to round the weights (unless given: rtn for int8, gptq for the others)",
+     .choices = "rtn mse gptq"},
+    {"k-bits", 0, RUVM_ARGS_CHOICE, "N", .help = "bits of a cached key", .fallback = "8",
+     .choices = "8 4"},
+    {"v-bits", 0, RUVM_ARGS_CHOICE, "N", .help = "bits of a cached value", .fallback = "8",
+     .choices = "8 4"},
+    {"calib", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "text to calibrate on; self: samples of the model itself", .fallback = "self"},
+    {"max-bytes", 0, RUVM_ARGS_COUNT, "N",
+     .help = "search the types that lose least in an image of at most N bytes; k and M: 2^10, "
+             "2^20",
+     .min = 1, .max = UINT32_MAX},
+    {"max-kl", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "search the smallest image whose measured KL is at most X nats", .min = 1e-6,
+     .max = 100},
+    {"target", 0, RUVM_ARGS_TEXT, "CHIP",
+     .help = "search the types that lose least and fit this chip, at the context of --ctx",
+     .choices = "esp32 esp32s2 esp32s3 esp32c3 esp32c6"},
+    {"plot", 0, RUVM_ARGS_FILE, "FILE", .help = "draw the curve of the search as SVG"},
+    {"prune-heads", 0, RUVM_ARGS_COUNT, "N",
+     .help = "take N key/value heads with their queries from every layer", .min = 1, .max = 255},
+    {"prune-ffn", 0, RUVM_ARGS_COUNT, "N", .help = "take N units from every feed-forward", .min = 1,
+     .max = 65535},
+    {"drop-layer", 0, RUVM_ARGS_TEXT, "LIST", .help = "leave out layers, counted from 0; 3 or 1,4"},
+    {"vocab-prune", 0, RUVM_ARGS_FLAG,
+     .help = "leave out tokens that the calibration text never uses"},
+    {"distill", 0, RUVM_ARGS_COUNT, "STEPS",
+     .help = "train the quantized weights towards the float model; takes minutes", .min = 1,
+     .max = 1 << 24},
+    {"checkpoint", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "keep the state of --distill there and resume from it"},
+    {"threads", 0, RUVM_ARGS_COUNT, "N", .help = "threads to work with; default: all processors",
+     .min = 1, .max = 256},
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
      .help = "measure the quality on this text; without it on samples of the model itself"},
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure the quality at",
@@ -27,9 +69,10 @@ static const struct ruvm_args_option options[] = {
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples for calibration and measurement",
      .fallback = "1"},
     {"report", 0, RUVM_ARGS_FLAG,
-     .help = "add the table of tensors and two continuations side by side"},
+     .help = "add the table of tensors, the worst of them and what to do, and two continuations"},
     {"no-quality", 0, RUVM_ARGS_FLAG, .help = "skip the measurement of quality"},
-    {"dry-run", 0, RUVM_ARGS_FLAG, .help = "sizes only; nothing is written or measured"},
+    {"dry-run", 0, RUVM_ARGS_FLAG,
+     .help = "sizes only; of every type, unless --type is given; nothing is written or measured"},
     RUVM_ARGS_JSON,
     {"quiet", 'q', RUVM_ARGS_FLAG, .help = "print nothing but errors"},
     RUVM_ARGS_PROGRESS,
@@ -37,54 +80,36 @@ static const struct ruvm_args_option options[] = {
     {0},
 };
 
+bool ruvm_cmd_quantize_searches(const struct ruvm_quantize_options *o)
+{
+    return o->max_bytes || o->max_kl > 0 || o->target;
+}
+
+bool ruvm_cmd_quantize_estimated(const struct ruvm_quantize_result *r)
+{
+    for (uint32_t i = 0; i < r->n_tensors; i++)
+        if (r->tensors[i].loss_share > 0)
+            return true;
+    return false;
+}
+
 /* ---- options to the library's -------------------------------------------- */
 
-static bool same_file(const char *a, const char *b)
+/* Given, or NULL: the library's own default. */
+static const char *text_if_given(const struct ruvm_args *args, const char *name)
 {
-    struct stat sa, sb;
-    return a && b && stat(a, &sa) == 0 && stat(b, &sb) == 0 && S_ISREG(sa.st_mode) &&
-           sa.st_dev == sb.st_dev && sa.st_ino == sb.st_ino;
+    return ruvm_args_given(args, name) ? ruvm_args_text(args, name) : NULL;
 }
 
-/* What surely cannot be written is said before minutes of work, not after. */
-static int check_place(const char *output)
+static const char *calibration_file(const struct ruvm_args *args)
 {
-    struct stat st;
-    if (stat(output, &st) == 0 && S_ISDIR(st.st_mode)) {
-        ruvm_output_error("quantize", "%s: is a directory; name a file in it", output);
-        return RUVM_EXIT_FAILED;
-    }
-    if (stat(output, &st) == 0)
-        return RUVM_EXIT_DONE;
-    const char *slash = strrchr(output, '/');
-    size_t n = slash ? (size_t)(slash - output) + 1 : 0;
-    char *folder = ruvm_output_alloc(n + 2, 1);
-    memcpy(folder, n ? output : ".", n ? n : 1);
-    int rc = RUVM_EXIT_DONE;
-    if (access(folder, W_OK) != 0) {
-        ruvm_output_error("quantize", "%s: cannot create: %s: %s", output, folder, strerror(errno));
-        rc = RUVM_EXIT_FAILED;
-    }
-    free(folder);
-    return rc;
+    const char *file = ruvm_args_input(args, "calib");
+    return strcmp(file, "self") == 0 ? NULL : file;
 }
 
-/* An image must never replace what it is made from. */
-static int check_output(const struct ruvm_args *args, const struct ruvm_quantize_options *o)
+static uint32_t bits_of(const struct ruvm_args *args, const char *name)
 {
-    if (!o->output && !o->dry_run)
-        return ruvm_args_usage(args, "-o OUT is missing (or --dry-run to see sizes only)");
-    if (!o->output)
-        return 0;
-    if (strcmp(o->output, "-") == 0)
-        return isatty(STDOUT_FILENO)
-                   ? ruvm_args_usage(args, "-o -: an image is not written to a terminal")
-                   : 0;
-    const char *inputs[] = {o->input, o->tokenizer, o->eval_text};
-    for (unsigned i = 0; i < 3; i++)
-        if (same_file(inputs[i], o->output))
-            return ruvm_args_usage(args, "%s would be overwritten: choose another OUT", inputs[i]);
-    return check_place(o->output);
+    return *ruvm_args_text(args, name) == '4' ? 4 : 8;
 }
 
 static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
@@ -94,12 +119,27 @@ static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
         .input = ruvm_args_operand(args, 0),
         .output = ruvm_args_text(args, "output"),
         .tokenizer = ruvm_args_input(args, "tokenizer"),
-        .type = ruvm_args_text(args, "type"),
+        .type = text_if_given(args, "type"),
+        .embed_type = text_if_given(args, "embed-type"),
+        .head_type = text_if_given(args, "head-type"),
+        .method = ruvm_args_text(args, "method"),
+        .k_bits = bits_of(args, "k-bits"),
+        .v_bits = bits_of(args, "v-bits"),
+        .calib_text = calibration_file(args),
         .eval_text = ruvm_args_input(args, "eval"),
         .eval_tokens = ruvm_args_u32(args, "eval-tokens"),
         .context = ruvm_args_u32(args, "ctx"),
         .v0_scale = ruvm_args_number(args, "v0-scale"),
         .name = ruvm_args_text(args, "name"),
+        .max_bytes = ruvm_args_count(args, "max-bytes"),
+        .max_kl = ruvm_args_number(args, "max-kl"),
+        .target = ruvm_args_text(args, "target"),
+        .prune_heads = ruvm_args_u32(args, "prune-heads"),
+        .prune_ffn = ruvm_args_u32(args, "prune-ffn"),
+        .vocab_prune = ruvm_args_given(args, "vocab-prune"),
+        .distill_steps = ruvm_args_u32(args, "distill"),
+        .checkpoint = ruvm_args_text(args, "checkpoint"),
+        .threads = ruvm_args_u32(args, "threads"),
         .no_quality = ruvm_args_given(args, "no-quality"),
         .dry_run = ruvm_args_given(args, "dry-run"),
         .seed = ruvm_args_count(args, "seed"),
@@ -107,7 +147,97 @@ static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
     };
 }
 
-/* What the written image asks of a chip; 0 when there is no file to ask. */
+/* The library wants one list, of which the last match wins: keeps go last. */
+static int take_tensor_types(struct ruvm_quantize_call *call)
+{
+    unsigned n_types, n_keeps;
+    const char *const *types = ruvm_args_texts(call->args, "tensor-type", &n_types);
+    const char *const *keeps = ruvm_args_texts(call->args, "keep", &n_keeps);
+    call->tensor_types = ruvm_output_alloc(n_types + n_keeps, sizeof *call->tensor_types);
+    for (unsigned i = 0; i < n_types + n_keeps; i++) {
+        const char *from = i < n_types ? types[i] : keeps[i - n_types];
+        const char *equals = strrchr(from, '=');
+        if (i < n_types && (!equals || equals == from))
+            return ruvm_args_usage(call->args, "option '--tensor-type': '%s' is not REGEX=TYPE",
+                                   from);
+        int rc = i < n_types ? ruvm_cmd_quantize_check_type(call->args, "tensor-type", equals + 1)
+                             : RUVM_EXIT_DONE;
+        if (rc)
+            return rc;
+        size_t size = strlen(from) + sizeof "=int8";
+        call->tensor_types[i] = ruvm_output_alloc(size, 1);
+        snprintf(call->tensor_types[i], size, "%s%s", from, i < n_types ? "" : "=int8");
+        call->o.n_tensor_types = i + 1;
+    }
+    call->o.tensor_types = (const char *const *)call->tensor_types;
+    return RUVM_EXIT_DONE;
+}
+
+/* "1,4" */
+static int take_layers(struct ruvm_quantize_call *call)
+{
+    const char *list = ruvm_args_text(call->args, "drop-layer");
+    enum { MAX_LAYER = 254 }; /* an image has 255 layers at most */
+    if (!list)
+        return RUVM_EXIT_DONE;
+    call->drop_layers = ruvm_output_alloc(strlen(list) + 1, sizeof *call->drop_layers);
+    call->o.drop_layers = call->drop_layers;
+    for (const char *at = list;; at++) {
+        char *end = NULL;
+        unsigned long layer = *at >= '0' && *at <= '9' ? strtoul(at, &end, 10) : MAX_LAYER + 1;
+        if (layer > MAX_LAYER || (*end && *end != ','))
+            return ruvm_args_usage(
+                call->args, "option '--drop-layer': '%s' is not a list of layers: 3 or 1,4", list);
+        for (uint32_t i = 0; i < call->o.n_drop_layers; i++)
+            if (call->drop_layers[i] == layer)
+                return ruvm_args_usage(call->args,
+                                       "option '--drop-layer': layer %lu is there twice", layer);
+        call->drop_layers[call->o.n_drop_layers++] = (uint32_t)layer;
+        at = end;
+        if (!*at)
+            return RUVM_EXIT_DONE;
+    }
+}
+
+static int take_options(struct ruvm_quantize_call *call)
+{
+    call->o = options_from(call->args);
+    int rc = take_tensor_types(call);
+    if (rc == RUVM_EXIT_DONE)
+        rc = take_layers(call);
+    if (rc == RUVM_EXIT_DONE)
+        rc = ruvm_cmd_quantize_check(call);
+    return rc;
+}
+
+/* ---- the work ------------------------------------------------------------- */
+
+/* A dry run that names no type shows what each would weigh. */
+static int find_sizes(struct ruvm_quantize_call *call, struct ruvm_error *err)
+{
+    static const char *const types[] = {"int8",    "int4",   "int3", "int2",
+                                        "ternary", "binary", "xnor"};
+    enum { N_TYPES = sizeof types / sizeof *types };
+    int rc = RUVM_OK;
+    if (!call->o.dry_run || call->o.type)
+        return RUVM_OK;
+    call->sizes = ruvm_output_alloc(N_TYPES, sizeof *call->sizes);
+    for (unsigned i = 0; rc == RUVM_OK && i < N_TYPES; i++) {
+        struct ruvm_quantize_options o = call->o;
+        struct ruvm_quantize_result r = {0};
+        o.type = types[i];
+        rc = ruvm_quantize(&o, &r, err);
+        struct ruvm_quantize_size *size = &call->sizes[i];
+        snprintf(size->type, sizeof size->type, "%s", types[i]);
+        size->image_bytes = r.image_bytes;
+        size->bits_per_weight = r.bits_per_weight;
+        call->n_sizes += rc == RUVM_OK;
+        ruvm_quantize_free(&r);
+    }
+    return rc;
+}
+
+/* 0 when there is no file to ask. */
 static size_t engine_bytes_of(const struct ruvm_quantize_options *o)
 {
     struct ruvm_file file;
@@ -122,130 +252,6 @@ static size_t engine_bytes_of(const struct ruvm_quantize_options *o)
     return bytes;
 }
 
-/* ---- people -------------------------------------------------------------- */
-
-static void print_tensors(const struct ruvm_quantize_result *r)
-{
-    static const char *const heads[] = {"tensor",      "shape",  "source",    "bytes",
-                                        "bits/weight", "SNR dB", "worst row", "its SNR dB"};
-    struct ruvm_table t = {.heads = heads, .align = "lrrrrrrr", .n_cols = 8};
-    for (uint32_t i = 0; i < r->n_tensors; i++) {
-        const struct ruvm_quantize_tensor *x = &r->tensors[i];
-        ruvm_table_cell(&t, "%s", x->name);
-        ruvm_table_cell(&t, "%u x %u", x->rows, x->cols);
-        ruvm_table_cell(&t, "%s", ruvm_output_grouped(x->source_bytes));
-        ruvm_table_cell(&t, "%s", ruvm_output_grouped(x->bytes));
-        ruvm_table_cell(&t, "%.3f", x->bits_per_weight);
-        ruvm_table_cell(&t, "%.1f", x->snr_db);
-        ruvm_table_cell(&t, "%u", x->worst_row);
-        ruvm_table_cell(&t, "%.1f", x->worst_row_snr_db);
-    }
-    putchar('\n');
-    ruvm_table_print(&t, RUVM_TABLE_TEXT);
-    ruvm_table_free(&t);
-}
-
-static void print_quality(const struct ruvm_quality *q)
-{
-    char *source = ruvm_output_visible(q->text_source, strlen(q->text_source));
-    printf("\nQuality against the float model, measured at %s positions of: %s\n",
-           ruvm_output_grouped(q->n_positions), source);
-    printf("  perplexity  %.5g, float %.5g (%+.3f %%)\n", q->perplexity, q->perplexity_float,
-           100 * (q->perplexity / q->perplexity_float - 1));
-    printf("  KL          mean %.5f nats, 99th percentile %.5f\n", q->kl_mean, q->kl_p99);
-    printf("  agreement   top-1 %.2f %%, top-5 %.2f %%\n", 100 * q->top1, 100 * q->top5);
-    free(source);
-}
-
-static void print_samples(const struct ruvm_quantize_result *r)
-{
-    if (!*r->sample_float && !*r->sample_image)
-        return;
-    char *from_float = ruvm_output_visible(r->sample_float, strlen(r->sample_float));
-    char *from_image = ruvm_output_visible(r->sample_image, strlen(r->sample_image));
-    printf("\nGreedy continuations (%s):\n  float  %s\n  image  %s\n",
-           strcmp(from_float, from_image) == 0 ? "equal" : "they differ", from_float, from_image);
-    free(from_float);
-    free(from_image);
-}
-
-static void print_summary(const struct ruvm_quantize_options *o,
-                          const struct ruvm_quantize_result *r, size_t engine_bytes)
-{
-    printf("%s (%s)%s%s\n", o->input, r->source_format, o->dry_run ? "" : " -> ",
-           o->dry_run ? ", nothing written" : o->output);
-    printf("  parameters  %s\n", ruvm_output_grouped(r->parameters));
-    printf("  size        %s -> %s bytes, %.2f times smaller, %.3f bits per weight\n",
-           ruvm_output_grouped(r->source_bytes), ruvm_output_grouped(r->image_bytes),
-           (double)r->source_bytes / (double)r->image_bytes, r->bits_per_weight);
-    if (engine_bytes)
-        printf("  engine      %s bytes of memory besides the image\n",
-               ruvm_output_grouped(engine_bytes));
-    if (r->n_golden_tokens && !o->dry_run)
-        printf("  golden      %u tokens stored; check with: ruvm run --verify %s\n",
-               r->n_golden_tokens, o->output ? o->output : "OUT");
-}
-
-static void print_human(const struct ruvm_args *args, const struct ruvm_quantize_options *o,
-                        const struct ruvm_quantize_result *r)
-{
-    bool report = ruvm_args_given(args, "report");
-    print_summary(o, r, engine_bytes_of(o));
-    if (report)
-        print_tensors(r);
-    if (r->has_quality)
-        print_quality(&r->quality);
-    if (report)
-        print_samples(r);
-}
-
-/* ---- programs ------------------------------------------------------------ */
-
-static void add_tensors(struct cJSON *object, const struct ruvm_quantize_result *r)
-{
-    struct cJSON *list = ruvm_json_array(object, "tensors");
-    for (uint32_t i = 0; i < r->n_tensors; i++) {
-        const struct ruvm_quantize_tensor *x = &r->tensors[i];
-        struct cJSON *t = ruvm_json_object(list, NULL);
-        ruvm_json_text(t, "name", x->name);
-        ruvm_json_count(t, "rows", x->rows);
-        ruvm_json_count(t, "cols", x->cols);
-        ruvm_json_count(t, "source_bytes", x->source_bytes);
-        ruvm_json_count(t, "bytes", x->bytes);
-        ruvm_json_number(t, "bits_per_weight", x->bits_per_weight);
-        ruvm_json_number(t, "snr_db", x->snr_db);
-        ruvm_json_count(t, "worst_row", x->worst_row);
-        ruvm_json_number(t, "worst_row_snr_db", x->worst_row_snr_db);
-    }
-}
-
-static void print_json(const struct ruvm_quantize_options *o, const struct ruvm_quantize_result *r)
-{
-    struct cJSON *object = ruvm_json_start("quantize");
-    ruvm_json_text(object, "input", o->input);
-    if (!o->dry_run)
-        ruvm_json_text(object, "output", o->output);
-    ruvm_json_text(object, "source_format", r->source_format);
-    ruvm_json_text(object, "type", o->type);
-    ruvm_json_count(object, "parameters", r->parameters);
-    ruvm_json_count(object, "source_bytes", r->source_bytes);
-    ruvm_json_count(object, "image_bytes", r->image_bytes);
-    ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
-    ruvm_json_count(object, "golden_tokens", r->n_golden_tokens);
-    size_t engine_bytes = engine_bytes_of(o);
-    if (engine_bytes)
-        ruvm_json_count(object, "engine_bytes", engine_bytes);
-    ruvm_json_count(object, "peak_rss_bytes", ruvm_output_peak_rss_bytes());
-    if (r->has_quality) {
-        ruvm_json_quality(object, &r->quality);
-        ruvm_json_text(object, "sample_float", r->sample_float);
-        ruvm_json_text(object, "sample_image", r->sample_image);
-    }
-    ruvm_json_text(object, "tier", "measured");
-    add_tensors(object, r);
-    ruvm_json_finish(object);
-}
-
 /* With -o - standard output is the image's, and what we say goes to standard error. */
 static void leave_stdout_to_the_image(const struct ruvm_quantize_options *o)
 {
@@ -255,24 +261,37 @@ static void leave_stdout_to_the_image(const struct ruvm_quantize_options *o)
     }
 }
 
-static int run(const struct ruvm_args *args)
+static int quantize(struct ruvm_quantize_call *call)
 {
     struct ruvm_error err = {0};
-    struct ruvm_quantize_result result = {0};
-    struct ruvm_quantize_options o = options_from(args);
-    int rc = check_output(args, &o);
-    if (rc)
-        return rc;
-    rc = ruvm_quantize(&o, &result, &err);
+    const char *plot = ruvm_args_text(call->args, "plot");
+    int rc = ruvm_quantize(&call->o, &call->r, &err);
+    if (rc == RUVM_OK)
+        rc = find_sizes(call, &err);
     ruvm_output_progress_end();
-    leave_stdout_to_the_image(&o);
+    leave_stdout_to_the_image(&call->o);
     if (rc != RUVM_OK)
-        rc = ruvm_output_failure("quantize", &err);
-    else if (ruvm_args_given(args, "json"))
-        print_json(&o, &result);
-    else if (!ruvm_args_given(args, "quiet"))
-        print_human(args, &o, &result);
-    ruvm_quantize_free(&result);
+        return ruvm_output_failure("quantize", &err);
+    call->engine_bytes = engine_bytes_of(&call->o);
+    if (ruvm_args_given(call->args, "json"))
+        ruvm_cmd_quantize_json(call);
+    else if (!ruvm_args_given(call->args, "quiet"))
+        ruvm_cmd_quantize_print(call);
+    return plot ? ruvm_cmd_quantize_plot(call, plot) : RUVM_EXIT_DONE;
+}
+
+static int run(const struct ruvm_args *args)
+{
+    struct ruvm_quantize_call call = {.args = args};
+    int rc = take_options(&call);
+    if (rc == RUVM_EXIT_DONE)
+        rc = quantize(&call);
+    ruvm_quantize_free(&call.r);
+    for (uint32_t i = 0; i < call.o.n_tensor_types; i++)
+        free(call.tensor_types[i]);
+    free(call.tensor_types);
+    free(call.drop_layers);
+    free(call.sizes);
     return rc;
 }
 
@@ -282,7 +301,9 @@ const struct ruvm_args_command ruvm_cmd_quantize = {
     .usage = "IN -o OUT [OPTION ...]",
     .examples =
         "  ruvm quantize stories.bin -o stories.ruvm --tokenizer tokenizer.bin\n"
-        "  ruvm quantize stories.bin -o stories.ruvm --eval text.txt --report\n"
+        "  ruvm quantize stories.bin -o stories.ruvm -t int4 --report\n"
+        "  ruvm quantize stories.bin -o stories.ruvm -t ternary --distill 2000\n"
+        "  ruvm quantize stories.bin -o stories.ruvm --max-bytes 200k --plot curve.svg\n"
         "  ruvm quantize stories.bin --dry-run\n",
     .options = options,
     .min_operands = 1,

@@ -44,7 +44,7 @@ static void bash_value(const char *verb, const struct ruvm_args_option *o)
     if (o->letter)
         printf(" | '%s -%c'", verb, o->letter);
     fputs(") ", stdout);
-    if (o->kind == RUVM_ARGS_CHOICE)
+    if (o->choices)
         printf("words='%s'", o->choices);
     else if (o->kind == RUVM_ARGS_KERNELS)
         fputs("words=$(" KERNELS_COMMAND ")", stdout);
@@ -126,7 +126,7 @@ static void zsh_option(const struct ruvm_args_option *o)
     putchar(']');
     if (o->kind != RUVM_ARGS_FLAG)
         printf(":%s:", o->value);
-    if (o->kind == RUVM_ARGS_CHOICE)
+    if (o->choices)
         printf("(%s)", o->choices);
     else if (o->kind == RUVM_ARGS_FILE)
         fputs("_files", stdout);
@@ -216,7 +216,7 @@ static void fish_option(const char *condition, const struct ruvm_args_option *o)
     if (o->letter)
         printf(" -s %c", o->letter);
     printf(" -l %s", o->name);
-    if (o->kind == RUVM_ARGS_CHOICE)
+    if (o->choices)
         printf(" -x -a '%s'", o->choices);
     else if (o->kind == RUVM_ARGS_FILE)
         fputs(" -r -F", stdout);

@@ -197,6 +197,7 @@ static struct {
     enum { NONE, LINE, PLAIN } style;
     char stage[64];
     double stage_start, last_drawn; /* seconds */
+    double first_share, last_share; /* a resumed stage does not begin at 0 */
     unsigned last_tenth;            /* PLAIN says every tenth once */
     bool drawn;                     /* a LINE stands on the terminal */
 } progress;
@@ -208,21 +209,31 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static void draw_line(double done, double elapsed)
+void ruvm_output_time_left(char *text, size_t size, double first, double done, double elapsed)
 {
-    char eta[32] = "";
-    if (done > 0.02 && elapsed > 0.5) /* earlier the estimate only jumps about */
-        snprintf(eta, sizeof eta, ", %.0f s left", elapsed / done * (1 - done));
-    fprintf(stderr, "\r\033[K%s %3.0f %%%s", progress.stage, done * 100, eta);
+    double left = (1 - done) * elapsed / (done - first);
+    *text = '\0';
+    if (done - first <= 0.02 || elapsed <= 0.5 || done >= 1)
+        return; /* earlier the estimate only jumps about */
+    if (left < 120)
+        snprintf(text, size, ", %.0f s left", left);
+    else
+        snprintf(text, size, ", %.0f min left", left / 60);
+}
+
+static void draw_line(double done, const char *left)
+{
+    fprintf(stderr, "\r\033[K%s %3.0f %%%s", progress.stage, done * 100, left);
     fflush(stderr);
     progress.drawn = true;
 }
 
-static void start_stage(const char *stage)
+static void start_stage(const char *stage, double share)
 {
     snprintf(progress.stage, sizeof progress.stage, "%s", stage);
     progress.stage_start = now();
     progress.last_drawn = 0;
+    progress.first_share = share;
     progress.last_tenth = 0;
 }
 
@@ -231,17 +242,21 @@ static int report(void *user, const char *stage, uint64_t done, uint64_t total)
     (void)user;
     if (progress.style == NONE)
         return caught;
-    if (strncmp(stage, progress.stage, sizeof progress.stage - 1) != 0)
-        start_stage(stage);
     double share = total ? (double)done / (double)total : 0;
+    if (strncmp(stage, progress.stage, sizeof progress.stage - 1) != 0 ||
+        share < progress.last_share) /* the same work for the next model */
+        start_stage(stage, share);
+    progress.last_share = share;
+    char left[32];
     double t = now();
+    ruvm_output_time_left(left, sizeof left, progress.first_share, share, t - progress.stage_start);
     if (progress.style == LINE && t - progress.last_drawn > 0.1) {
-        draw_line(share, t - progress.stage_start);
+        draw_line(share, left);
         progress.last_drawn = t;
     }
     unsigned tenth = (unsigned)(share * 10);
     if (progress.style == PLAIN && tenth > progress.last_tenth) {
-        fprintf(stderr, "%s %u %%\n", progress.stage, tenth * 10);
+        fprintf(stderr, "%s %u %%%s\n", progress.stage, tenth * 10, left);
         progress.last_tenth = tenth;
     }
     return caught;

@@ -17,8 +17,26 @@ _ruvm()
     '--completion --completion') words='bash zsh fish' ;;
     'help help') words='quantize inspect run bench ' ;;
     'quantize --output' | 'quantize -o') return ;;
-    'quantize --type' | 'quantize -t') words='int8' ;;
     'quantize --tokenizer') return ;;
+    'quantize --type' | 'quantize -t') words='int8 int4 int3 int2 ternary binary xnor' ;;
+    'quantize --embed-type') words='int8 int4 int3 int2 ternary binary xnor' ;;
+    'quantize --head-type') words='int8 int4 int3 int2 ternary binary xnor' ;;
+    'quantize --tensor-type') compopt +o default 2>/dev/null && return ;;
+    'quantize --keep') compopt +o default 2>/dev/null && return ;;
+    'quantize --method') words='rtn mse gptq' ;;
+    'quantize --k-bits') words='8 4' ;;
+    'quantize --v-bits') words='8 4' ;;
+    'quantize --calib') return ;;
+    'quantize --max-bytes') compopt +o default 2>/dev/null && return ;;
+    'quantize --max-kl') compopt +o default 2>/dev/null && return ;;
+    'quantize --target') compopt +o default 2>/dev/null && return ;;
+    'quantize --plot') return ;;
+    'quantize --prune-heads') compopt +o default 2>/dev/null && return ;;
+    'quantize --prune-ffn') compopt +o default 2>/dev/null && return ;;
+    'quantize --drop-layer') compopt +o default 2>/dev/null && return ;;
+    'quantize --distill') compopt +o default 2>/dev/null && return ;;
+    'quantize --checkpoint') return ;;
+    'quantize --threads') compopt +o default 2>/dev/null && return ;;
     'quantize --eval') return ;;
     'quantize --eval-tokens') compopt +o default 2>/dev/null && return ;;
     'quantize --ctx') compopt +o default 2>/dev/null && return ;;
@@ -62,10 +80,10 @@ _ruvm()
     if [ -z "$words" ]; then
         case "$verb $cur" in
         ' '*) words='quantize inspect run bench help -h --help --version --completion' ;;
-        'quantize -'*) words='-o --output -t --type --tokenizer --eval --eval-tokens --ctx --name --v0-scale --seed --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
+        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --json -h --help' ;;
         'run -'*) words='-p --prompt -f --file -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels -i --interactive --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
-        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --kernels --kernel-rates --quality --eval --documents --questions --eval-tokens --seed -o --output --json --progress -h --help' ;;
+        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --kernels --kernel-rates --no-speed --quality --eval --documents --questions --eval-tokens --seed -o --output --json --progress -h --help' ;;
         *) return ;;
         esac
     fi

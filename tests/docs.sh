@@ -190,6 +190,9 @@ expect bash-choice-long 'json ' "$(bash_completes ruvm bench --output j)"
 expect bash-equals 'plain ' "$(bash_completes ruvm bench --progress = pl)"
 expect bash-help 'inspect ' "$(bash_completes ruvm help i)"
 expect bash-shell 'fish ' "$(bash_completes ruvm --completion f)"
+expect bash-type 'int8 int4 int3 int2 ' "$(bash_completes ruvm quantize --type int)"
+expect bash-type-of-the-head 'ternary ' "$(bash_completes ruvm quantize --head-type = t)"
+expect bash-method 'gptq ' "$(bash_completes ruvm quantize --method g)"
 expect bash-kernels 'scalar ' "$(bash_completes ruvm run --kernels s)"
 expect bash-file ' ' "$(bash_completes ruvm run -f READ)"
 
@@ -204,6 +207,7 @@ if have fish; then
     expect fish-option '--temp ' "$(fish_completes 'ruvm run --te')"
     expect fish-choice 'csv json md table ' "$(fish_completes 'ruvm bench -o ')"
     expect fish-help 'inspect ' "$(fish_completes 'ruvm help in')"
+    expect fish-type 'binary ' "$(fish_completes 'ruvm quantize -t b')"
     expect fish-kernels 'scalar ' "$(fish_completes 'ruvm run --kernels sc')"
 else
     skip fish "fish is missing"

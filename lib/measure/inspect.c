@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "formats/formats.h"
+#include "formats/ruvm_codes.h"
 #include "formats/ruvm_diagnose.h"
 #include "formats/ruvm_read.h"
 #include "lib/base/arena.h"
@@ -18,6 +19,7 @@
 #include "lib/base/error.h"
 #include "lib/convert/model.h"
 #include "lib/convert/names.h"
+#include "lib/quant/scheme.h"
 #include "lib/ruvm_tool.h"
 
 struct job {
@@ -41,19 +43,24 @@ struct matrix {
     uint64_t rows, cols;
     const struct ruvm_view *view; /* NULL: tensor holds it */
     struct ruvm_tensor tensor;
+    int8_t *levels; /* [cols] room to unpack a row of tensor */
 };
 
-/* An int8 weight times a 16-bit scale has 24 bits: exact as a float. */
+/* A level times its multiplier has 8 bits at most, times a 16-bit scale 24: exact as a
+ * float. */
 static void read_row(const struct matrix *m, uint64_t row, float *out)
 {
     if (m->view) {
         ruvm_view_row(m->view, row, out);
         return;
     }
-    const int8_t *data = m->tensor.data + row * m->tensor.row_bytes;
-    double scale = ldexp(m->tensor.scales[row], m->tensor.scale_exp);
-    for (uint64_t i = 0; i < m->cols; i++)
-        out[i] = (float)(data[i] * scale);
+    const struct ruvm_tensor *t = &m->tensor;
+    double scale = ldexp(t->scales[row], t->scale_exp);
+    ruvm_codes_unpack(t->type, m->levels, (const uint8_t *)t->data + row * t->row_bytes, t->cols);
+    for (uint32_t i = 0; i < t->cols; i++) {
+        int mult = (int)ruvm_image_multiplier(t, (uint32_t)row, i);
+        out[i] = (float)(m->levels[i] * mult * scale);
+    }
 }
 
 struct range {
@@ -101,13 +108,14 @@ static void measure_histogram(struct ruvm_inspect_result *r, const struct matrix
 }
 
 /* Fills the measured part of t; a tensor with values that are no numbers has no range. */
-static int measure(const struct job *j, const struct matrix *m, struct ruvm_inspect_tensor *t)
+static int measure(const struct job *j, struct matrix *m, struct ruvm_inspect_tensor *t)
 {
-    if (m->cols > SIZE_MAX / sizeof(float))
+    if (m->cols > SIZE_MAX / (2 * sizeof(float)))
         return no_memory(j);
-    float *row = malloc((size_t)m->cols * sizeof *row + 1);
+    float *row = malloc((size_t)m->cols * (sizeof *row + sizeof *m->levels) + 1);
     if (!row)
         return no_memory(j);
+    m->levels = (int8_t *)(row + m->cols);
     struct range range = measure_range(m, row);
     t->min = range.has_other ? (double)NAN : range.min;
     t->max = range.has_other ? (double)NAN : range.max;
@@ -163,15 +171,16 @@ static int describe_tensors(struct job *j, const struct ruvm_image *img)
     for (unsigned i = 0; i < img->n_tensors && rc == RUVM_OK; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(img, i);
         struct ruvm_inspect_tensor *d = &r->tensors[i];
-        *d = (struct ruvm_inspect_tensor){.type = "int8 row",
-                                          .n_dims = 2,
+        struct matrix m = {.rows = t.rows, .cols = t.cols, .tensor = t};
+        *d = (struct ruvm_inspect_tensor){.n_dims = 2,
                                           .dims = {t.rows, t.cols},
                                           .off_bytes =
                                               (uint64_t)((const uint8_t *)t.data - img->data),
                                           .size_bytes = t.data_bytes};
         ruvm_names_write(d->name, sizeof d->name, NULL, t.kind, t.layer);
         r->parameters += (uint64_t)t.rows * t.cols;
-        rc = measure(j, &(struct matrix){.rows = t.rows, .cols = t.cols, .tensor = t}, d);
+        ruvm_scheme_write(d->type, (struct ruvm_scheme){t.type, t.group});
+        rc = measure(j, &m, d);
     }
     return rc;
 }
@@ -226,6 +235,12 @@ static int describe_extras(struct job *j, const struct ruvm_image *img)
     return RUVM_OK;
 }
 
+/* What a key or value takes of the cache: with 4 bits it has a byte of its own. */
+static uint64_t cached_bytes(uint32_t bits, uint32_t head_dim)
+{
+    return bits == 4 ? head_dim / 2 + 1 : head_dim;
+}
+
 /* An image beyond the engine's limits is described all the same, with 0 bytes. */
 static int describe_memory(struct job *j, const struct ruvm_image *img)
 {
@@ -239,7 +254,8 @@ static int describe_memory(struct job *j, const struct ruvm_image *img)
                          j->file.name, j->o->context, img->context);
     r->engine_context = j->o->context ? j->o->context : img->context;
     r->kv_cache_bytes =
-        2 * (uint64_t)img->n_layers * r->engine_context * img->n_kv_heads * img->head_dim;
+        (uint64_t)img->n_layers * r->engine_context * img->n_kv_heads *
+        (cached_bytes(img->k_bits, img->head_dim) + cached_bytes(img->v_bits, img->head_dim));
     int rc = ruvm_engine_bytes(j->file.data, j->file.size, &options, &bytes);
     r->engine_bytes = bytes;
     return rc == RUVM_OK || rc == RUVM_ERR_UNSUPPORTED
@@ -254,6 +270,8 @@ static int describe_image(struct job *j, const struct ruvm_image *img)
     r->is_image = true;
     r->header_crc32 = ruvm_load_u32(img->data + RUVM_HDR_CRC);
     r->tied = img->tied;
+    r->k_bits = img->k_bits;
+    r->v_bits = img->v_bits;
     r->norm_eps = ldexp(img->eps_mantissa, img->eps_exp);
     r->rope_theta = theta_of(img);
     int rc = describe_sections(j, img);

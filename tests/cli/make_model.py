@@ -5,7 +5,8 @@ random weights (always the same ones) and a tokenizer of bytes and a few merges.
     make_model.py FOLDER
 
 writes tiny.bin and tok.bin; other.bin, a model of another vocabulary; long.bin, the tiny
-one of a context that no image holds; and bare.ruvm, a RUVM file of the published bare layout.
+one of a context that no image holds; zeros.bin, with two rows of zeros in layers.1.wq, and
+nan.bin, with a NaN there; and bare.ruvm, a RUVM file of the published bare layout.
 """
 import random
 import struct
@@ -42,6 +43,12 @@ def checkpoint(vocab, context=CONTEXT):
     return b"".join(out)
 
 
+def with_row(data, row, value):
+    """The checkpoint with another row of layers.1.wq."""
+    at = 28 + 4 * (VOCAB * DIM + LAYERS * DIM + DIM * DIM + row * DIM)
+    return data[:at] + struct.pack("<%df" % DIM, *[value] * DIM) + data[at + 4 * DIM:]
+
+
 def bare_layout():
     """RUVM v0: the published header, reserved bytes zero, and one byte a weight."""
     rng = random.Random(14)
@@ -64,9 +71,12 @@ def tokenizer():
 
 def main():
     folder = sys.argv[1]
-    files = (("tiny.bin", checkpoint(VOCAB)), ("tok.bin", tokenizer()),
+    tiny = checkpoint(VOCAB)
+    files = (("tiny.bin", tiny), ("tok.bin", tokenizer()),
              ("other.bin", checkpoint(VOCAB_OF_OTHER)),
-             ("long.bin", checkpoint(VOCAB, LONG_CONTEXT)), ("bare.ruvm", bare_layout()))
+             ("long.bin", checkpoint(VOCAB, LONG_CONTEXT)), ("bare.ruvm", bare_layout()),
+             ("zeros.bin", with_row(with_row(tiny, 7, 0.0), 3, 0.0)),
+             ("nan.bin", with_row(tiny, 5, float("nan"))))
     for name, data in files:
         with open("%s/%s" % (folder, name), "wb") as f:
             f.write(data)

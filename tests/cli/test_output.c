@@ -78,6 +78,27 @@ Test(output, failures_have_their_exit_codes)
     cr_assert_stderr_eq_str("ruvm run: bad\nruvm run: bad\n");
 }
 
+Test(output, time_left)
+{
+    static const struct {
+        double first, done, elapsed;
+        const char *text;
+    } cases[] = {
+        {0, 0.5, 10, ", 10 s left"},
+        {0, 0.25, 100, ", 5 min left"},
+        {0.5, 0.75, 10, ", 10 s left"}, /* resumed in the middle */
+        {0, 0.01, 10, ""},
+        {0, 0.5, 0.1, ""},
+        {0, 1, 10, ""},
+        {0.5, 0.5, 10, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        ruvm_output_time_left(text, sizeof text, cases[i].first, cases[i].done, cases[i].elapsed);
+        cr_assert_str_eq(text, cases[i].text, "case %zu", i);
+    }
+}
+
 /* ---- JSON ----------------------------------------------------------------- */
 
 static char *member(cJSON *object, const char *key)

@@ -1,12 +1,13 @@
-/* Any bytes as the knobs of a model: its shape, every exponent, and whether each array
- * holds random numbers, extremes or nothing. The model is always valid, so the engine must
- * run it: with each kernel table, whatever the memory held before and however the prompt
- * is cut, to the same logits, and within the kernels' contract. A context of 65535 costs
+/* Any bytes as the knobs of a model: its shape, the types of its weights, every exponent,
+ * and whether each array holds random numbers, extremes or nothing. The model is always valid, so
+ * the engine must run it: with each kernel table, whatever the memory held before and however the
+ * prompt is cut, to the same logits, and within the kernels' contract. A context of 65535 costs
  * nothing here: the cache is filled by hand and the engine told that it got there. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/ruvm_codes.h"
 #include "formats/ruvm_write.h"
 #include "lib/base/bytes.h"
 #include "lib/core/engine.h"
@@ -87,6 +88,8 @@ static int32_t number(struct knobs *k, uint8_t manner, uint32_t i, int32_t low, 
 
 /* ---- the image ------------------------------------------------------------- */
 
+enum { MIXED = 0xFF }; /* each tensor has a type of its own */
+
 enum { ARCH, TENS, SCAL, NORM, ROPE, KVSC, WGTS, N_SECTIONS };
 static const char *const names[N_SECTIONS] = {"ARCH", "TENS", "SCAL", "NORM",
                                               "ROPE", "KVSC", "WGTS"};
@@ -96,17 +99,36 @@ struct maker {
     struct ruvm_write_header h;
     uint16_t head_dim, rope_dims;
     bool tied;
+    uint8_t type;           /* byte of all tensors, or MIXED */
+    uint8_t k_bits, v_bits; /* as in ARCH */
     struct ruvm_buffer part[N_SECTIONS];
     struct ruvm_write_tensor tensors[1 + MAX_LAYERS * RUVM_TENSORS_PER_LAYER + 1];
     uint32_t n_tensors;
 };
+
+/* Groups of log2 columns, if the type has them and the number is one. */
+static uint8_t type_byte(uint32_t type, uint32_t log2)
+{
+    bool is_grouped = ruvm_codes_has_groups((int)type) && log2 >= 4 && log2 <= 6;
+    return (uint8_t)(type | (is_grouped ? log2 : 0) << RUVM_TYPE_GROUP_SHIFT);
+}
+
+/* One knob: 0 and 1 are INT8 everywhere and caches of 8 bits. */
+static void choose_types(struct maker *m)
+{
+    uint8_t knob = turn(m->k);
+    uint32_t type = knob >> 1 & 7, log2 = 3u + (knob >> 4 & 3);
+    m->tied = knob & 1;
+    m->type = type < RUVM_N_TYPES ? type_byte(type, log2) : MIXED;
+    m->k_bits = knob & 64 ? 4 : 0;
+    m->v_bits = knob & 128 ? 4 : 0;
+}
 
 /* One statement a knob: the order within an initializer would be the compiler's choice. */
 static void choose_shape(struct maker *m)
 {
     struct knobs *k = m->k;
     struct ruvm_write_header *h = &m->h;
-    h->quant = RUVM_QUANT_INT8;
     h->n_kv_heads = (uint8_t)CHOOSE(k, 1, 2, 3, 4);
     h->vocab = CHOOSE(k, 40, 1, 2, 15, 17, 97, 300, 1000);
     h->dim = CHOOSE(k, 16, 1, 2, 7, 15, 17, 30, 33, 48, 63, 64, 65, 80, 129, 300, 1000);
@@ -116,7 +138,7 @@ static void choose_shape(struct maker *m)
     h->n_heads = (uint8_t)(h->n_kv_heads * CHOOSE(k, 1, 2, 3, 8));
     m->head_dim = CHOOSE(k, 8, 2, 4, 6, 10, 14, 16, 18, 24, 32, 40, 48, 64, 66, 128, 2048);
     m->rope_dims = (uint16_t)(m->head_dim - 2 * (turn(k) % (m->head_dim / 2)));
-    m->tied = turn(k) & 1;
+    choose_types(m);
 }
 
 static void add_numbers(struct maker *m, int part, uint32_t n, int32_t low, int32_t high)
@@ -126,30 +148,84 @@ static void add_numbers(struct maker *m, int part, uint32_t n, int32_t low, int3
         ruvm_buffer_u16(&m->part[part], (uint16_t)number(m->k, manner, i, low, high));
 }
 
-static void add_tensor(struct maker *m, int kind, int layer, uint32_t rows, uint32_t cols)
+/* A number of -127..127 as one of the type's levels. */
+static int8_t level(int type, int32_t x)
 {
-    uint32_t row_bytes = (uint32_t)ruvm_align_up(cols, RUVM_ROW_ALIGN);
+    int max = ruvm_codes_max_level(type);
+    if (type == RUVM_TYPE_INT8)
+        return (int8_t)x;
+    if (type == RUVM_TYPE_TERNARY)
+        return (int8_t)((x > 42) - (x < -42));
+    return (int8_t)(2 * ((x + 127) * (max + 1) / 255) - max);
+}
+
+static void add_rows(struct maker *m, int type, uint32_t rows, uint32_t cols)
+{
     struct ruvm_buffer *w = &m->part[WGTS];
-    m->tensors[m->n_tensors++] = (struct ruvm_write_tensor){
-        .kind = (uint8_t)kind,
-        .layer = (uint8_t)layer,
-        .type = RUVM_TYPE_INT8_ROW,
-        .scale_exp = exponent(m->k, -24),
-        .rows = rows,
-        .cols = cols,
-        .row_bytes = row_bytes,
-        .data_off = (uint32_t)w->size,
-        .data_bytes = rows * row_bytes,
-        .scale_off = (uint32_t)m->part[SCAL].size,
-        .scale_bytes = 2 * rows,
-    };
+    static int8_t levels[1 << 16];
     uint8_t manner = turn(m->k);
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t c = 0; c < cols; c++)
-            ruvm_buffer_u8(w, (uint8_t)number(m->k, manner, c, -127, 127));
-        ruvm_buffer_align(w, RUVM_ROW_ALIGN);
+            levels[c] = level(type, number(m->k, manner, c, -127, 127));
+        uint8_t *row = ruvm_buffer_zeros(w, ruvm_codes_row_bytes(type, cols));
+        check(row != NULL);
+        ruvm_codes_pack(type, row, levels, cols);
     }
+    ruvm_buffer_align(w, RUVM_ROW_ALIGN);
+}
+
+static void add_multipliers(struct maker *m, uint32_t rows, uint32_t n_groups)
+{
+    struct ruvm_buffer *scales = &m->part[SCAL];
+    uint8_t manner = turn(m->k);
+    for (uint32_t r = 0; r < rows; r++) {
+        for (uint32_t g = 0; g < n_groups; g += 2) {
+            int32_t low = number(m->k, manner, g, 0, RUVM_MULT_MAX);
+            int32_t high = number(m->k, manner, g + 1, 0, RUVM_MULT_MAX);
+            ruvm_buffer_u8(scales, (uint8_t)(low | (g + 1 < n_groups ? high << 4 : 0)));
+        }
+    }
+    ruvm_buffer_align(scales, 2);
+}
+
+static void add_tensor(struct maker *m, int kind, int layer, uint32_t rows, uint32_t cols)
+{
+    uint8_t knob = m->type == MIXED ? turn(m->k) : 0;
+    uint8_t byte = m->type == MIXED ? type_byte(knob % RUVM_N_TYPES, 3u + knob / 64) : m->type;
+    int type = byte & RUVM_TYPE_MASK;
+    uint32_t log2 = byte >> RUVM_TYPE_GROUP_SHIFT;
+    struct ruvm_buffer *w = &m->part[WGTS], *scales = &m->part[SCAL];
+    struct ruvm_write_tensor *t = &m->tensors[m->n_tensors++];
+    *t = (struct ruvm_write_tensor){
+        .kind = (uint8_t)kind,
+        .layer = (uint8_t)layer,
+        .type = byte,
+        .scale_exp = exponent(m->k, -24),
+        .rows = rows,
+        .cols = cols,
+        .row_bytes = ruvm_codes_row_bytes(type, cols),
+        .data_off = (uint32_t)w->size,
+        .scale_off = (uint32_t)scales->size,
+    };
+    add_rows(m, type, rows, cols);
     add_numbers(m, SCAL, rows, 0, UINT16_MAX);
+    if (log2)
+        add_multipliers(m, rows, (cols + (1u << log2) - 1) >> log2);
+    t->data_bytes = (uint32_t)w->size - t->data_off;
+    t->scale_bytes = (uint32_t)scales->size - t->scale_off;
+}
+
+/* What the header calls all of them. */
+static uint8_t quantization(const struct maker *m)
+{
+    static const uint8_t published[RUVM_N_TYPES] = {
+        RUVM_QUANT_INT8,   RUVM_QUANT_INT4,    RUVM_QUANT_MIXED, RUVM_QUANT_MIXED,
+        RUVM_QUANT_BINARY, RUVM_QUANT_TERNARY, RUVM_QUANT_MIXED};
+    int first = m->tensors[0].type & RUVM_TYPE_MASK;
+    for (uint32_t i = 1; i < m->n_tensors; i++)
+        if ((m->tensors[i].type & RUVM_TYPE_MASK) != first)
+            return RUVM_QUANT_MIXED;
+    return published[first];
 }
 
 static void add_tensors(struct maker *m)
@@ -168,6 +244,7 @@ static void add_tensors(struct maker *m)
     }
     if (!m->tied)
         add_tensor(m, RUVM_TENSOR_HEAD, 0, h->vocab, h->dim);
+    m->h.quant = quantization(m);
 }
 
 static void add_arch(struct maker *m)
@@ -180,6 +257,8 @@ static void add_arch(struct maker *m)
     ruvm_buffer_u32(b, turn(m->k) & 1 ? 0 : 1407374884u);
     ruvm_buffer_u8(b, (uint8_t)exponent(m->k, -47));
     ruvm_buffer_u8(b, (uint8_t)exponent(m->k, -20));
+    ruvm_buffer_u8(b, m->k_bits);
+    ruvm_buffer_u8(b, m->v_bits);
     ruvm_buffer_align(b, RUVM_ARCH_BYTES);
 }
 
@@ -248,14 +327,25 @@ static void *aligned(size_t size)
     return p;
 }
 
+/* What a cache may hold: steps of 1 to 135 with any codes, or any values but -128. */
+static void fill(struct knobs *k, const struct test *t, const struct ruvm_cache *c, size_t vectors)
+{
+    size_t n = vectors * c->head_dim * c->bits / 8;
+    for (size_t i = 0; i < n; i++)
+        c->data[i] = c->bits == 4 ? (uint8_t)number(k, t->manner, (uint32_t)i, 0, UINT8_MAX)
+                                  : (uint8_t)number(k, t->manner, (uint32_t)i, -127, 127);
+    for (size_t i = 0; i < vectors && c->bits == 4; i++)
+        c->m[i] = (uint8_t)number(k, t->manner, (uint32_t)i, 1, 135);
+}
+
 /* As if `first` tokens had been fed. */
 static void jump(struct ruvm_engine *e, const struct test *t)
 {
     struct knobs k = {.rng = t->seed};
-    size_t n = (size_t)e->img.n_layers * e->context * e->kv_dim;
-    for (size_t i = 0; t->first && i < n; i++) {
-        e->keys[i] = (int8_t)number(&k, t->manner, (uint32_t)i, -127, 127);
-        e->values[i] = (int8_t)number(&k, t->manner, (uint32_t)i, -127, 127);
+    size_t vectors = (size_t)e->img.n_layers * e->img.n_kv_heads * e->context;
+    if (t->first) {
+        fill(&k, t, &e->keys, vectors);
+        fill(&k, t, &e->values, vectors);
     }
     e->position = t->first;
 }

@@ -42,8 +42,11 @@ static void walk(const struct ruvm_image *img)
     for (unsigned i = 0; i < img->n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(img, i);
         check(ruvm_image_find(img, t.kind, t.layer).data == t.data);
-        read_bytes(t.data, (size_t)t.rows * t.row_bytes);
-        read_bytes(t.scales, t.rows * sizeof *t.scales);
+        read_bytes(t.data, t.data_bytes);
+        read_bytes(t.scales, t.scale_bytes);
+        if (t.mult)
+            read_bytes(t.mult, (size_t)t.rows * t.mult_bytes);
+        check(t.rows < 1 || ruvm_image_multiplier(&t, t.rows - 1, t.cols - 1) <= RUVM_MULT_MAX);
     }
     read_bytes(img->norm_exp, norms);
     read_bytes(img->norm_gain, (size_t)norms * img->dim * sizeof *img->norm_gain);

@@ -1,10 +1,7 @@
 /* Two tables of kernels given the same inputs must leave the same bytes.
  *
  * Shared by the Criterion test and by neon_main.c, which runs where Criterion
- * does not exist. Every array lies flush against a page that cannot be touched,
- * so one byte read or written past an end is a crash; 64 bytes before it and
- * the gaps between strided rows are compared as well, so a stray write there is
- * a difference.
+ * does not exist.
  *
  *     compare_init();
  *     for each c in compare_cases: c->run(table, oracle) == 0, else compare_message
@@ -12,143 +9,9 @@
 #ifndef TESTS_KERNELS_COMPARE_H
 #define TESTS_KERNELS_COMPARE_H
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-
 #include "kernels/kernels.h"
-
-enum {
-    COMPARE_SLOTS = 8,
-    COMPARE_SLOT_BYTES = 1 << 20, /* the largest array of a case */
-    COMPARE_PAGE = 65536,         /* at least a page on every machine */
-    COMPARE_BEFORE = 64
-};
-
-static uint8_t *compare_slot_end[COMPARE_SLOTS];
-static int compare_slot;
-static uint64_t compare_state = 1;
-static uint32_t compare_hash; /* of all that oracles gave: the same on every machine */
-static char compare_message[200];
-
-static void compare_init(void)
-{
-    for (int i = 0; i < COMPARE_SLOTS && !compare_slot_end[i]; i++) {
-        size_t usable = COMPARE_SLOT_BYTES + COMPARE_PAGE;
-        uint8_t *map = mmap(NULL, usable + COMPARE_PAGE, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (map == MAP_FAILED || mprotect(map + usable, COMPARE_PAGE, PROT_NONE) != 0)
-            abort();
-        compare_slot_end[i] = map + usable;
-    }
-}
-
-/* The next array, ending where memory ends; compare_slot = 0 takes all of them back. */
-static void *compare_array(size_t bytes)
-{
-    if (bytes > COMPARE_SLOT_BYTES || compare_slot == COMPARE_SLOTS)
-        abort();
-    uint8_t *p = compare_slot_end[compare_slot++] - bytes;
-    memset(p - COMPARE_BEFORE, 0x5a, COMPARE_BEFORE);
-    memset(p, 0xa5, bytes);
-    return p;
-}
-
-/* splitmix64 */
-static uint64_t compare_random(void)
-{
-    uint64_t z = compare_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-/* -limit..limit in one of five manners: random, all highest, alternating, mostly
- * zero, or only the three extremes; limit < 2^31. */
-static int32_t compare_value(int manner, uint32_t i, int64_t limit)
-{
-    uint64_t r = compare_random();
-    int64_t any = (int64_t)(r >> 16) % (2 * limit + 1) - limit;
-    switch (manner) {
-    case 1: return (int32_t)limit;
-    case 2: return (int32_t)(i & 1 ? -limit : limit);
-    case 3: return (int32_t)(r & 7 ? 0 : any);
-    case 4: return (int32_t)((int64_t)(r % 3) * limit - limit);
-    default: return (int32_t)any;
-    }
-}
-
-static int8_t *compare_s8(size_t n, int manner)
-{
-    int8_t *p = compare_array(n);
-    for (size_t i = 0; i < n; i++)
-        p[i] = (int8_t)compare_value(manner, (uint32_t)i, 127);
-    return p;
-}
-
-static int16_t *compare_s16(size_t n, int manner, int limit)
-{
-    int16_t *p = compare_array(n * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = (int16_t)compare_value(manner, (uint32_t)i, limit);
-    return p;
-}
-
-static uint16_t *compare_u16(size_t n, int manner, int limit)
-{
-    uint16_t *p = compare_array(n * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = (uint16_t)abs(compare_value(manner, (uint32_t)i, limit));
-    return p;
-}
-
-static int32_t *compare_s32(size_t n, int manner, int64_t limit)
-{
-    int32_t *p = compare_array(n * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = compare_value(manner, (uint32_t)i, limit);
-    return p;
-}
-
-/* A copy of an array, so that a kernel and the oracle start from the same bytes. */
-static void *compare_twin(const void *p, size_t bytes)
-{
-    return bytes ? memcpy(compare_array(bytes), p, bytes) : compare_array(bytes);
-}
-
-/* 0 when the outputs a and b (and what lies before a) are as they should be. */
-static int compare_same(const char *what, const void *a, const void *b, size_t bytes, uint32_t n,
-                        uint32_t m)
-{
-    const uint8_t *x = a, *y = b;
-    for (size_t i = 0; i < bytes; i++) {
-        compare_hash = compare_hash * 16777619u ^ y[i];
-        if (x[i] == y[i])
-            continue;
-        snprintf(compare_message, sizeof compare_message,
-                 "%s: shape %u, %u: output differs at byte %zu of %zu", what, n, m, i, bytes);
-        return 1;
-    }
-    for (int i = 1; i <= COMPARE_BEFORE; i++) {
-        if (x[-i] == 0x5a)
-            continue;
-        snprintf(compare_message, sizeof compare_message,
-                 "%s: shape %u, %u: wrote %d bytes before its output", what, n, m, i);
-        return 1;
-    }
-    return 0;
-}
-
-static int compare_number(const char *what, uint64_t a, uint64_t b, uint32_t n)
-{
-    compare_hash = compare_hash * 16777619u ^ (uint32_t)b;
-    if (a == b)
-        return 0;
-    snprintf(compare_message, sizeof compare_message, "%s: n %u: returned %llu instead of %llu",
-             what, n, (unsigned long long)a, (unsigned long long)b);
-    return 1;
-}
+#include "tests/kernels/arrays.h"
+#include "tests/kernels/compare_codes.h"
 
 static int compare_one_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle,
                               struct ruvm_matmul m, int manner)
@@ -259,6 +122,13 @@ static int compare_mix(const struct ruvm_kernels *k, const struct ruvm_kernels *
     return bad;
 }
 
+/* 0 .. 2^31 - 1, small ones as likely as large ones. */
+static uint32_t compare_mult(void)
+{
+    uint32_t any = (uint32_t)(compare_random() & INT32_MAX);
+    return any >> compare_random() % 31;
+}
+
 /* Lengths of the element-wise cases: every tail, then some real ones. */
 static uint32_t compare_length(uint32_t i)
 {
@@ -271,8 +141,7 @@ static int compare_weights(const struct ruvm_kernels *k, const struct ruvm_kerne
     int bad = 0;
     for (uint32_t i = 0; i < 1500 && !bad; i++) {
         uint32_t n = compare_length(i % 80), bits = (uint32_t)(compare_random() % 32);
-        uint32_t mult = (uint32_t)(compare_random() & INT32_MAX) >> compare_random() % 31;
-        uint32_t shift = (uint32_t)(compare_random() % 63);
+        uint32_t mult = compare_mult(), shift = (uint32_t)(compare_random() % 63);
         if (i & 1) { /* weights between nothing and all: 14 steps over the range of s */
             mult = 0x40000000u + (uint32_t)(compare_random() & 0x3fffffff);
             shift = bits + 12;
@@ -340,7 +209,7 @@ static int compare_add_scaled(const struct ruvm_kernels *k, const struct ruvm_ke
     int bad = 0;
     for (uint32_t i = 0; i < 2000 && !bad; i++) {
         uint32_t n = compare_length(i % 80), bytes = n * 4, shift = 1 + i % 62;
-        uint32_t mult = (uint32_t)(compare_random() & INT32_MAX) >> compare_random() % 31;
+        uint32_t mult = compare_mult();
         mult = i % 7 ? mult : INT32_MAX;
         compare_slot = 0;
         const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
@@ -405,6 +274,12 @@ struct compare_case {
 static const struct compare_case compare_cases[] = {
     {"matmul_s8", compare_matmul},
     {"matmul_s8 large", compare_matmul_large},
+    {"matmul_int4", compare_int4},
+    {"matmul_int3", compare_int3},
+    {"matmul_int2", compare_int2},
+    {"matmul_binary", compare_binary},
+    {"matmul_ternary", compare_ternary},
+    {"matmul_xnor", compare_xnor},
     {"scores", compare_scores},
     {"mix", compare_mix},
     {"weights", compare_weights},

@@ -5,6 +5,7 @@
 
 #include "kernels/exact.h"
 #include "kernels/kernels.h"
+#include "tests/kernels/naive_codes.h"
 
 static int naive_available(void)
 {
@@ -118,6 +119,12 @@ static const struct ruvm_kernels naive = {
     .name = "naive",
     .available = naive_available,
     .matmul_s8 = naive_matmul_s8,
+    .matmul_int4 = naive_int4,
+    .matmul_int3 = naive_int3,
+    .matmul_int2 = naive_int2,
+    .matmul_binary = naive_binary,
+    .matmul_ternary = naive_ternary,
+    .matmul_xnor = naive_xnor,
     .scores = naive_scores,
     .weights = naive_weights,
     .mix = naive_mix,

@@ -70,7 +70,7 @@ Test(inspect, image)
     cr_assert(r.is_image && !r.is_v0 && r.version == 1 && r.quant_type == 0);
     cr_assert(r.vocab == 24 && r.dim == 16 && r.hidden == 20 && r.n_layers == 1);
     cr_assert(r.n_heads == 2 && r.n_kv_heads == 1 && r.head_dim == 8 && r.context == 32);
-    cr_assert(!r.tied);
+    cr_assert(!r.tied && r.k_bits == 8 && r.v_bits == 8);
     assert_near(r.norm_eps, 1e-5);
     assert_near(r.rope_theta, 10000);
     cr_assert_eq(r.parameters, 24 * 16 * 2 + 16 * 16 * 2 + 8 * 16 * 2 + 20 * 16 * 3 + 3 * 16);
@@ -131,7 +131,7 @@ Test(inspect, tensors_of_an_image)
     for (unsigned i = 0; i < r.n_tensors; i++) {
         const struct ruvm_inspect_tensor *t = &r.tensors[i];
         cr_assert_str_eq(t->name, names[i]);
-        cr_assert_str_eq(t->type, "int8 row");
+        cr_assert_str_eq(t->type, "int8");
         cr_assert_eq(t->n_dims, 2);
         double min = 0, max = 0;
         for (uint64_t row = 0; row < t->dims[0]; row++) {
@@ -149,6 +149,65 @@ Test(inspect, tensors_of_an_image)
     cr_assert_eq(r.tensors[7].size_bytes, 16 * 32);
     ruvm_inspect_free(&r);
     free(data);
+}
+
+/* Ranges as the independent decoder has them: python3 tests/decode_ruvm.py. */
+Test(inspect, tensors_of_packed_weights)
+{
+    static const struct {
+        const char *name, *type;
+        double min, max;
+        uint64_t size_bytes;
+    } expected[] = {
+        {"embed", "int4 g16", -0x1.7132100000000p+0, 0x1.7132100000000p+0, 192},
+        {"layers.0.wq", "int3 g32", -0x1.0950200000000p-1, 0x1.0950200000000p-1, 192},
+        {"layers.0.wk", "int8", -0x1.2345000000000p-1, 0x1.1ac3000000000p-1, 128},
+        {"layers.0.wv", "int4", -0x1.2345000000000p-4, 0x1.2345000000000p-4, 64},
+        {"layers.0.wo", "ternary", -0x1.7530000000000p-8, 0x1.7530000000000p-8, 64},
+        {"layers.0.w_up", "xnor", -0x1.9470000000000p-8, 0x1.9c40000000000p-8, 96},
+        {"layers.0.w_gate", "int2 g64", -0x1.c6d2800000000p-3, 0x1.cfc8000000000p-3, 96},
+        {"layers.0.w_down", "int3 g16", -0x1.0950200000000p-1, 0x1.0950200000000p-1, 192},
+        {"head", "binary g16", -0x1.89cf000000000p-4, 0x1.89cf000000000p-4, 96},
+    };
+    struct ruvm_inspect_result r = inspect("tests/golden/packed.ruvm");
+    cr_assert(r.quant_type == 255 && r.k_bits == 4 && r.v_bits == 4);
+    cr_assert_eq(r.n_tensors, COUNT(expected));
+    for (unsigned i = 0; i < r.n_tensors; i++) {
+        const struct ruvm_inspect_tensor *t = &r.tensors[i];
+        cr_assert_str_eq(t->name, expected[i].name);
+        cr_assert_str_eq(t->type, expected[i].type);
+        cr_assert_eq(t->size_bytes, expected[i].size_bytes);
+        cr_assert(t->min == expected[i].min && t->max == expected[i].max, "%s: %g to %g", t->name,
+                  t->min, t->max);
+    }
+    /* one head of 8 channels: four bytes and a step for a key, and as much for a value */
+    cr_assert_eq(r.kv_cache_bytes, 32 * 2 * 5);
+    ruvm_inspect_free(&r);
+}
+
+/* Of XNOR: -1 and 1 times scales from 32768 on, so two heaps with nothing between. */
+Test(inspect, histogram_of_packed_weights)
+{
+    struct ruvm_inspect_result r;
+    const struct ruvm_inspect_options o = {.input = "tests/golden/packed.ruvm",
+                                           .tensor = "layers.0.w_up"};
+    const double least = ldexp(32768, -23);
+    uint64_t total = 0, n_between = 0;
+    cr_assert_eq(ruvm_inspect(&o, &r, NULL), RUVM_OK);
+    cr_assert(r.has_histogram);
+    cr_assert_eq(r.histogram_max, ldexp(32768 + 20 * 1000, -23));
+    cr_assert_eq(r.histogram_min, -ldexp(32768 + 19 * 1000, -23));
+    double width = (r.histogram_max - r.histogram_min) / RUVM_INSPECT_BINS;
+    for (unsigned i = 0; i < RUVM_INSPECT_BINS; i++) {
+        double from = r.histogram_min + i * width;
+        bool is_between = from > -least && from + width < least;
+        cr_assert(!is_between || r.histogram[i] == 0, "bin %u", i);
+        n_between += is_between;
+        total += r.histogram[i];
+    }
+    cr_assert(total == 21 * 16 && n_between > 10);
+    cr_assert(r.histogram[0] > 0 && r.histogram[RUVM_INSPECT_BINS - 1] > 0);
+    ruvm_inspect_free(&r);
 }
 
 Test(inspect, memory_is_what_the_engine_says)

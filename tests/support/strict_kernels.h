@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "formats/ruvm_codes.h"
 #include "kernels/kernels.h"
 
 #define STRICT(holds)                                                                              \
@@ -41,6 +42,92 @@ static void strict_matmul_s8(const struct ruvm_matmul *m)
         for (uint32_t c = 0; c < m->n_cols; c++)
             STRICT(m->x[(size_t)v * m->x_stride + c] != -128);
     ruvm_kernels_scalar.matmul_s8(m);
+}
+
+/* What all packed weights have in common; then the sums must stay below 2^30. */
+static void strict_codes(const struct ruvm_matmul_codes *m, int type)
+{
+    STRICT((uintptr_t)m->w % 4 == 0 && m->row_bytes % 4 == 0);
+    STRICT((uintptr_t)m->x % 16 == 0 && m->x_stride % 16 == 0 && m->n_rows <= m->out_stride);
+    STRICT(m->first_col % 32 == 0 && m->n_cols % 16 == 0 && m->n_cols > 0);
+    STRICT(m->row_bytes >= ruvm_codes_row_bytes(type, m->first_col + m->n_cols));
+    STRICT(m->group == 0 || m->group == 16 || m->group == 32 || m->group == 64);
+    STRICT((m->group == 0) == (m->mult == NULL));
+    STRICT(m->mult_bytes >= ruvm_codes_mult_bytes(m->group ? m->first_col + 1 : 0, m->group));
+    for (uint32_t v = 0; v < m->n_vecs; v++) {
+        const int8_t *x = m->x + (size_t)v * m->x_stride;
+        for (uint32_t c = 0; c < m->n_cols; c++)
+            STRICT(x[c] != -128);
+        for (uint32_t c = m->n_cols; c % 32 != 0; c++)
+            STRICT(x[c] == 0);
+    }
+}
+
+static void strict_sums(const struct ruvm_matmul_codes *m)
+{
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        for (uint32_t r = 0; r < m->n_rows; r++)
+            STRICT(strict_within(m->out[(size_t)v * m->out_stride + r], STRICT_RAW - 1));
+}
+
+static void strict_matmul_int4(const struct ruvm_matmul_codes *m)
+{
+    strict_codes(m, RUVM_TYPE_INT4);
+    ruvm_kernels_scalar.matmul_int4(m);
+    strict_sums(m);
+}
+
+static void strict_matmul_int3(const struct ruvm_matmul_codes *m)
+{
+    strict_codes(m, RUVM_TYPE_INT3);
+    ruvm_kernels_scalar.matmul_int3(m);
+    strict_sums(m);
+}
+
+static void strict_matmul_int2(const struct ruvm_matmul_codes *m)
+{
+    strict_codes(m, RUVM_TYPE_INT2);
+    ruvm_kernels_scalar.matmul_int2(m);
+    strict_sums(m);
+}
+
+static void strict_matmul_binary(const struct ruvm_matmul_codes *m)
+{
+    strict_codes(m, RUVM_TYPE_BINARY);
+    ruvm_kernels_scalar.matmul_binary(m);
+    strict_sums(m);
+}
+
+static void strict_matmul_ternary(const struct ruvm_matmul_codes *m)
+{
+    STRICT(m->first_col == 0 && m->group == 0 && m->mult == NULL);
+    STRICT((uintptr_t)m->x % 16 == 0 && m->x_stride % 16 == 0 && m->n_rows <= m->out_stride);
+    STRICT(m->row_bytes == ruvm_codes_row_bytes(RUVM_TYPE_TERNARY, m->n_cols));
+    STRICT(m->n_cols <= m->x_stride);
+    for (uint32_t r = 0; r < m->n_rows; r++)
+        STRICT(ruvm_codes_valid(RUVM_TYPE_TERNARY, m->w + (size_t)r * m->row_bytes, m->n_cols));
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        for (uint32_t c = 0; c < m->n_cols; c++)
+            STRICT(m->x[(size_t)v * m->x_stride + c] != -128);
+    ruvm_kernels_scalar.matmul_ternary(m);
+    strict_sums(m);
+}
+
+/* x is a row of signs; its padding is zeros, as that of w. */
+static void strict_matmul_xnor(const struct ruvm_matmul_codes *m)
+{
+    STRICT(m->first_col == 0 && m->group == 0 && m->mult == NULL);
+    STRICT((uintptr_t)m->w % 4 == 0 && m->row_bytes % 4 == 0);
+    STRICT((uintptr_t)m->x % 16 == 0 && m->x_stride % 16 == 0 && m->n_rows <= m->out_stride);
+    STRICT(m->row_bytes == ruvm_codes_row_bytes(RUVM_TYPE_XNOR, m->n_cols));
+    for (uint32_t v = 0; v < m->n_vecs; v++) {
+        const int8_t *x = m->x + (size_t)v * m->x_stride;
+        STRICT(ruvm_codes_valid(RUVM_TYPE_XNOR, (const uint8_t *)x, m->n_cols));
+    }
+    ruvm_kernels_scalar.matmul_xnor(m);
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        for (uint32_t r = 0; r < m->n_rows; r++)
+            STRICT(strict_within(m->out[(size_t)v * m->out_stride + r], m->n_cols));
 }
 
 static void strict_scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
@@ -137,6 +224,12 @@ static const struct ruvm_kernels strict_kernels = {
     .name = "strict",
     .available = strict_available,
     .matmul_s8 = strict_matmul_s8,
+    .matmul_int4 = strict_matmul_int4,
+    .matmul_int3 = strict_matmul_int3,
+    .matmul_int2 = strict_matmul_int2,
+    .matmul_binary = strict_matmul_binary,
+    .matmul_ternary = strict_matmul_ternary,
+    .matmul_xnor = strict_matmul_xnor,
     .scores = strict_scores,
     .weights = strict_weights,
     .mix = strict_mix,

@@ -1,0 +1,117 @@
+/* bench, for programs: one object, with an entry a model and kernels. */
+#include "cli/cmd_bench.h"
+
+#include <string.h>
+
+static void add_spread(struct cJSON *object, const char *key, const struct ruvm_spread *s)
+{
+    char name[64];
+    ruvm_json_number(object, key, s->median);
+    snprintf(name, sizeof name, "%s_min", key);
+    ruvm_json_number(object, name, s->min);
+    snprintf(name, sizeof name, "%s_max", key);
+    ruvm_json_number(object, name, s->max);
+    snprintf(name, sizeof name, "%s_n", key);
+    ruvm_json_count(object, name, s->n);
+}
+
+static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
+{
+    if (r->has_quality) {
+        ruvm_json_quality(object, &r->quality);
+    } else if (r->has_perplexity) {
+        ruvm_json_number(object, "perplexity", r->perplexity);
+        ruvm_json_count(object, "perplexity_positions", r->perplexity_positions);
+    }
+    if (r->has_exact_match) {
+        ruvm_json_number(object, "exact_match", r->exact_match);
+        ruvm_json_count(object, "questions", r->n_questions);
+    }
+}
+
+static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
+{
+    static const char *const always[] = {"image_bytes", "engine_bytes", "peak_rss_bytes"};
+    static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
+    static const char *const quality[] = {"kl_mean",          "kl_p99", "perplexity",
+                                          "perplexity_float", "top1",   "top5"};
+    struct cJSON *tiers = ruvm_json_object(object, "tiers");
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        ruvm_json_text(tiers, always[i], "measured");
+    for (size_t i = 0; !no_speed && i < sizeof speeds / sizeof *speeds; i++)
+        ruvm_json_text(tiers, speeds[i], "measured");
+    for (size_t i = 0; r->has_quality && i < sizeof quality / sizeof *quality; i++)
+        ruvm_json_text(tiers, quality[i], "measured");
+    if (!r->has_quality && r->has_perplexity)
+        ruvm_json_text(tiers, "perplexity", "measured");
+    if (r->has_exact_match)
+        ruvm_json_text(tiers, "exact_match", "measured");
+    if (r->n_kernels)
+        ruvm_json_text(tiers, "kernel_rates", "measured");
+}
+
+static void add_kernels(struct cJSON *object, const struct ruvm_bench_result *r)
+{
+    if (!r->n_kernels)
+        return;
+    struct cJSON *rates = ruvm_json_array(object, "kernel_rates");
+    for (uint32_t i = 0; i < r->n_kernels; i++) {
+        const struct ruvm_bench_kernel *k = &r->kernel_list[i];
+        struct cJSON *x = ruvm_json_object(rates, NULL);
+        ruvm_json_text(x, "kernels", k->kernels);
+        ruvm_json_count(x, "rows", k->rows);
+        ruvm_json_count(x, "cols", k->cols);
+        add_spread(x, "gmac_per_s", &k->gmac_per_s);
+        add_spread(x, "gb_per_s", &k->gb_per_s);
+    }
+}
+
+static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
+{
+    ruvm_json_text(object, "model", r->model);
+    ruvm_json_text(object, "kernels", r->kernels);
+    ruvm_json_count(object, "image_bytes", r->image_bytes);
+    ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
+    ruvm_json_text(object, "types", r->types);
+    ruvm_json_count(object, "engine_bytes", r->engine_bytes);
+    ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
+    if (!no_speed) {
+        ruvm_json_count(object, "prompt_tokens", r->prompt_tokens);
+        ruvm_json_count(object, "generate_tokens", r->generate_tokens);
+        add_spread(object, "prompt_tokens_per_s", &r->prompt_tokens_per_s);
+        add_spread(object, "decode_tokens_per_s", &r->decode_tokens_per_s);
+    }
+    add_quality(object, r);
+    add_kernels(object, r);
+    add_tiers(object, r, no_speed);
+}
+
+static void add_failures(struct cJSON *object, const struct ruvm_bench_list *list)
+{
+    if (!list->n_failures)
+        return;
+    struct cJSON *failures = ruvm_json_array(object, "failures");
+    for (unsigned i = 0; i < list->n_failures; i++) {
+        const struct ruvm_bench_failure *f = &list->failures[i];
+        struct cJSON *x = ruvm_json_object(failures, NULL);
+        ruvm_json_text(x, "model", f->model);
+        ruvm_json_text(x, "error", *f->err.text ? f->err.text : ruvm_status_text(f->err.code));
+    }
+}
+
+/* A single result stands at the top level too, so that `jq .kl_mean` just works; but not
+ * one that is left of several. */
+void ruvm_cmd_bench_json(const struct ruvm_bench_list *list)
+{
+    struct cJSON *object = ruvm_json_start("bench");
+    ruvm_json_text(object, "machine", list->results[0].machine);
+    if (list->source)
+        ruvm_json_text(object, "quality_source", list->source);
+    if (list->n == 1 && list->n_asked == 1)
+        add_result(object, &list->results[0], list->no_speed);
+    struct cJSON *models = ruvm_json_array(object, "models");
+    for (unsigned i = 0; i < list->n; i++)
+        add_result(ruvm_json_object(models, NULL), &list->results[i], list->no_speed);
+    add_failures(object, list);
+    ruvm_json_finish(object);
+}

@@ -1,0 +1,224 @@
+/* quantize, before the work: options that contradict themselves, types that do not
+ * exist, files that would be overwritten or cannot be written.
+ *
+ * A search or a distillation takes minutes; what surely fails is said before them.
+ */
+#define _POSIX_C_SOURCE 200809L
+#include "cli/cmd_quantize.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- types --------------------------------------------------------------- */
+
+static bool is_word_of(const char *list, const char *word, size_t length)
+{
+    for (const char *c = list; *c; c += strspn(c, " ")) {
+        size_t n = strcspn(c, " ");
+        if (n == length && memcmp(c, word, n) == 0)
+            return true;
+        c += n;
+    }
+    return false;
+}
+
+int ruvm_cmd_quantize_check_type(const struct ruvm_args *args, const char *option, const char *type)
+{
+    static const char grouped[] = "int4 int3 int2 binary";
+    size_t length = strcspn(type, ":");
+    if (!is_word_of(RUVM_QUANTIZE_TYPES, type, length))
+        return ruvm_args_usage(args, "option '--%s': '%s' is none of: %s", option, type,
+                               RUVM_QUANTIZE_TYPES);
+    if (type[length] == '\0')
+        return RUVM_EXIT_DONE;
+    const char *group = type + length + 1;
+    if (!is_word_of("16 32 64 row", group, strlen(group)))
+        return ruvm_args_usage(
+            args, "option '--%s': '%s': a group has 16, 32 or 64 columns, or is the row: %.*s:32",
+            option, type, (int)length, type);
+    if (strcmp(group, "row") != 0 && !is_word_of(grouped, type, length))
+        return ruvm_args_usage(args, "option '--%s': '%s': groups go with: %s", option, type,
+                               grouped);
+    return RUVM_EXIT_DONE;
+}
+
+static int check_types(const struct ruvm_args *args)
+{
+    static const char *const options[] = {"type", "embed-type", "head-type"};
+    int rc = RUVM_EXIT_DONE;
+    for (unsigned i = 0; rc == 0 && i < sizeof options / sizeof *options; i++)
+        if (ruvm_args_given(args, options[i]))
+            rc = ruvm_cmd_quantize_check_type(args, options[i], ruvm_args_text(args, options[i]));
+    return rc;
+}
+
+/* ---- contradictions ------------------------------------------------------- */
+
+/* Options of which the second makes no sense beside the first, and why. */
+static const struct contradiction {
+    const char *first, *second, *why;
+} contradictions[] = {
+    {"max-bytes", "max-kl", "one of them is the target, the other the result"},
+    {"max-bytes", "type", "the search chooses the types"},
+    {"max-kl", "type", "the search chooses the types"},
+    {"target", "type", "the search chooses the types"},
+    {"max-bytes", "dry-run", "a search measures"},
+    {"max-kl", "dry-run", "a search measures"},
+    {"target", "dry-run", "a search measures"},
+    {"checkpoint", "dry-run", "nothing is trained"},
+};
+
+/* Options that only add to others, of which one must be there. */
+static const struct need {
+    const char *option, *of[3], *said;
+} needs[] = {
+    {"plot", {"max-bytes", "max-kl", "target"}, "--max-bytes, --max-kl or --target"},
+    {"checkpoint", {"distill"}, "--distill STEPS"},
+};
+
+static int check_options(const struct ruvm_args *args)
+{
+    for (size_t i = 0; i < sizeof contradictions / sizeof *contradictions; i++) {
+        const struct contradiction *c = &contradictions[i];
+        if (ruvm_args_given(args, c->first) && ruvm_args_given(args, c->second))
+            return ruvm_args_usage(args, "--%s and --%s do not go together: %s", c->first,
+                                   c->second, c->why);
+    }
+    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++) {
+        bool there = !ruvm_args_given(args, needs[i].option);
+        for (unsigned k = 0; k < 3 && needs[i].of[k]; k++)
+            there = there || ruvm_args_given(args, needs[i].of[k]);
+        if (!there)
+            return ruvm_args_usage(args, "--%s needs %s", needs[i].option, needs[i].said);
+    }
+    return RUVM_EXIT_DONE;
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
+/* The folder of a path, "." when it names none; to be freed. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    char *folder = ruvm_output_alloc(n + 2, 1);
+    memcpy(folder, n ? path : ".", n ? n : 1);
+    return folder;
+}
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Of two files that are not there yet: the same name in the same folder. */
+static bool same_place(const char *a, const char *b)
+{
+    struct stat sa, sb;
+    char *folder_a = folder_of(a), *folder_b = folder_of(b);
+    bool same = strcmp(name_of(a), name_of(b)) == 0 && stat(folder_a, &sa) == 0 &&
+                stat(folder_b, &sb) == 0 && same_inode(&sa, &sb);
+    free(folder_a);
+    free(folder_b);
+    return same;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat sa, sb;
+    if (!a || !b)
+        return false;
+    bool has_a = stat(a, &sa) == 0, has_b = stat(b, &sb) == 0;
+    if (has_a && has_b)
+        return S_ISREG(sa.st_mode) && same_inode(&sa, &sb);
+    return !has_a && !has_b && same_place(a, b);
+}
+
+/* What surely cannot be written is said before minutes of work, not after. */
+static int check_place(const char *output)
+{
+    struct stat st;
+    if (stat(output, &st) == 0 && S_ISDIR(st.st_mode)) {
+        ruvm_output_error("quantize", "%s: is a directory; name a file in it", output);
+        return RUVM_EXIT_FAILED;
+    }
+    if (stat(output, &st) == 0)
+        return RUVM_EXIT_DONE;
+    char *folder = folder_of(output);
+    int rc = RUVM_EXIT_DONE;
+    if (access(folder, W_OK) != 0) {
+        ruvm_output_error("quantize", "%s: cannot create: %s: %s", output, folder, strerror(errno));
+        rc = RUVM_EXIT_FAILED;
+    }
+    free(folder);
+    return rc;
+}
+
+static int check_inputs(const struct ruvm_args *args, const char *const *inputs, unsigned n)
+{
+    unsigned n_stdin = 0;
+    for (unsigned i = 0; i < n; i++)
+        n_stdin += inputs[i] && strcmp(inputs[i], "/dev/stdin") == 0;
+    if (n_stdin > 1)
+        return ruvm_args_usage(args, "standard input can be read only once, but - is given twice");
+    return RUVM_EXIT_DONE;
+}
+
+static int check_output(const struct ruvm_args *args, const struct ruvm_quantize_options *o)
+{
+    if (!o->output && !o->dry_run)
+        return ruvm_args_usage(args, "-o OUT is missing (or --dry-run to see sizes only)");
+    if (o->output && strcmp(o->output, "-") == 0 && isatty(STDOUT_FILENO))
+        return ruvm_args_usage(args, "-o -: an image is not written to a terminal");
+    return RUVM_EXIT_DONE;
+}
+
+/* Nothing that is written may replace an input or something else that is written. */
+static int check_files(const struct ruvm_args *args, const struct ruvm_quantize_options *o)
+{
+    const char *inputs[] = {o->input, o->tokenizer, o->calib_text, o->eval_text};
+    enum { N_INPUTS = sizeof inputs / sizeof *inputs };
+    const bool to_stdout = o->output && strcmp(o->output, "-") == 0;
+    const struct {
+        const char *path, *name;
+    } outputs[] = {
+        {to_stdout ? NULL : o->output, "OUT"},
+        {ruvm_args_text(args, "plot"), "--plot FILE"},
+        {o->checkpoint, "--checkpoint FILE"},
+    };
+    int rc = check_inputs(args, inputs, N_INPUTS);
+    for (unsigned i = 0; rc == 0 && i < 3; i++) {
+        const char *taken = NULL;
+        for (unsigned k = 0; k < N_INPUTS; k++)
+            taken = same_file(inputs[k], outputs[i].path) ? inputs[k] : taken;
+        for (unsigned k = 0; k < i; k++)
+            taken = same_file(outputs[k].path, outputs[i].path) ? outputs[k].path : taken;
+        if (taken)
+            rc = ruvm_args_usage(args, "%s would be overwritten: choose another %s", taken,
+                                 outputs[i].name);
+    }
+    for (unsigned i = 0; rc == 0 && i < 3; i++)
+        rc = outputs[i].path ? check_place(outputs[i].path) : rc;
+    return rc;
+}
+
+int ruvm_cmd_quantize_check(const struct ruvm_quantize_call *call)
+{
+    int rc = check_types(call->args);
+    if (rc == RUVM_EXIT_DONE)
+        rc = check_options(call->args);
+    if (rc == RUVM_EXIT_DONE)
+        rc = check_output(call->args, &call->o);
+    if (rc == RUVM_EXIT_DONE)
+        rc = check_files(call->args, &call->o);
+    return rc;
+}

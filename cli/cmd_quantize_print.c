@@ -1,0 +1,192 @@
+/* quantize, for people: what was made, what it lost, what the search chose from. */
+#include "cli/cmd_quantize.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static double percent_more(double after, double before)
+{
+    return 100 * (after / before - 1);
+}
+
+/* ---- the image ------------------------------------------------------------ */
+
+static void print_types(const struct ruvm_quantize_result *r)
+{
+    if (*r->types)
+        printf("  types       %s%s%s\n", r->types, *r->method ? "; method " : "", r->method);
+    if ((r->k_bits && r->k_bits != 8) || (r->v_bits && r->v_bits != 8))
+        printf("  cache       keys %u bits, values %u bits\n", r->k_bits, r->v_bits);
+}
+
+static void print_summary(const struct ruvm_quantize_call *call)
+{
+    const struct ruvm_quantize_options *o = &call->o;
+    const struct ruvm_quantize_result *r = &call->r;
+    printf("%s (%s)%s%s\n", o->input, r->source_format, o->dry_run ? "" : " -> ",
+           o->dry_run ? ", nothing written" : o->output);
+    printf("  parameters  %s\n", ruvm_output_grouped(r->parameters));
+    printf("  size        %s -> %s bytes, %.2f times smaller, %.3f bits per weight with scales\n",
+           ruvm_output_grouped(r->source_bytes), ruvm_output_grouped(r->image_bytes),
+           (double)r->source_bytes / (double)r->image_bytes, r->bits_per_weight);
+    print_types(r);
+    if (call->engine_bytes)
+        printf("  engine      %s bytes of memory besides the image\n",
+               ruvm_output_grouped(call->engine_bytes));
+    if (r->n_golden_tokens && !o->dry_run)
+        printf("  golden      %u tokens stored; check with: ruvm run --verify %s\n",
+               r->n_golden_tokens, o->output ? o->output : "OUT");
+    if (!o->dry_run)
+        printf("  time        %.1f s\n", r->seconds);
+}
+
+static void print_sizes(const struct ruvm_quantize_call *call)
+{
+    static const char *const heads[] = {"--type", "image bytes", "bits/weight"};
+    struct ruvm_table t = {.heads = heads, .align = "lrr", .n_cols = 3};
+    for (unsigned i = 0; i < call->n_sizes; i++) {
+        ruvm_table_cell(&t, "%s", call->sizes[i].type);
+        ruvm_table_cell(&t, "%s", ruvm_output_grouped(call->sizes[i].image_bytes));
+        ruvm_table_cell(&t, "%.3f", call->sizes[i].bits_per_weight);
+    }
+    if (call->n_sizes) {
+        putchar('\n');
+        ruvm_table_print(&t, RUVM_TABLE_TEXT);
+    }
+    ruvm_table_free(&t);
+}
+
+/* ---- pruning and distillation ---------------------------------------------- */
+
+static void print_prunes(const struct ruvm_quantize_result *r)
+{
+    static const char *const heads[] = {"left out", "parameters", "KL mean", "perplexity",
+                                        "change %"};
+    struct ruvm_table t = {.heads = heads, .align = "lrrrr", .n_cols = 5};
+    for (uint32_t i = 0; i < r->n_prunes; i++) {
+        const struct ruvm_quantize_prune *p = &r->prunes[i];
+        ruvm_table_cell(&t, "%s", p->what);
+        ruvm_table_cell(&t, "%s -> %s", ruvm_output_grouped(p->parameters_before),
+                        ruvm_output_grouped(p->parameters_after));
+        ruvm_table_cell(&t, "%.5f", p->kl_mean);
+        ruvm_table_cell(&t, "%.5g -> %.5g", p->perplexity_before, p->perplexity_after);
+        ruvm_table_cell(&t, "%+.2f", percent_more(p->perplexity_after, p->perplexity_before));
+    }
+    if (r->n_prunes) {
+        puts("\nPruning: the pruned float model against the source, measured");
+        ruvm_table_print(&t, RUVM_TABLE_TEXT);
+    }
+    ruvm_table_free(&t);
+}
+
+static void print_distill(const struct ruvm_quantize_result *r)
+{
+    const struct ruvm_quantize_distill *d = &r->distill;
+    if (!r->has_distill)
+        return;
+    printf("\nDistillation: %s steps", ruvm_output_grouped(d->steps));
+    if (d->first_step)
+        printf(", the first %s of an earlier run", ruvm_output_grouped(d->first_step));
+    printf("; %s tokens; %.1f s on %u thread%s, measured\n", ruvm_output_grouped(d->tokens),
+           d->seconds, d->threads, d->threads == 1 ? "" : "s");
+    printf("  loss        KL %.5f -> %.5f nats on its own training text\n", d->kl_before,
+           d->kl_after);
+}
+
+/* ---- the search ------------------------------------------------------------- */
+
+enum { FEW_CHOICES = 16 }; /* more of them only with --report */
+
+/* All that say something, and evenly some of the others. */
+static bool is_shown(const struct ruvm_quantize_result *r, uint32_t i, bool all)
+{
+    const struct ruvm_quantize_choice *c = &r->choices[i];
+    uint32_t stride = 1 + (r->n_choices - 1) / FEW_CHOICES;
+    return all || c->chosen || c->kl_measured > 0 || i % stride == 0 || i + 1 == r->n_choices;
+}
+
+static void choice_row(struct ruvm_table *t, const struct ruvm_quantize_choice *c)
+{
+    ruvm_table_cell(t, "%s", c->chosen ? "*" : "");
+    ruvm_table_cell(t, "%s", ruvm_output_grouped(c->image_bytes));
+    ruvm_table_cell(t, "%.3f", c->bits_per_weight);
+    ruvm_table_cell(t, "%.5f", c->kl_estimate);
+    if (c->kl_measured > 0)
+        ruvm_table_cell(t, "%.5f", c->kl_measured);
+    else
+        ruvm_table_cell(t, "-");
+    ruvm_table_cell(t, "%s", c->types);
+}
+
+static void print_choices(const struct ruvm_quantize_result *r, bool all)
+{
+    static const char *const heads[] = {
+        "", "image bytes", "bits/weight", "KL modelled", "KL measured", "types"};
+    struct ruvm_table t = {.heads = heads, .align = "lrrrrl", .n_cols = 6};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n_choices; i++)
+        if (is_shown(r, i, all)) {
+            choice_row(&t, &r->choices[i]);
+            n++;
+        }
+    if (n) {
+        puts("\nSearch: types that no others beat in both bytes and modelled loss; * the chosen");
+        ruvm_table_print(&t, RUVM_TABLE_TEXT);
+    }
+    if (n < r->n_choices)
+        printf("(%u of %u; all with --report)\n", n, r->n_choices);
+    ruvm_table_free(&t);
+}
+
+/* ---- quality ---------------------------------------------------------------- */
+
+static void print_one_quality(const struct ruvm_quality *q)
+{
+    printf("  perplexity  %.5g, float %.5g (%+.3f %%)\n", q->perplexity, q->perplexity_float,
+           percent_more(q->perplexity, q->perplexity_float));
+    printf("  KL          mean %.5f nats, 99th percentile %.5f\n", q->kl_mean, q->kl_p99);
+    printf("  agreement   top-1 %.2f %%, top-5 %.2f %%\n", 100 * q->top1, 100 * q->top5);
+}
+
+static void print_quality(const struct ruvm_quantize_result *r)
+{
+    const struct ruvm_quality *q = &r->quality;
+    char *source = ruvm_output_visible(q->text_source, strlen(q->text_source));
+    printf("\nQuality against the float model, measured at %s positions of: %s\n",
+           ruvm_output_grouped(q->n_positions), source);
+    if (r->has_quality_before) {
+        puts(" before distillation");
+        print_one_quality(&r->quality_before);
+        puts(" after distillation");
+    }
+    print_one_quality(q);
+    free(source);
+}
+
+static void print_samples(const struct ruvm_quantize_result *r)
+{
+    if (!*r->sample_float && !*r->sample_image)
+        return;
+    char *from_float = ruvm_output_visible(r->sample_float, strlen(r->sample_float));
+    char *from_image = ruvm_output_visible(r->sample_image, strlen(r->sample_image));
+    printf("\nGreedy continuations (%s):\n  float  %s\n  image  %s\n",
+           strcmp(from_float, from_image) == 0 ? "equal" : "they differ", from_float, from_image);
+    free(from_float);
+    free(from_image);
+}
+
+void ruvm_cmd_quantize_print(const struct ruvm_quantize_call *call)
+{
+    bool report = ruvm_args_given(call->args, "report");
+    print_summary(call);
+    print_sizes(call);
+    print_prunes(&call->r);
+    print_choices(&call->r, report);
+    print_distill(&call->r);
+    if (report)
+        ruvm_cmd_quantize_report(call);
+    if (call->r.has_quality)
+        print_quality(&call->r);
+    if (report)
+        print_samples(&call->r);
+}
