@@ -29,7 +29,7 @@ int ruvm_write_image(struct ruvm_buffer *out, const struct ruvm_write_header *he
 
 /* One TENS entry, RUVM_TENS_BYTES long. Offsets are from the start of the file. */
 struct ruvm_write_tensor {
-    uint8_t kind, layer, type;
+    uint8_t kind, layer, type; /* type: the byte of the entry, groups included */
     int8_t scale_exp;
     uint32_t rows, cols, row_bytes, data_off, data_bytes, scale_off, scale_bytes;
 };

@@ -29,6 +29,8 @@ struct ruvm_view {
     const uint8_t *scales; /* I8_GROUPS: f32 a group, unaligned */
     uint32_t group;        /* I8_GROUPS: values a scale */
     float scale;           /* I8_SCALED */
+    bool signs;            /* a matrix that multiplies only the signs of its input, times the
+                            * mean of their sizes: no file has one, our own XNOR does */
 };
 
 struct ruvm_meta {

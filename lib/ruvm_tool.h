@@ -108,6 +108,7 @@ struct ruvm_quantize_tensor {
     char type[24]; /* "int4 g16", "ternary" */
     uint32_t rows, cols;
     uint64_t source_bytes, bytes; /* bytes: data and scales in the image */
+    uint64_t bytes_int8;          /* what it would take as int8 */
     double bits_per_weight;       /* scales and padding included */
     double snr_db;                /* signal to quantization noise, whole tensor */
     double worst_row_snr_db;

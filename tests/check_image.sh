@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.." || exit 1
 ruvm=${RUVM:-build/release/ruvm}
 page=man/ruvm-image.5
 golden=tests/golden/golden.ruvm
+packed=tests/golden/packed.ruvm
 failed=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -69,6 +70,7 @@ if [ ! -x "$ruvm" ]; then
     exit $failed
 fi
 compare decoder-golden "$golden"
+compare decoder-packed "$packed"
 if [ -e lib/demo.ruvm ]; then
     compare decoder-demo lib/demo.ruvm
 else
@@ -87,6 +89,8 @@ head -c 134 /dev/zero >> "$work/bare.ruvm"
 compare decoder-bare-layout "$work/bare.ruvm"
 verdict damage-is-seen-by-both \
     "$(python3 tests/compare_ruvm.py --damage 500 "$ruvm" "$golden" 2>&1)"
+verdict damage-of-packed-weights-is-seen-by-both \
+    "$(python3 tests/compare_ruvm.py --damage 500 "$ruvm" "$packed" 2>&1)"
 
 # ---- the comparison sees what it is for ---------------------------------------------------
 

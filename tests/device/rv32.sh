@@ -4,14 +4,15 @@
 # Builds core_main.c three times: for this host with its library's kernels, for
 # rv32imc without a C library (the ESP32-C3's instruction set), and for AArch64
 # with NEON; runs the last two under qemu-user and compares what they print.
-# Also compares the host's own `ruvm run --ids`. Prints one line a case:
+# Also compares the host's own `ruvm run --ids`. RUVM names the host's program, OUT a
+# folder to build in. Prints one line a case:
 # ok NAME, not ok NAME, or skip NAME: why. Run from the root.
 set -u
 
-out=build/device
-ruvm=build/release/ruvm
+out=${OUT:-build/device}
+ruvm=${RUVM:-build/release/ruvm}
 mkdir -p "$out"
-core="lib/core/*.c lib/base/crc32.c formats/*_read.c kernels/scalar.c"
+core=${CORE:-$(make -s core-list)}
 failed=0
 
 say() { # say STATUS NAME
@@ -41,20 +42,20 @@ host_ids() { # host_ids IMAGE N TEMPERATURE SEED
         --ids --quiet | tr '\n' ' ' | sed 's/ *$//'
 }
 
-# compare NAME IMAGE: greedy and sampled, two block sizes, every machine that was built
+# compare NAME IMAGE N PROMPT: greedy and sampled, two block sizes, every machine that was built
 compare() {
-    name=$1 image=$2
+    name=$1 image=$2 n=$3 prompt=$4
     for setting in "0 0 1 8" "52429 0.8 7 8" "52429 0.8 7 3"; do
         # shellcheck disable=SC2086
         set -- $setting
-        want=$(host_ids "$image" 200 "$2" "$3")
+        want=$(host_ids "$image" "$n" "$2" "$3")
         for machine in $machines; do
             case $machine in
             rv32) run="qemu-riscv32 $out/core_rv32 $image scalar" ;;
             neon) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neon" ;;
             neondot) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neondot" ;;
             esac
-            got=$($run "$prompt" 200 "$1" "$3" "$4")
+            got=$($run "$prompt" "$n" "$1" "$3" "$4")
             label="$machine equals host: $name, temperature $2, seed $3, block $4"
             if [ -n "$want" ] && [ "$(echo "$got" | head -n 1)" = "$want" ]; then
                 say ok "$label"
@@ -89,12 +90,12 @@ else
     say skip "neon: needs aarch64-linux-gnu-gcc and qemu-aarch64 (make deps-test)"
 fi
 
-prompt="Once upon a time"
-compare "demo model" lib/demo.ruvm
+compare "demo model" lib/demo.ruvm 200 "Once upon a time"
+compare "packed weights of each type" tests/golden/packed.ruvm 28 "hello world"
 if [ -n "${RUVM_SHARED_MODELS:-}" ]; then
     "$ruvm" quantize "$RUVM_SHARED_MODELS/stories260K.bin" --tokenizer \
         "$RUVM_SHARED_MODELS/tok512.bin" -o "$out/stories260K.ruvm" --no-quality --quiet
-    compare stories260K "$out/stories260K.ruvm"
+    compare stories260K "$out/stories260K.ruvm" 200 "Once upon a time"
 else
     say skip "stories260K: RUVM_SHARED_MODELS is not set"
 fi
