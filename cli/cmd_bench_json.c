@@ -71,8 +71,10 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_text(object, "model", r->model);
     ruvm_json_text(object, "kernels", r->kernels);
     ruvm_json_count(object, "image_bytes", r->image_bytes);
-    ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
-    ruvm_json_text(object, "types", r->types);
+    if (r->bits_per_weight > 0) {
+        ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
+        ruvm_json_text(object, "types", r->types);
+    }
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {

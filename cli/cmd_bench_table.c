@@ -140,7 +140,10 @@ static void comparison_row(struct ruvm_table *t, const struct ruvm_bench_list *l
     const struct ruvm_quality *q = &r->quality;
     visible_cell(t, r->model);
     ruvm_table_cell(t, "%llu", (unsigned long long)r->image_bytes);
-    ruvm_table_cell(t, "%.3f", r->bits_per_weight);
+    if (r->bits_per_weight > 0)
+        ruvm_table_cell(t, "%.3f", r->bits_per_weight);
+    else
+        ruvm_table_cell(t, "-");
     ruvm_table_cell(t, "%.5f", q->kl_mean);
     ruvm_table_cell(t, "%.5f", q->kl_p99);
     ruvm_table_cell(t, "%.5g", q->perplexity);

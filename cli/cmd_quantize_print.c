@@ -95,14 +95,23 @@ static void print_distill(const struct ruvm_quantize_result *r)
 
 /* ---- the search ------------------------------------------------------------- */
 
-enum { FEW_CHOICES = 16 }; /* more of them only with --report */
+/* More would be a list to scroll through; --json has all of them, --plot draws them. */
+enum { FEW_CHOICES = 16, NEIGHBOURS = 2 };
+
+static uint32_t chosen_of(const struct ruvm_quantize_result *r)
+{
+    uint32_t chosen = 0;
+    for (uint32_t i = 0; i < r->n_choices; i++)
+        chosen = r->choices[i].chosen ? i : chosen;
+    return chosen;
+}
 
 /* All that say something, and evenly some of the others. */
-static bool is_shown(const struct ruvm_quantize_result *r, uint32_t i, bool all)
+static bool is_shown(const struct ruvm_quantize_result *r, uint32_t i, uint32_t chosen)
 {
-    const struct ruvm_quantize_choice *c = &r->choices[i];
     uint32_t stride = 1 + (r->n_choices - 1) / FEW_CHOICES;
-    return all || c->chosen || c->kl_measured > 0 || i % stride == 0 || i + 1 == r->n_choices;
+    bool near = i + NEIGHBOURS >= chosen && i <= chosen + NEIGHBOURS;
+    return near || r->choices[i].kl_measured > 0 || i % stride == 0 || i + 1 == r->n_choices;
 }
 
 static void choice_row(struct ruvm_table *t, const struct ruvm_quantize_choice *c)
@@ -118,14 +127,14 @@ static void choice_row(struct ruvm_table *t, const struct ruvm_quantize_choice *
     ruvm_table_cell(t, "%s", c->types);
 }
 
-static void print_choices(const struct ruvm_quantize_result *r, bool all)
+static void print_choices(const struct ruvm_quantize_result *r)
 {
     static const char *const heads[] = {
         "", "image bytes", "bits/weight", "KL modelled", "KL measured", "types"};
     struct ruvm_table t = {.heads = heads, .align = "lrrrrl", .n_cols = 6};
-    uint32_t n = 0;
+    uint32_t n = 0, chosen = chosen_of(r);
     for (uint32_t i = 0; i < r->n_choices; i++)
-        if (is_shown(r, i, all)) {
+        if (is_shown(r, i, chosen)) {
             choice_row(&t, &r->choices[i]);
             n++;
         }
@@ -134,7 +143,7 @@ static void print_choices(const struct ruvm_quantize_result *r, bool all)
         ruvm_table_print(&t, RUVM_TABLE_TEXT);
     }
     if (n < r->n_choices)
-        printf("(%u of %u; all with --report)\n", n, r->n_choices);
+        printf("(%u of %u; --json has all of them, --plot draws them)\n", n, r->n_choices);
     ruvm_table_free(&t);
 }
 
@@ -181,7 +190,7 @@ void ruvm_cmd_quantize_print(const struct ruvm_quantize_call *call)
     print_summary(call);
     print_sizes(call);
     print_prunes(&call->r);
-    print_choices(&call->r, report);
+    print_choices(&call->r);
     print_distill(&call->r);
     if (report)
         ruvm_cmd_quantize_report(call);

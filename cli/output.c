@@ -213,7 +213,7 @@ void ruvm_output_time_left(char *text, size_t size, double first, double done, d
 {
     double left = (1 - done) * elapsed / (done - first);
     *text = '\0';
-    if (done - first <= 0.02 || elapsed <= 0.5 || done >= 1)
+    if (done - first <= 0.02 || elapsed <= 0.5 || left < 1)
         return; /* earlier the estimate only jumps about */
     if (left < 120)
         snprintf(text, size, ", %.0f s left", left);

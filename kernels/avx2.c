@@ -10,7 +10,7 @@
 
 static int available(void)
 {
-    return __builtin_cpu_supports("avx2") != 0;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
 }
 
 /* acc + products of 32 bytes, four to a lane. */

@@ -1,6 +1,6 @@
 /* NEON with dot product (ARMv8.2 and most phones since 2018): one instruction
  * multiplies and adds four bytes a lane. */
-#include "kernels/neon.h"
+#include "kernels/neon_codes.h"
 #include "kernels/variants.h"
 
 enum { AT_HWCAP_ENTRY = 16, HWCAP_ASIMDDP_BIT = 1 << 20 };
@@ -23,10 +23,46 @@ static void matmul_s8(const struct ruvm_matmul *m)
     neon_matmul_s8(m, dot);
 }
 
+static inline int32x4_t dot_pairs(int32x4_t acc, struct neon_pair w, struct neon_pair x)
+{
+    return vdotq_s32(vdotq_s32(acc, w.low, x.low), w.high, x.high);
+}
+
+static void matmul_int4(const struct ruvm_matmul_codes *m)
+{
+    neon_matmul_codes(4, m, dot_pairs);
+}
+
+static void matmul_int3(const struct ruvm_matmul_codes *m)
+{
+    neon_matmul_codes(3, m, dot_pairs);
+}
+
+static void matmul_int2(const struct ruvm_matmul_codes *m)
+{
+    neon_matmul_codes(2, m, dot_pairs);
+}
+
+static void matmul_binary(const struct ruvm_matmul_codes *m)
+{
+    neon_matmul_codes(1, m, dot_pairs);
+}
+
+static void matmul_ternary(const struct ruvm_matmul_codes *m)
+{
+    neon_matmul_ternary(m, dot);
+}
+
 const struct ruvm_kernels ruvm_kernels_neondot = {
     .name = "neondot",
     .available = available,
     .matmul_s8 = matmul_s8,
+    .matmul_int4 = matmul_int4,
+    .matmul_int3 = matmul_int3,
+    .matmul_int2 = matmul_int2,
+    .matmul_binary = matmul_binary,
+    .matmul_ternary = matmul_ternary,
+    .matmul_xnor = neon_xnor,
     .scores = neon_scores,
     .weights = ruvm_elementwise_weights,
     .mix = neon_mix,

@@ -152,9 +152,10 @@ X86_INLINE uint32_t x86_sixteen_of(int bits, uint32_t i)
     return bits == 4 ? i / 2 : bits == 1 ? i % 2 * 2 + i / 4 : i % 4;
 }
 
-/* The multipliers of a step are the nibbles of at most two bytes. */
-X86_INLINE void x86_prepare_mult(int bits, const struct ruvm_matmul_codes *m,
-                                 struct x86_codes_part *p, uint32_t s, uint32_t col)
+/* The multipliers of a step are the nibbles of at most two bytes; returns where in a row
+ * these end. */
+X86_INLINE uint32_t x86_prepare_mult(int bits, const struct ruvm_matmul_codes *m,
+                                     struct x86_codes_part *p, uint32_t s, uint32_t col)
 {
     int32_t shift[8];
     uint32_t byte = col / m->group / 2;
@@ -162,6 +163,7 @@ X86_INLINE void x86_prepare_mult(int bits, const struct ruvm_matmul_codes *m,
         shift[i] = (int32_t)(((col + 16 * x86_sixteen_of(bits, i)) / m->group - 2 * byte) * 4);
     p->mult_at[s] = byte - p->first_mult;
     p->mult_shift[s] = x86_load(shift);
+    return byte + 2;
 }
 
 /* How many rows, of n of so many bytes, may be read from their starts to `reach`. */
@@ -186,10 +188,9 @@ X86_INLINE void x86_begin_part(int bits, const struct ruvm_matmul_codes *m,
                                  p->first_byte + p->n_steps * x86_codes_bytes(bits, X86_STEP));
     if (!m->group)
         return;
-    p->first_mult = col / m->group / 2;
+    uint32_t reach = p->first_mult = col / m->group / 2;
     for (uint32_t s = 0; s < p->n_steps; s++)
-        x86_prepare_mult(bits, m, p, s, col + s * X86_STEP);
-    uint32_t reach = p->first_mult + p->mult_at[p->n_steps - 1] + 2;
+        reach = x86_prepare_mult(bits, m, p, s, col + s * X86_STEP);
     p->mult_bytes = (reach < m->mult_bytes ? reach : m->mult_bytes) - p->first_mult;
     uint32_t safe = x86_safe_rows(m->n_rows, m->mult_bytes, reach);
     p->safe_rows = safe < p->safe_rows ? safe : p->safe_rows;
@@ -252,20 +253,31 @@ X86_INLINE __m256i x86_load_mult(const uint8_t *mult, __m256i shift)
     return _mm256_and_si256(_mm256_srlv_epi32(all, shift), x86_codes_mult_mask());
 }
 
-/* acc[v * rows + i] += step s of row i, at w + i * stride, and vector v. */
-X86_INLINE void x86_codes_step(int bits, int grouped, const struct x86_codes_part *p, uint32_t s,
-                               __m256i *acc, const struct x86_rows *at, const uint8_t *w,
-                               size_t stride, uint32_t rows, uint32_t v, uint32_t vecs)
+/* What a tile is: all constants, so that the compiler makes a function of each. */
+struct x86_tile {
+    int bits, grouped;
+    uint32_t rows, vecs;
+};
+
+/* acc[v * rows + i] += step s, the last one or not, of row i and vector v of those from x
+ * on. */
+X86_INLINE void x86_codes_step(struct x86_tile t, const struct x86_codes_part *p,
+                               const struct x86_rows *at, uint32_t s, int last,
+                               const struct x86_codes_x (*x)[X86_STEPS], __m256i *acc)
 {
+    const uint8_t *w = last ? at->last : at->w + s * x86_codes_bytes(t.bits, X86_STEP);
+    const size_t stride = last ? at->last_stride : at->stride;
     __m256i mult = _mm256_and_si256(_mm256_set1_epi16(1), x86_codes_mult_mask());
     X86_UNROLL
-    for (uint32_t i = 0; i < rows; i++) {
-        struct x86_pair codes = x86_load_codes(bits, w + i * stride);
-        if (grouped)
+    for (uint32_t i = 0; i < t.rows; i++) {
+        struct x86_pair codes = x86_load_codes(t.bits, w + i * stride);
+        if (t.grouped)
             mult = x86_load_mult(at->mult + i * at->mult_stride + p->mult_at[s], p->mult_shift[s]);
         X86_UNROLL
-        for (uint32_t j = 0; j < vecs; j++)
-            acc[j * rows + i] = x86_codes_add(acc[j * rows + i], codes, &p->x[v + j][s], mult);
+        for (uint32_t j = 0; j < t.vecs; j++) {
+            __m256i *sum = &acc[j * t.rows + i];
+            *sum = x86_codes_add(*sum, codes, &x[j][s], mult);
+        }
     }
 }
 
@@ -288,35 +300,34 @@ X86_INLINE void x86_put_sums(int32_t *out, size_t stride, __m128i sums, uint32_t
     }
 }
 
-X86_INLINE void x86_codes_tile(int bits, int grouped, const struct x86_codes_part *p,
-                               const struct x86_rows *at, uint32_t rows, uint32_t v, uint32_t vecs)
+X86_INLINE void x86_codes_tile(struct x86_tile t, const struct x86_codes_part *p,
+                               const struct x86_rows *at, const struct x86_codes_x (*x)[X86_STEPS])
 {
-    const uint32_t bytes = x86_codes_bytes(bits, X86_STEP), last = p->n_steps - 1;
     __m256i acc[8] = {0};
-    for (uint32_t s = 0; s < last; s++)
-        x86_codes_step(bits, grouped, p, s, acc, at, at->w + s * bytes, at->stride, rows, v, vecs);
-    x86_codes_step(bits, grouped, p, last, acc, at, at->last, at->last_stride, rows, v, vecs);
+    for (uint32_t s = 0; s + 1 < p->n_steps; s++)
+        x86_codes_step(t, p, at, s, 0, x, acc);
+    x86_codes_step(t, p, at, p->n_steps - 1, 1, x, acc);
     X86_UNROLL
-    for (uint32_t i = 0; i < rows * vecs; i += 4) {
+    for (uint32_t i = 0; i < t.rows * t.vecs; i += 4) {
         __m256i halves = x86_sum_halves(acc + i);
-        __m128i sums =
-            _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-        x86_put_sums(at->out + i / rows * at->out_stride, at->out_stride, sums, rows, p->first);
+        __m128i low = _mm256_castsi256_si128(halves), high = _mm256_extracti128_si256(halves, 1);
+        x86_put_sums(at->out + i / t.rows * at->out_stride, at->out_stride,
+                     _mm_add_epi32(low, high), t.rows, p->first);
     }
 }
 
-/* Row r alone; if it is one of the last, with nothing read but the row. */
-X86_INLINE void x86_codes_row(int bits, int grouped, const struct ruvm_matmul_codes *m,
+/* Row r of vector v, the i-th of the part, with nothing read but the row. */
+X86_INLINE void x86_codes_row(struct x86_tile t, const struct ruvm_matmul_codes *m,
                               const struct x86_codes_part *p, uint32_t r, uint32_t v, uint32_t i)
 {
     uint8_t last[X86_STEP_BYTES], mult[2 * X86_STEPS + 2];
-    struct x86_rows at = x86_find_rows(bits, m, p, r, v + i);
+    struct x86_rows at = x86_find_rows(t.bits, m, p, r, v + i);
     if (r >= p->safe_rows) {
         at.last = x86_copy(last, sizeof last, at.last, p->last_bytes);
-        if (grouped)
+        if (t.grouped)
             at.mult = x86_copy(mult, sizeof mult, at.mult, p->mult_bytes);
     }
-    x86_codes_tile(bits, grouped, p, &at, 1, i, 1);
+    x86_codes_tile(t, p, &at, p->x + i);
 }
 
 /* Four vectors share the unpacking of two rows, a vector alone walks four rows. Both read
@@ -325,18 +336,20 @@ X86_INLINE void x86_codes_row(int bits, int grouped, const struct ruvm_matmul_co
 X86_INLINE void x86_codes_walk(int bits, int grouped, const struct ruvm_matmul_codes *m,
                                const struct x86_codes_part *p, uint32_t v, uint32_t vecs)
 {
+    const struct x86_tile four = {bits, grouped, 2, X86_VECS}, one = {bits, grouped, 4, 1};
+    const struct x86_tile least = {bits, grouped, 1, 1};
     uint32_t r = 0;
-    for (; vecs == X86_VECS && r + 2 <= p->safe_rows; r += 2) {
+    for (; vecs == four.vecs && r + four.rows <= p->safe_rows; r += four.rows) {
         const struct x86_rows at = x86_find_rows(bits, m, p, r, v);
-        x86_codes_tile(bits, grouped, p, &at, 2, 0, X86_VECS);
+        x86_codes_tile(four, p, &at, p->x);
     }
-    for (; vecs == 1 && r + 4 <= p->safe_rows; r += 4) {
+    for (; vecs == one.vecs && r + one.rows <= p->safe_rows; r += one.rows) {
         const struct x86_rows at = x86_find_rows(bits, m, p, r, v);
-        x86_codes_tile(bits, grouped, p, &at, 4, 0, 1);
+        x86_codes_tile(one, p, &at, p->x);
     }
     for (; r < m->n_rows; r++)
         for (uint32_t i = 0; i < vecs; i++)
-            x86_codes_row(bits, grouped, m, p, r, v, i);
+            x86_codes_row(least, m, p, r, v, i);
 }
 
 X86_INLINE void x86_codes_matmul(int bits, const struct ruvm_matmul_codes *m)
@@ -358,27 +371,41 @@ X86_INLINE void x86_codes_matmul(int bits, const struct ruvm_matmul_codes *m)
 
 /* ---- signs ------------------------------------------------------------------------- */
 
+X86_INLINE uint64_t x86_differ(const uint8_t *a, const int8_t *b)
+{
+    uint64_t x, y;
+    __builtin_memcpy(&x, a, sizeof x);
+    __builtin_memcpy(&y, b, sizeof y);
+    return x ^ y;
+}
+
+/* Bits in which a row and x differ: whole words of 64, and a last half one if odd. Every
+ * machine with AVX2 counts the bits of a word in one instruction. */
+X86_INLINE uint64_t x86_count_differ(const uint8_t *w, const int8_t *x, uint32_t n_words, int odd)
+{
+    uint64_t differ = 0;
+    for (; n_words; n_words--, w += 8, x += 8)
+        differ += (uint64_t)__builtin_popcountll(x86_differ(w, x));
+    if (odd) {
+        uint32_t a, b;
+        __builtin_memcpy(&a, w, sizeof a);
+        __builtin_memcpy(&b, x, sizeof b);
+        differ += (uint64_t)__builtin_popcountll(a ^ b);
+    }
+    return differ;
+}
+
 static inline void ruvm_x86_xnor(const struct ruvm_matmul_codes *m)
 {
-    const uint32_t n_bytes = (m->n_cols + 31) / 32 * 4;
-    for (uint32_t v = 0; v < m->n_vecs; v++)
-        for (uint32_t r = 0; r < m->n_rows; r++) {
-            const uint8_t *w = m->w + r * (size_t)m->row_bytes;
-            const int8_t *x = m->x + v * (size_t)m->x_stride;
-            uint32_t i = 0;
-            int differ = 0;
-            for (uint64_t a, b; i + 8 <= n_bytes; i += 8) {
-                __builtin_memcpy(&a, w + i, sizeof a);
-                __builtin_memcpy(&b, x + i, sizeof b);
-                differ += __builtin_popcountll(a ^ b);
-            }
-            for (uint32_t a, b; i < n_bytes; i += 4) {
-                __builtin_memcpy(&a, w + i, sizeof a);
-                __builtin_memcpy(&b, x + i, sizeof b);
-                differ += __builtin_popcount(a ^ b);
-            }
-            m->out[v * (size_t)m->out_stride + r] = (int32_t)m->n_cols - 2 * differ;
-        }
+    const uint32_t n_cols = m->n_cols, n_rows = m->n_rows, words = (n_cols + 31) / 32;
+    const size_t stride = m->row_bytes;
+    for (uint32_t v = 0; v < m->n_vecs; v++) {
+        const int8_t *x = m->x + v * (size_t)m->x_stride;
+        int32_t *out = m->out + v * (size_t)m->out_stride;
+        const uint8_t *w = m->w;
+        for (uint32_t r = 0; r < n_rows; r++, w += stride)
+            out[r] = (int32_t)(n_cols - 2 * (uint32_t)x86_count_differ(w, x, words / 2, words % 2));
+    }
 }
 
 #endif

@@ -30,11 +30,19 @@ static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i 
 
 /* ---- x ------------------------------------------------------------------------------ */
 
-/* Stripe k of step s of a part whose row has n_bytes: the 16 columns from c on. */
-static inline void x86_copy_stripe(int8_t *to, const int8_t *x, uint32_t c, uint32_t n_valid)
+/* 16 x from column c on, of which n_valid stay and the others become zeros. x may be read
+ * up to a multiple of 32 columns. */
+static inline __m128i x86_load_stripe(const int8_t *x, uint32_t n_cols, uint32_t c,
+                                      uint32_t n_valid)
 {
-    for (uint32_t i = 0; i < X86_TERNARY_STEP; i++)
-        to[i] = i < n_valid ? x[c + i] : 0;
+    const __m128i order = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    int8_t copy[X86_TERNARY_STEP] = {0};
+    if (c + X86_TERNARY_STEP <= (n_cols + 31) / 32 * 32)
+        return _mm_and_si128(x86_load16(x + c),
+                             _mm_cmpgt_epi8(_mm_set1_epi8((char)n_valid), order));
+    for (uint32_t i = 0; i < n_valid; i++)
+        copy[i] = x[c + i];
+    return x86_load16(copy);
 }
 
 /* Vector i of the part is x. */
@@ -47,8 +55,9 @@ static inline void x86_prepare_stripes(struct x86_ternary_part *p, uint32_t i, c
             uint32_t j = p->first_byte + s * X86_TERNARY_STEP, c = k * n_bytes + j;
             uint32_t valid = s + 1 < p->n_steps ? X86_TERNARY_STEP : p->last_bytes;
             uint32_t left = c < n_cols ? n_cols - c : 0;
-            x86_copy_stripe(p->x[i][s][k], x, c, left < valid ? left : valid);
-            stripes[k] = _mm256_broadcastsi128_si256(x86_load16(p->x[i][s][k]));
+            __m128i stripe = x86_load_stripe(x, n_cols, c, left < valid ? left : valid);
+            _mm_storeu_si128((void *)p->x[i][s][k], stripe);
+            stripes[k] = _mm256_broadcastsi128_si256(stripe);
             ones[k] = _mm256_set1_epi8(1);
         }
         sum = _mm256_add_epi32(sum, x86_ternary_products(ones, stripes));

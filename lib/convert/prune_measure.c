@@ -4,6 +4,7 @@
 
 #include "lib/convert/prune_job.h"
 #include "lib/convert/reference.h"
+#include "lib/measure/quality.h"
 
 /* One of the models. */
 struct reader {
@@ -24,16 +25,9 @@ struct meter {
 static void read_token(struct reader *r, uint16_t token, uint32_t vocab)
 {
     const float *logits = ruvm_reference_step(r->r, r->tokens ? (uint16_t)r->tokens[token] : token);
-    double best = -HUGE_VAL, sum = 0.0;
-    for (uint32_t i = 0; i < vocab; i++) {
+    for (uint32_t i = 0; i < vocab; i++)
         r->log_p[i] = (double)logits[r->tokens ? r->tokens[i] : i];
-        best = fmax(best, r->log_p[i]);
-    }
-    for (uint32_t i = 0; i < vocab; i++)
-        sum += exp(r->log_p[i] - best);
-    double norm = best + log(sum);
-    for (uint32_t i = 0; i < vocab; i++)
-        r->log_p[i] -= norm;
+    ruvm_quality_log_softmax(r->log_p, vocab);
 }
 
 static void measure_token(struct meter *m, uint16_t token, uint16_t next)
@@ -46,8 +40,7 @@ static void measure_token(struct meter *m, uint16_t token, uint16_t next)
     m->source.loss -= m->source.log_p[next];
     m->before.loss -= m->first ? m->source.log_p[next] : m->before.log_p[next];
     m->after.loss -= m->after.log_p[next];
-    for (uint32_t i = 0; i < vocab; i++)
-        m->divergence += exp(m->source.log_p[i]) * (m->source.log_p[i] - m->after.log_p[i]);
+    m->divergence += ruvm_quality_divergence(m->source.log_p, m->after.log_p, vocab);
 }
 
 static int measure_text(struct meter *m)

@@ -65,9 +65,19 @@ static int check_bits(uint32_t bits, const char *what, struct ruvm_error *err)
     return RUVM_OK;
 }
 
+static bool is_search(const struct ruvm_quantize_options *o)
+{
+    return o->max_bytes != 0 || o->max_kl != 0.0 || o->target != NULL;
+}
+
 static int check_search(const struct ruvm_quantize_options *o, struct ruvm_error *err)
 {
-    bool search = o->max_bytes != 0 || o->max_kl != 0.0 || o->target != NULL;
+    bool search = is_search(o);
+    if (o->dry_run &&
+        (search || o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune))
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "a dry run computes nothing, so it neither chooses types nor prunes: "
+                         "its sizes would be those of another image");
     if (search && o->type)
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "a limit chooses the types itself: leave out the type %s (types of "
@@ -171,11 +181,6 @@ static int show_samples(struct ruvm_quantize_job *j)
 
 /* ---- the verb --------------------------------------------------------------- */
 
-static bool is_search(const struct ruvm_quantize_options *o)
-{
-    return o->max_bytes != 0 || o->max_kl != 0.0 || o->target != NULL;
-}
-
 /* Measured before, trained, composed again. */
 static int distill(struct ruvm_quantize_job *j, const struct ruvm_text *text)
 {
@@ -189,7 +194,7 @@ static int distill(struct ruvm_quantize_job *j, const struct ruvm_text *text)
 static int make_image(struct ruvm_quantize_job *j, struct ruvm_text *text, bool measured)
 {
     int rc = ruvm_quantize_open(j);
-    if (rc == RUVM_OK && is_search(j->o) && !j->o->dry_run)
+    if (rc == RUVM_OK && is_search(j->o))
         rc = ruvm_quantize_search(j);
     if (rc == RUVM_OK)
         rc = ruvm_quantize_image(j, j->o->dry_run);

@@ -183,17 +183,14 @@ static int take_matrix(struct lesson *l, uint32_t i)
     struct ruvm_quant_matrix q;
     double *scale = ruvm_arena_alloc(&arena, t->rows, sizeof *scale);
     double *work = ruvm_arena_alloc(&arena, t->cols, sizeof *work);
-    float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
-    if (!scale || !work || !w ||
-        !ruvm_quant_matrix_open(&q, &arena, j->schemes[i], t->rows, t->cols)) {
+    if (!scale || !work || !ruvm_quant_matrix_open(&q, &arena, j->schemes[i], t->rows, t->cols)) {
         ruvm_arena_free(&arena);
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", t->name);
     }
     ruvm_distill_matrix(l->d, i, q.level, scale, q.mult);
     ruvm_steps_take(&q, scale);
     ruvm_image_build_matrix(&j->build, i, &q);
-    memcpy(w, l->student.matrices[i].w, (size_t)t->rows * t->cols * sizeof *w);
-    j->losses[i].snr = ruvm_quant_matrix_loss(&q, w, work);
+    j->losses[i].snr = ruvm_quant_matrix_loss(&q, l->student.matrices[i].w, work);
     j->losses[i].kl = 0.0; /* its moments were those of other weights */
     int rc = ruvm_student_matrix(&j->student, t->kind, t->layer, &q, j->err);
     ruvm_arena_free(&arena);

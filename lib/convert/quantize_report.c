@@ -20,6 +20,9 @@ static struct ruvm_quantize_tensor describe(const struct ruvm_quantize_job *j, u
     ruvm_scheme_write(d.type, j->schemes[i]);
     d.source_bytes = stored_bytes(view);
     d.bytes = (uint64_t)t->data_bytes + t->scale_bytes;
+    const struct ruvm_scheme int8 = {RUVM_TYPE_INT8, 0};
+    d.bytes_int8 = ruvm_scheme_data_bytes(int8, t->rows, t->cols) +
+                   ruvm_scheme_scale_bytes(int8, t->rows, t->cols);
     d.bits_per_weight = 8.0 * (double)d.bytes / ((double)t->rows * t->cols);
     d.snr_db = loss->snr.snr_db;
     d.worst_row_snr_db = loss->snr.worst_row_snr_db;

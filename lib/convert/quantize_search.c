@@ -42,27 +42,37 @@ struct hunt {
 
 /* ---- choices of each tensor ------------------------------------------------------ */
 
-/* Rules of the caller stand; all other tensors are free. */
-static int find_fixed(struct hunt *h)
+/* The caller's rules, with `type` where there is none. */
+static int apply_rules(struct hunt *h, struct ruvm_scheme *schemes, const char *type)
 {
-    struct ruvm_quantize_job *j = h->j;
-    struct ruvm_scheme *marked = calloc(j->n_tensors, sizeof *marked);
-    struct ruvm_scheme_rules rules = {.type = "xnor",
-                                      .embed_type = j->o->embed_type ? j->o->embed_type : "xnor",
+    const struct ruvm_quantize_job *j = h->j;
+    struct ruvm_scheme_rules rules = {.type = type,
+                                      .embed_type = j->o->embed_type,
+                                      .head_type = j->o->head_type,
                                       .tied = j->model.tied,
                                       .tensor_types = j->o->tensor_types,
                                       .n_tensor_types = j->o->n_tensor_types};
-    rules.head_type = j->o->head_type ? j->o->head_type : rules.tied ? rules.embed_type : "xnor";
+    if (!rules.embed_type && !(rules.tied && rules.head_type))
+        rules.embed_type = type;
+    if (!rules.head_type && !rules.tied)
+        rules.head_type = type;
+    return ruvm_scheme_choose(schemes, j->tensors, j->n_tensors, &rules, j->err);
+}
+
+/* A tensor whose type is the same for two defaults has it by a rule. Rules of the caller
+ * stand; all other tensors are free. */
+static int find_fixed(struct hunt *h)
+{
+    struct ruvm_quantize_job *j = h->j;
+    struct ruvm_scheme *other = calloc(j->n_tensors, sizeof *other);
     h->fixed = ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *h->fixed);
-    int rc = marked && h->fixed
-                 ? ruvm_scheme_choose(marked, j->tensors, j->n_tensors, &rules, j->err)
-                 : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
-    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
-        h->fixed[i] = marked[i].type != RUVM_TYPE_XNOR;
-        if (h->fixed[i])
-            j->schemes[i] = marked[i];
-    }
-    free(marked);
+    int rc = other && h->fixed ? apply_rules(h, other, "xnor")
+                               : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
+    if (rc == RUVM_OK)
+        rc = apply_rules(h, j->schemes, "int8");
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
+        h->fixed[i] = j->schemes[i].type == other[i].type;
+    free(other);
     return rc;
 }
 
@@ -157,7 +167,8 @@ static int measure(struct hunt *h, uint32_t k)
                                      .reference = j->reference,
                                      .progress = j->o->progress};
     rc = ruvm_quality_measure(&quality, &o, j->err);
-    h->measured[k] = quality.kl_mean;
+    if (rc == RUVM_OK)
+        h->measured[k] = quality.kl_mean;
     return rc;
 }
 
@@ -175,7 +186,7 @@ static int search_loss(struct hunt *h, uint32_t *chosen)
     while (rc == RUVM_OK && low < high) {
         uint32_t middle = low + (high - low) / 2;
         rc = measure(h, middle);
-        if (h->measured[middle] <= h->j->o->max_kl)
+        if (rc == RUVM_OK && h->measured[middle] <= h->j->o->max_kl)
             high = middle;
         else
             low = middle + 1;

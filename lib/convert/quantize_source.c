@@ -232,7 +232,7 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
         rc = read_calibration(j);
     if (rc == RUVM_OK)
         rc = open_reference(j);
-    if (rc == RUVM_OK && is_pruned(j->o) && !j->o->dry_run) {
+    if (rc == RUVM_OK && is_pruned(j->o)) {
         rc = prune(j);
         if (rc == RUVM_OK)
             rc = list_tensors(j);

@@ -29,6 +29,7 @@ enum { LANES = 16 };
 struct matrix {
     float *tiles; /* [rows / LANES rounded up, cols, LANES] */
     uint32_t rows, cols;
+    bool signs; /* of its input only the signs are multiplied, times their mean size */
 };
 
 struct weights {
@@ -49,6 +50,7 @@ struct ruvm_reference {
     float *values;                   /* [n_layers, n_kv_heads] matrices of head_dim x context */
     size_t key_floats, value_floats; /* in one of these matrices */
     float *h, *x, *q, *k, *v, *mixed, *up, *gate, *scores, *logits;
+    float *signs; /* [widest input] */
 };
 
 /* ---- arithmetic ---------------------------------------------------------- */
@@ -190,6 +192,7 @@ static bool expand(struct matrix *w, struct ruvm_arena *arena, const struct ruvm
 {
     w->rows = (uint32_t)v->dims[0];
     w->cols = (uint32_t)v->dims[1];
+    w->signs = v->signs;
     w->tiles = ruvm_arena_alloc(arena, padded(w->rows), w->cols * sizeof(float));
     for (uint32_t r = 0; w->tiles && r < w->rows; r++) {
         ruvm_view_row(v, r, row);
@@ -268,8 +271,9 @@ static bool open_state(struct ruvm_reference *r, struct ruvm_arena *arena)
     r->gate = floats(arena, m->hidden);
     r->scores = floats(arena, r->context);
     r->logits = floats(arena, m->vocab);
+    r->signs = floats(arena, max_u32(max_u32(m->dim, m->hidden), r->q_dim));
     return r->keys && r->values && r->h && r->x && r->q && r->k && r->v && r->mixed && r->up &&
-           r->gate && r->scores && r->logits;
+           r->gate && r->scores && r->logits && r->signs;
 }
 
 int ruvm_reference_open(struct ruvm_reference **reference, struct ruvm_arena *arena,
@@ -293,6 +297,24 @@ int ruvm_reference_open(struct ruvm_reference **reference, struct ruvm_arena *ar
 }
 
 /* ---- one step ------------------------------------------------------------ */
+
+/* x [n] reduced to its signs times the mean of their sizes (arXiv 1603.05279). */
+static void keep_signs(float *out, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] < 0 ? -x[i] : x[i];
+    float mean = sum_of(out, n) / (float)n;
+    for (size_t i = 0; i < n; i++)
+        out[i] = x[i] < 0 ? -mean : mean;
+}
+
+/* A matrix of the model times its input. */
+static void apply(struct ruvm_reference *r, float *out, const struct matrix *w, const float *x)
+{
+    if (w->signs)
+        keep_signs(r->signs, x, w->cols);
+    multiply(out, w, w->signs ? r->signs : x);
+}
 
 /* Turns each pair (2i, 2i+1) of every head by the angle of the position. */
 static void rotate(const struct ruvm_reference *r, float *x, uint32_t n)
@@ -323,7 +345,7 @@ static void attend(struct ruvm_reference *r, uint32_t layer, uint32_t head)
     uint32_t head_dim = r->m.head_dim, n = r->position + 1;
     uint32_t kv_head = head / (r->m.n_heads / r->m.n_kv_heads);
     size_t cache = (size_t)layer * r->m.n_kv_heads + kv_head;
-    struct matrix keys = {r->keys + cache * r->key_floats, n, head_dim};
+    struct matrix keys = {r->keys + cache * r->key_floats, n, head_dim, false};
     const float *values = r->values + cache * r->value_floats;
     multiply(r->scores, &keys, r->q + (size_t)head * head_dim);
     softmax(r->scores, n, 1.0f / sqrtf((float)head_dim));
@@ -343,9 +365,9 @@ static void add_attention(struct ruvm_reference *r, uint32_t layer)
     const struct weights *w = &r->layers[layer];
     rms_norm(r->x, r->h, w->attn_norm, r->m.dim, r->m.norm_eps);
     observe_input(r, RUVM_TENSOR_WQ, layer, r->x);
-    multiply(r->q, &w->wq, r->x);
-    multiply(r->k, &w->wk, r->x);
-    multiply(r->v, &w->wv, r->x);
+    apply(r, r->q, &w->wq, r->x);
+    apply(r, r->k, &w->wk, r->x);
+    apply(r, r->v, &w->wv, r->x);
     rotate(r, r->q, r->q_dim);
     rotate(r, r->k, r->kv_dim);
     if (r->observer.kv)
@@ -354,7 +376,7 @@ static void add_attention(struct ruvm_reference *r, uint32_t layer)
     for (uint32_t head = 0; head < r->m.n_heads; head++)
         attend(r, layer, head);
     observe_input(r, RUVM_TENSOR_WO, layer, r->mixed);
-    multiply(r->x, &w->wo, r->mixed);
+    apply(r, r->x, &w->wo, r->mixed);
     add_to(r->h, r->x, r->m.dim);
 }
 
@@ -363,12 +385,12 @@ static void add_feed_forward(struct ruvm_reference *r, uint32_t layer)
     const struct weights *w = &r->layers[layer];
     rms_norm(r->x, r->h, w->ffn_norm, r->m.dim, r->m.norm_eps);
     observe_input(r, RUVM_TENSOR_W_UP, layer, r->x);
-    multiply(r->up, &w->w_up, r->x);
-    multiply(r->gate, &w->w_gate, r->x);
+    apply(r, r->up, &w->w_up, r->x);
+    apply(r, r->gate, &w->w_gate, r->x);
     for (uint32_t i = 0; i < r->m.hidden; i++)
         r->up[i] *= r->gate[i] / (1.0f + exp_f32(-r->gate[i]));
     observe_input(r, RUVM_TENSOR_W_DOWN, layer, r->up);
-    multiply(r->x, &w->w_down, r->up);
+    apply(r, r->x, &w->w_down, r->up);
     add_to(r->h, r->x, r->m.dim);
 }
 
@@ -392,7 +414,7 @@ const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token)
     }
     rms_norm(r->x, r->h, r->final_norm, r->m.dim, r->m.norm_eps);
     observe_input(r, RUVM_TENSOR_HEAD, 0, r->x);
-    multiply(r->logits, &r->head, r->x);
+    apply(r, r->logits, &r->head, r->x);
     r->position++;
     return r->logits;
 }

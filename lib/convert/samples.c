@@ -10,15 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-    *state += 0x9E3779B97F4A7C15u;
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
+#include "lib/base/random.h"
 
 /* exp(x) for x <= 0 by Taylor's series around a multiple of ln 2; nothing below 1e-17. */
 static double portable_exp(double x)
@@ -51,7 +43,7 @@ static int32_t draw(const float *logits, uint32_t vocab, double *weights, uint64
     }
     if (!isfinite(total) || !isfinite(best))
         return -1;
-    double left = (double)(next_random(state) >> 11) * 0x1p-53 * total;
+    double left = ruvm_random_unit(state) * total;
     int32_t last = 0;
     for (uint32_t i = 0; i < vocab; i++) {
         if (weights[i] <= 0.0)
@@ -79,7 +71,7 @@ static int32_t next_token(struct drawing *d, uint16_t token)
 {
     const float *logits = ruvm_reference_step(d->r, token);
     if (d->o->any_token)
-        return (int32_t)(next_random(&d->state) % d->vocab);
+        return (int32_t)(ruvm_random_next(&d->state) % d->vocab);
     return draw(logits, d->vocab, d->weights, &d->state);
 }
 

@@ -65,6 +65,7 @@ int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
         for (uint32_t c = 0; c < q->cols; c++)
             w[(size_t)r * q->cols + c] = (float)row[c];
     }
+    v->signs = q->scheme.type == RUVM_TYPE_XNOR;
     *place_of(&s->model, kind, layer) = v;
     if (kind == RUVM_TENSOR_EMBED && s->model.tied)
         s->model.head = v;

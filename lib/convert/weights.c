@@ -26,6 +26,8 @@ int ruvm_weights_method(enum ruvm_method *method, const char *name, struct ruvm_
 
 static enum ruvm_method settle(enum ruvm_method method, int type)
 {
+    if (type == RUVM_TYPE_XNOR && (method == RUVM_METHOD_AUTO || method == RUVM_METHOD_GPTQ))
+        return RUVM_METHOD_MSE; /* the moments are those of inputs that are not reduced */
     if (method != RUVM_METHOD_AUTO)
         return method;
     return type == RUVM_TYPE_INT8 ? RUVM_METHOD_RTN : RUVM_METHOD_GPTQ;
@@ -83,7 +85,7 @@ static int quantize_one(struct job *j, struct ruvm_arena *arena, uint32_t i,
     char name[48];
     const struct ruvm_view *view = ruvm_model_tensor(j->b->model, t->kind, t->layer, name);
     float *w = ruvm_arena_alloc(arena, t->rows, t->cols * sizeof *w);
-    double *work = ruvm_arena_alloc(arena, 2 * (size_t)t->cols, sizeof *work);
+    double *work = ruvm_arena_alloc(arena, t->cols, sizeof *work);
     if (!w || !work || !ruvm_quant_matrix_open(&q, arena, j->b->schemes[i], t->rows, t->cols))
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
     int rc = ruvm_quant_weights(w, view, name, j->err);

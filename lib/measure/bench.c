@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "formats/ruvm_codes.h"
+#include "formats/ruvm_read.h"
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 #include "lib/convert/samples.h"
@@ -41,8 +43,6 @@ static int measure_speed(struct bench *b)
     r->generate_tokens = speed.generate_tokens;
     r->prompt_tokens_per_s = speed.prompt;
     r->decode_tokens_per_s = speed.decode;
-    r->engine_bytes = ruvm_session_engine_bytes(b->session);
-    r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
     return RUVM_OK;
 }
 
@@ -172,7 +172,7 @@ static int measure_perplexity(struct bench *b)
 static int measure(struct bench *b)
 {
     const struct ruvm_bench_options *o = b->o;
-    int rc = measure_speed(b);
+    int rc = o->no_speed ? RUVM_OK : measure_speed(b);
     if (rc == RUVM_OK && o->kernel_rates)
         rc = ruvm_kernel_rates_measure(&b->r->kernel_list, &b->r->n_kernels, o, b->err);
     if (rc == RUVM_OK && o->questions)
@@ -184,12 +184,36 @@ static int measure(struct bench *b)
     return rc;
 }
 
+/* Bits a weight and types, from the directory of the image, which opened. */
+static void describe_weights(struct ruvm_bench_result *r, const struct ruvm_file *file)
+{
+    struct ruvm_image img;
+    uint64_t weights = 0, bytes = 0;
+    uint32_t count[RUVM_N_TYPES] = {0};
+    size_t used = 0;
+    if (ruvm_image_open(&img, file->data, file->size, NULL) != RUVM_OK)
+        return;
+    for (uint32_t i = 0; i < img.n_tensors; i++) {
+        struct ruvm_tensor t = ruvm_image_tensor(&img, i);
+        weights += (uint64_t)t.rows * t.cols;
+        bytes += (uint64_t)t.data_bytes + t.scale_bytes;
+        count[t.type]++;
+    }
+    r->bits_per_weight = 8.0 * (double)bytes / (double)weights;
+    for (int type = RUVM_N_TYPES - 1; type >= 0; type--)
+        if (count[type] && used < sizeof r->types)
+            used += (size_t)snprintf(r->types + used, sizeof r->types - used, "%s%s %u",
+                                     used ? ", " : "", ruvm_codes_name(type), count[type]);
+}
+
 static void describe(struct bench *b)
 {
     struct ruvm_bench_result *r = b->r;
     snprintf(r->model, sizeof r->model, "%s", b->session->file.name);
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
+    r->engine_bytes = ruvm_session_engine_bytes(b->session);
+    describe_weights(r, &b->session->file);
     ruvm_machine_describe(r->machine, sizeof r->machine);
 }
 
@@ -205,6 +229,7 @@ int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
         return rc;
     describe(&b);
     rc = measure(&b);
+    r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
     ruvm_session_close(b.session);
     if (rc != RUVM_OK)
         ruvm_bench_free(r);

@@ -28,8 +28,7 @@ struct meter {
     uint64_t top1, top5;
 };
 
-/* x[n] becomes the logarithm of its softmax. */
-static void log_softmax(double *x, uint32_t n)
+void ruvm_quality_log_softmax(double *x, uint32_t n)
 {
     double best = x[0], sum = 0.0;
     for (uint32_t i = 1; i < n; i++)
@@ -39,6 +38,14 @@ static void log_softmax(double *x, uint32_t n)
     double norm = best + log(sum);
     for (uint32_t i = 0; i < n; i++)
         x[i] -= norm;
+}
+
+double ruvm_quality_divergence(const double *p, const double *q, uint32_t n)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += exp(p[i]) * (p[i] - q[i]);
+    return sum;
 }
 
 /* How many values come before value i: larger ones, and equal ones of lower id. */
@@ -60,13 +67,10 @@ static uint32_t largest(const double *x, uint32_t n)
 
 static void compare(struct meter *m, const float *reference, uint16_t next)
 {
-    double divergence = 0.0;
     for (uint32_t i = 0; i < m->vocab; i++)
         m->p[i] = (double)reference[i];
-    log_softmax(m->p, m->vocab);
-    for (uint32_t i = 0; i < m->vocab; i++)
-        divergence += exp(m->p[i]) * (m->p[i] - m->q[i]);
-    m->divergence[m->n] = divergence;
+    ruvm_quality_log_softmax(m->p, m->vocab);
+    m->divergence[m->n] = ruvm_quality_divergence(m->p, m->q, m->vocab);
     m->loss_float -= m->p[next];
     uint32_t rank = rank_of(m->q, m->vocab, largest(m->p, m->vocab));
     m->top1 += rank == 0;
@@ -83,7 +87,7 @@ static int measure_chunk(struct meter *m, const uint16_t *tokens, uint32_t n)
     for (uint32_t t = 0; t < n; t++) {
         for (uint32_t i = 0; i < m->vocab; i++)
             m->q[i] = m->logits[(size_t)t * m->vocab + i] / 65536.0;
-        log_softmax(m->q, m->vocab);
+        ruvm_quality_log_softmax(m->q, m->vocab);
         m->loss -= m->q[tokens[t + 1]];
         if (m->o->reference)
             compare(m, ruvm_reference_step(m->o->reference, tokens[t]), tokens[t + 1]);

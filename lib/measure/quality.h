@@ -30,4 +30,9 @@ struct ruvm_quality_options {
 int ruvm_quality_measure(struct ruvm_quality *q, const struct ruvm_quality_options *o,
                          struct ruvm_error *err);
 
+/* Logits x[n] become the logarithms of their softmax. */
+void ruvm_quality_log_softmax(double *x, uint32_t n);
+/* KL(p || q) in nats of two distributions given by their logarithms [n]. */
+double ruvm_quality_divergence(const double *p, const double *q, uint32_t n);
+
 #endif

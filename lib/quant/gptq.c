@@ -388,8 +388,9 @@ int ruvm_gptq_polish(const struct ruvm_gptq *g, struct ruvm_quant_matrix *q, con
         p.spread = p.moved + q->rows;
         for (uint32_t r = 0; r < q->rows; r++)
             p.damping += OUTPUT_DAMPING * outputs[(size_t)r * q->rows + r] / q->rows;
-        start_polish(&p);
-        for (int k = 0; k < N_POLISHES && polish_sweep(&p); k++)
+        if (p.damping > 0.0) /* else no output of this matrix means anything */
+            start_polish(&p);
+        for (int k = 0; k < N_POLISHES && p.damping > 0.0 && polish_sweep(&p); k++)
             ;
     } else {
         rc = ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for a matrix of %u x %u", q->rows,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/random.h"
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
 #include "lib/train/pass.h"
@@ -109,16 +110,6 @@ static void see(void *user, uint32_t matrix, const float *x, const float *dy, ui
 
 /* ---- one window ------------------------------------------------------------------ */
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014) as a number in [0, 1). */
-static double next_random(uint64_t *state)
-{
-    *state += 0x9E3779B97F4A7C15u;
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 /* Logits become the derivative of -log p(label) by them, the label drawn from p. */
 static void differentiate(struct slot *s, float *logits, uint32_t vocab)
 {
@@ -131,7 +122,7 @@ static void differentiate(struct slot *s, float *logits, uint32_t vocab)
         logits[i] = ruvm_math_exp(logits[i] - best);
         sum += (double)logits[i];
     }
-    left = next_random(&s->random) * sum;
+    left = ruvm_random_unit(&s->random) * sum;
     for (uint32_t i = 0; i < vocab; i++) {
         double p = (double)logits[i];
         if (left >= 0.0 && p > 0.0)

@@ -120,13 +120,15 @@ void ruvm_search_choice(const struct ruvm_search *s, uint32_t k, struct ruvm_sch
     *bytes = 0;
     *loss = 0.0;
     for (uint32_t t = 0; t < s->n_tensors; t++) {
-        const struct options *o = &s->tensors[t];
-        uint32_t at = 0;
-        for (uint32_t e = 0; e < k; e++)
-            if (s->edges[e].tensor == t)
-                at = s->edges[e].to;
-        schemes[t] = o->list[at].scheme;
-        *bytes += o->list[at].bytes;
-        *loss += o->list[at].loss;
+        schemes[t] = s->tensors[t].list[0].scheme;
+        *bytes += s->tensors[t].list[0].bytes;
+        *loss += s->tensors[t].list[0].loss;
+    }
+    for (uint32_t i = 0; i < k; i++) {
+        const struct edge *e = &s->edges[i];
+        const struct option *to = &s->tensors[e->tensor].list[e->to], *from = to - 1;
+        schemes[e->tensor] = to->scheme;
+        *bytes += to->bytes - from->bytes;
+        *loss -= from->loss - to->loss;
     }
 }

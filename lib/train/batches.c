@@ -1,15 +1,7 @@
 /* Shuffles the windows of a text anew for every epoch. */
 #include "lib/train/batches.h"
 
-/* splitmix64 (Steele, Lea, Flood, OOPSLA 2014). */
-static uint64_t next_random(uint64_t *state)
-{
-    *state += 0x9E3779B97F4A7C15u;
-    uint64_t z = *state;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
+#include "lib/base/random.h"
 
 int ruvm_batches_open(struct ruvm_batches *b, struct ruvm_arena *arena,
                       const struct ruvm_text *text, uint32_t batch, uint64_t seed,
@@ -55,11 +47,11 @@ static void sort_batch(const struct ruvm_batches *b, uint32_t *windows)
 static void shuffle(struct ruvm_batches *b, uint64_t epoch)
 {
     uint64_t state = b->seed, n = b->text->n_windows;
-    state = next_random(&state) + epoch;
+    state = ruvm_random_next(&state) + epoch;
     for (uint32_t i = 0; i < n; i++)
         b->order[i] = i;
     for (uint64_t i = n - 1; i > 0; i--)
-        swap(&b->order[i], &b->order[next_random(&state) % (i + 1)]);
+        swap(&b->order[i], &b->order[ruvm_random_next(&state) % (i + 1)]);
     for (uint32_t first = 0; first + b->batch <= n; first += b->batch)
         sort_batch(b, b->order + first);
     b->epoch = epoch;

@@ -106,7 +106,7 @@ static float best_step(const struct ruvm_fake_quant *f, const float *w, uint32_t
 {
     struct levels l = levels_of(f->type);
     float largest = 0, best = min_step;
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (uint32_t i = 0; i < n; i++)
         largest = fabsf(w[i]) > largest ? fabsf(w[i]) : largest;
     for (int t = 1; t <= STEPS_TRIED && largest / l.max > min_step; t++) {

@@ -89,7 +89,7 @@ Test(output, time_left)
         {0.5, 0.75, 10, ", 10 s left"}, /* resumed in the middle */
         {0, 0.01, 10, ""},
         {0, 0.5, 0.1, ""},
-        {0, 1, 10, ""},
+        {0, 0.99, 10, ""},
         {0.5, 0.5, 10, ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

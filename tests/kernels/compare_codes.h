@@ -13,17 +13,15 @@ struct compare_shape {
     uint32_t first_col, n_cols; /* n_cols 0: all from first_col on */
 };
 
-typedef void compare_codes_kernel(const struct ruvm_matmul_codes *m);
-
-static compare_codes_kernel *compare_kernel_of(const struct ruvm_kernels *k, int type)
+static void compare_run(const struct ruvm_kernels *k, int type, const struct ruvm_matmul_codes *m)
 {
     switch (type) {
-    case RUVM_TYPE_INT4: return k->matmul_int4;
-    case RUVM_TYPE_INT3: return k->matmul_int3;
-    case RUVM_TYPE_INT2: return k->matmul_int2;
-    case RUVM_TYPE_BINARY: return k->matmul_binary;
-    case RUVM_TYPE_TERNARY: return k->matmul_ternary;
-    case RUVM_TYPE_XNOR: return k->matmul_xnor;
+    case RUVM_TYPE_INT4: k->matmul_int4(m); return;
+    case RUVM_TYPE_INT3: k->matmul_int3(m); return;
+    case RUVM_TYPE_INT2: k->matmul_int2(m); return;
+    case RUVM_TYPE_BINARY: k->matmul_binary(m); return;
+    case RUVM_TYPE_TERNARY: k->matmul_ternary(m); return;
+    case RUVM_TYPE_XNOR: k->matmul_xnor(m); return;
     default: abort();
     }
 }
@@ -112,9 +110,9 @@ static int compare_shape_of_codes(const struct ruvm_kernels *k, const struct ruv
                                                     left < m.n_cols ? left : m.n_cols, x_manner);
     size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof(int32_t);
     int32_t *a = m.out = compare_array(bytes);
-    compare_kernel_of(k, s.type)(&m);
+    compare_run(k, s.type, &m);
     int32_t *b = m.out = compare_array(bytes);
-    compare_kernel_of(oracle, s.type)(&m);
+    compare_run(oracle, s.type, &m);
     return compare_same(names[s.type], a, b, bytes, m.n_rows, m.n_cols);
 }
 
