@@ -29,7 +29,7 @@ _ruvm()
     'quantize --calib') return ;;
     'quantize --max-bytes') compopt +o default 2>/dev/null && return ;;
     'quantize --max-kl') compopt +o default 2>/dev/null && return ;;
-    'quantize --target') compopt +o default 2>/dev/null && return ;;
+    'quantize --target') words='esp32 esp32s2 esp32s3 esp32c3 esp32c6' ;;
     'quantize --plot') return ;;
     'quantize --prune-heads') compopt +o default 2>/dev/null && return ;;
     'quantize --prune-ffn') compopt +o default 2>/dev/null && return ;;

@@ -232,7 +232,7 @@ static void keep_if_better(struct row *r, struct ruvm_quant_matrix *q, uint32_t 
 static void best_of_trials(struct row *r, struct ruvm_quant_matrix *q, uint32_t index)
 {
     uint16_t chosen = q->scale[index];
-    double least = INFINITY;
+    double least = HUGE_VAL;
     for (int k = 0; k < (chosen ? N_TRIALS : 1); k++) {
         double before = least;
         keep_if_better(r, q, index, chosen ? scaled(chosen, trials[k]) : 0, &least);

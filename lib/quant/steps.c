@@ -137,7 +137,7 @@ static struct group group_of(const struct row *r, uint32_t i)
 static double choose_mult(const struct row *r, uint32_t i, double scale, uint8_t *mult)
 {
     struct group g = group_of(r, i);
-    double near = floor(r->wish[i] / scale + 0.5), least = INFINITY;
+    double near = floor(r->wish[i] / scale + 0.5), least = HUGE_VAL;
     *mult = 0;
     if (r->wish[i] <= 0.0)
         return 0.0;
@@ -165,7 +165,7 @@ static double multiples_above(struct row *r, double largest)
 
 static double multiples_near(struct row *r, double largest)
 {
-    double best = 0.0, least = INFINITY;
+    double best = 0.0, least = HUGE_VAL;
     for (int k = 0; k < N_ROW_SCALES; k++) {
         double factor = ROW_SCALE_MIN + (ROW_SCALE_MAX - ROW_SCALE_MIN) * k / (N_ROW_SCALES - 1);
         double scale = largest * factor / RUVM_MULT_MAX, sum = 0.0;

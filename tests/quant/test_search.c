@@ -91,7 +91,7 @@ Test(search, no_combination_beats_a_point_of_the_curve)
         struct ruvm_search *s = solve(&arena, &p);
         struct ruvm_scheme schemes[MAX_TENSORS];
         uint64_t bytes, before = 0;
-        double loss, loss_before = INFINITY;
+        double loss, loss_before = HUGE_VAL;
         for (uint32_t k = 0; k < ruvm_search_count(s); k++) {
             ruvm_search_choice(s, k, schemes, &bytes, &loss);
             cr_assert(bytes > before && loss < loss_before, "round %d, point %u", round, k);
@@ -117,7 +117,7 @@ Test(search, the_curve_is_the_hull_of_all_combinations)
         uint64_t bytes, b;
         double price, loss, l;
         for (price = 0.001; price < 20; price *= 1.3) { /* of a byte, in loss */
-            double best = INFINITY, ours = INFINITY;
+            double best = HUGE_VAL, ours = HUGE_VAL;
             for (uint64_t i = 0; combine(&p, i, &b, &l); i++)
                 best = fmin(best, l + price * (double)b);
             for (uint32_t k = 0; k < ruvm_search_count(s); k++) {
