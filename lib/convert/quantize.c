@@ -18,6 +18,7 @@
 #include "lib/base/bytes.h"
 #include "lib/convert/greedy.h"
 #include "lib/convert/quantize_job.h"
+#include "lib/convert/target.h"
 #include "lib/measure/quality.h"
 
 enum {
@@ -83,10 +84,11 @@ static int check_search(const struct ruvm_quantize_options *o, struct ruvm_error
                          "a limit chooses the types itself: leave out the type %s (types of "
                          "single tensors may be given)",
                          o->type);
-    if (o->max_kl < 0.0 || (o->max_kl != 0.0 && (o->max_bytes != 0 || o->target)))
+    if (!(o->max_kl >= 0.0) || (o->max_kl != 0.0 && (o->max_bytes != 0 || o->target)))
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "give a limit of size or a limit of loss above 0, not both");
-    return RUVM_OK;
+    const struct ruvm_target *target;
+    return o->target ? ruvm_target_find(&target, o->target, err) : RUVM_OK;
 }
 
 static int check_options(const struct ruvm_quantize_options *o, struct ruvm_error *err)

@@ -180,9 +180,9 @@ static int search_loss(struct hunt *h, uint32_t *chosen)
     int rc = measure(h, high);
     if (rc == RUVM_OK && h->measured[high] > h->j->o->max_kl)
         return ruvm_fail(h->j->err, RUVM_ERR_UNSUPPORTED,
-                         "a KL of %g cannot be reached: the largest choice of types loses %.5f; "
+                         "a KL of %g cannot be reached: the largest choice of types loses %.3g; "
                          "allow that much",
-                         h->j->o->max_kl, h->measured[high]);
+                         h->j->o->max_kl, 1.01 * h->measured[high]); /* never rounded below */
     while (rc == RUVM_OK && low < high) {
         uint32_t middle = low + (high - low) / 2;
         rc = measure(h, middle);

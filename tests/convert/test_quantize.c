@@ -563,9 +563,6 @@ Test(quantize, a_limit_of_bytes_is_kept)
     work(&j);
     const struct ruvm_quantize_choice *c = chosen_of(&j);
     cr_assert(c->image_bytes <= limit && c[1].image_bytes > limit);
-    j.o.max_bytes = 1 << 20;
-    work(&j);
-    cr_assert(chosen_of(&j) == &j.r.choices[j.r.n_choices - 1]);
     check_tensors(&j);
     finish(&j);
 }
@@ -602,13 +599,16 @@ Test(quantize, a_limit_of_loss_is_kept)
 
 Test(quantize, a_loss_that_cannot_be_reached)
 {
-    struct job j = start_with_text(&shapes[0], NULL);
-    j.o.max_kl = 1e-9;
-    double nearest = number_after(&j.o, "the largest choice of types loses ");
-    cr_assert(nearest > 0.0, "%g", nearest);
-    j.o.max_kl = nearest;
-    work(&j);
-    finish(&j);
+    for (uint64_t seed = 6; seed < 8; seed++) { /* 0.0002659 and 0.0002210 */
+        struct tiny_shape shape = shapes[0];
+        shape.seed = seed;
+        struct job j = start_with_text(&shape, NULL);
+        j.o.max_kl = 1e-9;
+        j.o.max_kl = number_after(&j.o, "the largest choice of types loses ");
+        work(&j);
+        cr_assert_leq(chosen_of(&j)->kl_measured, j.o.max_kl);
+        finish(&j);
+    }
 }
 
 Test(quantize, a_chip_is_a_limit)
@@ -624,7 +624,7 @@ Test(quantize, a_chip_is_a_limit)
     struct job j = start_with_text(&shapes[0], NULL);
     j.o.target = "esp32c3";
     work(&j);
-    chosen_of(&j);
+    cr_assert(chosen_of(&j) == &j.r.choices[j.r.n_choices - 1], "all of it fits");
     j.o.output = tiny_path();
     j.o.target = "esp8266";
     refused(&j.o, RUVM_ERR_ARG, "esp32c6");
@@ -800,6 +800,8 @@ Test(quantize, options_that_do_not_go_together)
     bad = o, bad.target = "esp32", bad.max_kl = 0.1;
     refused(&bad, RUVM_ERR_ARG, "not both");
     bad = o, bad.max_kl = -1.0;
+    refused(&bad, RUVM_ERR_ARG, "above 0");
+    bad = o, bad.max_kl = (double)NAN;
     refused(&bad, RUVM_ERR_ARG, "above 0");
     bad = o, bad.dry_run = true, bad.max_kl = 0.1;
     refused(&bad, RUVM_ERR_ARG, "dry run");
