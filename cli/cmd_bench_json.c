@@ -33,8 +33,8 @@ static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, b
 {
     static const char *const always[] = {"image_bytes", "engine_bytes", "peak_rss_bytes"};
     static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
-    static const char *const quality[] = {"kl_mean",          "kl_p99", "perplexity",
-                                          "perplexity_float", "top1",   "top5"};
+    static const char *const quality[] = {
+        "kl_mean", "kl_mean_error", "kl_p99", "perplexity", "perplexity_float", "top1", "top5"};
     struct cJSON *tiers = ruvm_json_object(object, "tiers");
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         ruvm_json_text(tiers, always[i], "measured");

@@ -70,6 +70,7 @@ static void quality_rows(struct ruvm_table *t, const struct ruvm_bench_result *r
     value_row(t, r, "perplexity", q->perplexity, q->n_positions, "");
     value_row(t, r, "perplexity of the float model", q->perplexity_float, q->n_positions, "");
     value_row(t, r, "KL mean", q->kl_mean, q->n_positions, "nats");
+    value_row(t, r, "KL mean, standard error", q->kl_mean_error, q->n_positions, "nats");
     value_row(t, r, "KL 99th percentile", q->kl_p99, q->n_positions, "nats");
     value_row(t, r, "top-1 agreement", 100 * q->top1, q->n_positions, "%");
     value_row(t, r, "top-5 agreement", 100 * q->top5, q->n_positions, "%");

@@ -105,8 +105,8 @@ static void add_distill(struct cJSON *object, const struct ruvm_quantize_result 
 /* Of all keys whose value is not simply counted. */
 static void add_tiers(struct cJSON *object, const struct ruvm_quantize_result *r)
 {
-    static const char *const measured[] = {"kl_mean",          "kl_p99", "perplexity",
-                                           "perplexity_float", "top1",   "top5"};
+    static const char *const measured[] = {
+        "kl_mean", "kl_mean_error", "kl_p99", "perplexity", "perplexity_float", "top1", "top5"};
     struct cJSON *tiers = ruvm_json_object(object, "tiers");
     for (size_t i = 0; r->has_quality && i < sizeof measured / sizeof *measured; i++)
         ruvm_json_text(tiers, measured[i], "measured");

@@ -153,7 +153,8 @@ static void print_one_quality(const struct ruvm_quality *q)
 {
     printf("  perplexity  %.5g, float %.5g (%+.3f %%)\n", q->perplexity, q->perplexity_float,
            percent_more(q->perplexity, q->perplexity_float));
-    printf("  KL          mean %.5f nats, 99th percentile %.5f\n", q->kl_mean, q->kl_p99);
+    printf("  KL          mean %.5f +- %.5f nats, 99th percentile %.5f\n", q->kl_mean,
+           q->kl_mean_error, q->kl_p99);
     printf("  agreement   top-1 %.2f %%, top-5 %.2f %%\n", 100 * q->top1, 100 * q->top5);
 }
 

@@ -97,6 +97,7 @@ cJSON *ruvm_json_start(const char *verb)
 void ruvm_json_quality(cJSON *parent, const struct ruvm_quality *q)
 {
     ruvm_json_number(parent, "kl_mean", q->kl_mean);
+    ruvm_json_number(parent, "kl_mean_error", q->kl_mean_error);
     ruvm_json_number(parent, "kl_p99", q->kl_p99);
     ruvm_json_number(parent, "perplexity", q->perplexity);
     ruvm_json_number(parent, "perplexity_float", q->perplexity_float);

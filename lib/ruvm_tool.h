@@ -50,6 +50,7 @@ const char *ruvm_kernels_list(unsigned i, bool *available);
 struct ruvm_quality {
     uint64_t n_positions;   /* predictions compared */
     double kl_mean, kl_p99; /* KL(float || quantized), nats a position */
+    double kl_mean_error;   /* standard error of kl_mean as an estimate for other text */
     double perplexity, perplexity_float;
     double top1;          /* share of positions with the same most likely token, 0..1 */
     double top5;          /* share where the float's best is among our best five */

@@ -37,6 +37,7 @@ struct hunt {
     struct ruvm_scheme *schemes;   /* [n_tensors] of the choice being looked at */
     struct ruvm_image_build sizes; /* an image of this model, for its other parts */
     double *measured;              /* [choices] nats, 0: not yet */
+    double *error;                 /* [choices] standard error of the measured */
     uint32_t n;
 };
 
@@ -135,7 +136,9 @@ static int try_all(struct hunt *h)
         return rc;
     h->n = ruvm_search_count(h->search);
     h->measured = ruvm_arena_alloc(&j->source.arena, h->n, sizeof *h->measured);
-    return h->measured ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short");
+    h->error = ruvm_arena_alloc(&j->source.arena, h->n, sizeof *h->error);
+    return h->measured && h->error ? RUVM_OK
+                                   : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short");
 }
 
 /* ---- whole images ---------------------------------------------------------------- */
@@ -167,9 +170,17 @@ static int measure(struct hunt *h, uint32_t k)
                                      .reference = j->reference,
                                      .progress = j->o->progress};
     rc = ruvm_quality_measure(&quality, &o, j->err);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK) {
         h->measured[k] = quality.kl_mean;
+        h->error[k] = quality.kl_mean_error;
+    }
     return rc;
+}
+
+/* What choice k loses at most on other text than was measured, nearly always. */
+static double upper_bound(const struct hunt *h, uint32_t k)
+{
+    return h->measured[k] + 2.0 * h->error[k];
 }
 
 /* The smallest choice that does not lose more than max_kl, by halving: a larger image is
@@ -178,15 +189,15 @@ static int search_loss(struct hunt *h, uint32_t *chosen)
 {
     uint32_t low = 0, high = h->n - 1;
     int rc = measure(h, high);
-    if (rc == RUVM_OK && h->measured[high] > h->j->o->max_kl)
+    if (rc == RUVM_OK && upper_bound(h, high) > h->j->o->max_kl)
         return ruvm_fail(h->j->err, RUVM_ERR_UNSUPPORTED,
                          "a KL of %g cannot be reached: the largest choice of types loses %.3g; "
                          "allow that much",
-                         h->j->o->max_kl, 1.01 * h->measured[high]); /* never rounded below */
+                         h->j->o->max_kl, 1.01 * upper_bound(h, high)); /* never rounded below */
     while (rc == RUVM_OK && low < high) {
         uint32_t middle = low + (high - low) / 2;
         rc = measure(h, middle);
-        if (rc == RUVM_OK && h->measured[middle] <= h->j->o->max_kl)
+        if (rc == RUVM_OK && upper_bound(h, middle) <= h->j->o->max_kl)
             high = middle;
         else
             low = middle + 1;

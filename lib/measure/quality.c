@@ -117,6 +117,25 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Of the mean of x[n], whose neighbours are not independent: from the means of blocks. */
+static double standard_error(const double *x, uint64_t n)
+{
+    enum { BLOCK = 64 };
+    uint64_t n_blocks = n / BLOCK;
+    double sum = 0.0, squares = 0.0;
+    if (n_blocks < 2)
+        return 0.0;
+    for (uint64_t b = 0; b < n_blocks; b++) {
+        double mean = 0.0;
+        for (uint64_t i = 0; i < BLOCK; i++)
+            mean += x[b * BLOCK + i] / BLOCK;
+        sum += mean;
+        squares += mean * mean;
+    }
+    double blocks = (double)n_blocks, variance = (squares - sum * sum / blocks) / (blocks - 1.0);
+    return sqrt(fmax(variance, 0.0) / blocks);
+}
+
 static void conclude(struct ruvm_quality *q, struct meter *m)
 {
     double n = (double)m->n;
@@ -127,6 +146,7 @@ static void conclude(struct ruvm_quality *q, struct meter *m)
     double sum = 0.0;
     for (uint64_t i = 0; i < m->n; i++)
         sum += m->divergence[i];
+    q->kl_mean_error = standard_error(m->divergence, m->n);
     qsort(m->divergence, (size_t)m->n, sizeof *m->divergence, ascending);
     q->kl_mean = sum / n;
     q->kl_p99 =
