@@ -39,15 +39,26 @@ bool ruvm_tensors_add(struct ruvm_tensors *t, struct ruvm_arena *arena,
     return true;
 }
 
-bool ruvm_tensors_meta(struct ruvm_tensors *t, struct ruvm_arena *arena, const char *key,
-                       double number)
+static bool add_meta(struct ruvm_tensors *t, struct ruvm_arena *arena, struct ruvm_meta entry)
 {
     struct ruvm_meta *meta = grown(arena, t->meta, t->n_meta, sizeof *meta);
     if (!meta)
         return false;
     t->meta = meta;
-    meta[t->n_meta++] = (struct ruvm_meta){.key = key, .number = number};
+    meta[t->n_meta++] = entry;
     return true;
+}
+
+bool ruvm_tensors_meta(struct ruvm_tensors *t, struct ruvm_arena *arena, const char *key,
+                       double number)
+{
+    return add_meta(t, arena, (struct ruvm_meta){.key = key, .number = number});
+}
+
+bool ruvm_tensors_meta_text(struct ruvm_tensors *t, struct ruvm_arena *arena, const char *key,
+                            const char *text)
+{
+    return add_meta(t, arena, (struct ruvm_meta){.key = key, .text = text});
 }
 
 const struct ruvm_view *ruvm_tensors_find(const struct ruvm_tensors *t, const char *name)
@@ -69,41 +80,18 @@ bool ruvm_tensors_number(const struct ruvm_tensors *t, const char *key, double *
     return false;
 }
 
+const char *ruvm_tensors_text(const struct ruvm_tensors *t, const char *key)
+{
+    for (size_t i = 0; i < t->n_meta; i++)
+        if (strcmp(t->meta[i].key, key) == 0)
+            return t->meta[i].text;
+    return NULL;
+}
+
 float ruvm_tensors_f32(const uint8_t *p)
 {
     uint32_t bits = ruvm_load_u32(p);
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
-}
-
-static void row_f32(const struct ruvm_view *v, uint64_t first, uint64_t n, float *out)
-{
-    for (uint64_t i = 0; i < n; i++)
-        out[i] = ruvm_tensors_f32(v->data + 4 * (first + i));
-}
-
-/* Groups run over the flattened tensor, so one may begin in the row before. */
-static void row_i8_groups(const struct ruvm_view *v, uint64_t first, uint64_t n, float *out)
-{
-    const int8_t *values = (const int8_t *)v->data;
-    for (uint64_t i = first; i < first + n; i++)
-        out[i - first] = (float)values[i] * ruvm_tensors_f32(v->scales + 4 * (i / v->group));
-}
-
-static void row_i8_scaled(const struct ruvm_view *v, uint64_t first, uint64_t n, float *out)
-{
-    const int8_t *values = (const int8_t *)v->data;
-    for (uint64_t i = 0; i < n; i++)
-        out[i] = (float)values[first + i] * v->scale;
-}
-
-void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)
-{
-    uint64_t cols = v->dims[v->n_dims - 1];
-    switch (v->dtype) {
-    case RUVM_DTYPE_F32: row_f32(v, row * cols, cols, out); break;
-    case RUVM_DTYPE_I8_GROUPS: row_i8_groups(v, row * cols, cols, out); break;
-    case RUVM_DTYPE_I8_SCALED: row_i8_scaled(v, row * cols, cols, out); break;
-    }
 }

@@ -286,11 +286,10 @@ static int describe_image(struct job *j, const struct ruvm_image *img)
 
 static void type_of(const struct ruvm_view *v, char *type, size_t n)
 {
-    switch (v->dtype) {
-    case RUVM_DTYPE_F32: snprintf(type, n, "f32"); break;
-    case RUVM_DTYPE_I8_GROUPS: snprintf(type, n, "int8 groups of %u", v->group); break;
-    case RUVM_DTYPE_I8_SCALED: snprintf(type, n, "int8"); break;
-    }
+    if (v->dtype == RUVM_DTYPE_I8_GROUPS)
+        snprintf(type, n, "int8 groups of %u", v->group);
+    else
+        snprintf(type, n, "%s", ruvm_dtype_name(v->dtype));
 }
 
 static int describe_view(struct job *j, const struct ruvm_view *v, struct ruvm_inspect_tensor *d)

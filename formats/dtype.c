@@ -1,0 +1,217 @@
+/* Stored types of foreign tensors: a row of any of them as floats.
+ *
+ * ggml's block types are described in its ggml-common.h and ggml-quants.c (GGUF specification);
+ * a block holds its scales in half precision before its codes.
+ */
+#include "formats/tensors.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lib/base/bytes.h"
+
+struct dtype {
+    const char *name;
+    uint32_t values, bytes; /* of a block */
+};
+
+static const struct dtype dtypes[RUVM_N_DTYPES] = {
+    [RUVM_DTYPE_F32] = {"f32", 1, 4},        [RUVM_DTYPE_I8_GROUPS] = {"int8 groups", 1, 1},
+    [RUVM_DTYPE_I8_SCALED] = {"int8", 1, 1}, [RUVM_DTYPE_F64] = {"f64", 1, 8},
+    [RUVM_DTYPE_F16] = {"f16", 1, 2},        [RUVM_DTYPE_BF16] = {"bf16", 1, 2},
+    [RUVM_DTYPE_Q4_0] = {"q4_0", 32, 18},    [RUVM_DTYPE_Q4_1] = {"q4_1", 32, 20},
+    [RUVM_DTYPE_Q5_0] = {"q5_0", 32, 22},    [RUVM_DTYPE_Q5_1] = {"q5_1", 32, 24},
+    [RUVM_DTYPE_Q8_0] = {"q8_0", 32, 34},    [RUVM_DTYPE_Q4_K] = {"q4_K", 256, 144},
+    [RUVM_DTYPE_Q5_K] = {"q5_K", 256, 176},  [RUVM_DTYPE_Q6_K] = {"q6_K", 256, 210},
+};
+
+const char *ruvm_dtype_name(enum ruvm_dtype dtype)
+{
+    return dtypes[dtype].name;
+}
+
+uint32_t ruvm_dtype_block(enum ruvm_dtype dtype, uint32_t *bytes)
+{
+    *bytes = dtypes[dtype].bytes;
+    return dtypes[dtype].values;
+}
+
+/* ---- one value ------------------------------------------------------------------- */
+
+/* IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
+static float half_at(const uint8_t *p)
+{
+    uint16_t bits = ruvm_load_u16(p);
+    int exponent = bits >> 10 & 31;
+    float fraction = (float)(bits & 1023), value;
+    if (exponent == 0)
+        value = ldexpf(fraction, -24);
+    else if (exponent == 31)
+        value = fraction > 0 ? NAN : INFINITY;
+    else
+        value = ldexpf(fraction + 1024, exponent - 25);
+    return bits & 0x8000 ? -value : value;
+}
+
+static float bfloat_at(const uint8_t *p)
+{
+    uint32_t bits = (uint32_t)ruvm_load_u16(p) << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float double_at(const uint8_t *p)
+{
+    uint64_t bits = ruvm_load_u64(p);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return (float)value;
+}
+
+static float real_at(const struct ruvm_view *v, uint64_t i)
+{
+    switch (v->dtype) {
+    case RUVM_DTYPE_F64: return double_at(v->data + 8 * i);
+    case RUVM_DTYPE_F16: return half_at(v->data + 2 * i);
+    case RUVM_DTYPE_BF16: return bfloat_at(v->data + 2 * i);
+    default: return ruvm_tensors_f32(v->data + 4 * i);
+    }
+}
+
+/* ---- blocks ----------------------------------------------------------------------- */
+
+enum { HALF = 16, SUPER = 256 };
+
+/* Codes of four bits: the low nibbles are the first half of the block. */
+static void block_4(const uint8_t *codes, float scale, float least, float *out)
+{
+    for (int i = 0; i < HALF; i++) {
+        out[i] = (float)(codes[i] & 15) * scale + least;
+        out[i + HALF] = (float)(codes[i] >> 4) * scale + least;
+    }
+}
+
+/* The fifth bit of value i is bit i of a word. */
+static void block_5(const uint8_t *high, const uint8_t *codes, float scale, float least, float *out)
+{
+    uint32_t bits = ruvm_load_u32(high);
+    for (int i = 0; i < HALF; i++) {
+        uint32_t low = (codes[i] & 15u) | (bits >> i & 1) << 4;
+        uint32_t up = (codes[i] >> 4) | (bits >> (i + HALF) & 1) << 4;
+        out[i] = (float)low * scale + least;
+        out[i + HALF] = (float)up * scale + least;
+    }
+}
+
+static void block_8(const uint8_t *codes, float scale, float *out)
+{
+    for (int i = 0; i < 2 * HALF; i++)
+        out[i] = (float)(int8_t)codes[i] * scale;
+}
+
+/* The six-bit scale and minimum of sub-block j of eight: 12 bytes, the last four of each with
+ * their upper two bits on top of the first four's. */
+static void scale_k(const uint8_t *packed, int j, uint32_t *scale, uint32_t *least)
+{
+    if (j < 4) {
+        *scale = packed[j] & 63;
+        *least = packed[j + 4] & 63;
+    } else {
+        *scale = (packed[j + 4] & 15u) | (uint32_t)(packed[j - 4] >> 6) << 4;
+        *least = (uint32_t)(packed[j + 4] >> 4) | (uint32_t)(packed[j] >> 6) << 4;
+    }
+}
+
+/* q4_K and q5_K: f16 scale, f16 of the minima, 12 bytes of scales, [32 bytes of fifth bits],
+ * 128 of nibbles: 32 bytes hold sub-block 2j below and 2j + 1 above. */
+static void block_45_k(const uint8_t *p, bool five, float *out)
+{
+    float d = half_at(p), dmin = half_at(p + 2);
+    const uint8_t *high = p + 16, *codes = five ? p + 48 : p + 16;
+    for (int j = 0; j < 8; j++) {
+        uint32_t scale, least;
+        scale_k(p + 4, j, &scale, &least);
+        float step = d * (float)scale, low = dmin * (float)least;
+        for (int i = 0; i < 32; i++) {
+            uint32_t code = codes[j / 2 * 32 + i] >> (j % 2 ? 4 : 0) & 15u;
+            if (five)
+                code |= (uint32_t)(high[i] >> j & 1) << 4;
+            out[j * 32 + i] = step * (float)code - low;
+        }
+    }
+}
+
+/* q6_K: 128 bytes of low nibbles, 64 of upper pairs, 16 int8 scales, f16 scale. */
+static void block_6_k(const uint8_t *p, float *out)
+{
+    float d = half_at(p + 208);
+    for (int i = 0; i < SUPER; i++) {
+        int part = i / 128, quarter = i % 128 / 32, k = i % 32;
+        uint32_t low = p[part * 64 + (quarter & 1) * 32 + k] >> (quarter & 2 ? 4 : 0) & 15u;
+        uint32_t high = p[128 + part * 32 + k] >> 2 * quarter & 3u;
+        float scale = (float)(int8_t)p[192 + i / 16];
+        out[i] = d * scale * (float)((int)(low | high << 4) - 32);
+    }
+}
+
+static void block(enum ruvm_dtype dtype, const uint8_t *p, float *out)
+{
+    float d = half_at(p);
+    switch (dtype) {
+    case RUVM_DTYPE_Q4_0: block_4(p + 2, d, -8 * d, out); break;
+    case RUVM_DTYPE_Q4_1: block_4(p + 4, d, half_at(p + 2), out); break;
+    case RUVM_DTYPE_Q5_0: block_5(p + 2, p + 6, d, -16 * d, out); break;
+    case RUVM_DTYPE_Q5_1: block_5(p + 4, p + 8, d, half_at(p + 2), out); break;
+    case RUVM_DTYPE_Q8_0: block_8(p + 2, d, out); break;
+    case RUVM_DTYPE_Q4_K: block_45_k(p, false, out); break;
+    case RUVM_DTYPE_Q5_K: block_45_k(p, true, out); break;
+    default: block_6_k(p, out); break;
+    }
+}
+
+static void row_blocks(const struct ruvm_view *v, uint64_t row, uint64_t cols, float *out)
+{
+    struct dtype t = dtypes[v->dtype];
+    const uint8_t *p = v->data + row * (cols / t.values) * t.bytes;
+    for (uint64_t i = 0; i < cols; i += t.values, p += t.bytes)
+        block(v->dtype, p, out + i);
+}
+
+/* ---- rows ------------------------------------------------------------------------- */
+
+/* Groups run over the flattened tensor, so one may begin in the row before. */
+static void row_i8_groups(const struct ruvm_view *v, uint64_t first, uint64_t n, float *out)
+{
+    const int8_t *values = (const int8_t *)v->data;
+    for (uint64_t i = first; i < first + n; i++)
+        out[i - first] = (float)values[i] * ruvm_tensors_f32(v->scales + 4 * (i / v->group));
+}
+
+static void row_i8_scaled(const struct ruvm_view *v, uint64_t first, uint64_t n, float *out)
+{
+    const int8_t *values = (const int8_t *)v->data;
+    for (uint64_t i = 0; i < n; i++)
+        out[i] = (float)values[first + i] * v->scale;
+}
+
+static void row_real(const struct ruvm_view *v, uint64_t row, uint64_t cols, float *out)
+{
+    for (uint64_t i = 0; i < cols; i++)
+        out[i] = real_at(v, v->stride ? i * v->stride + row : row * cols + i);
+}
+
+void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)
+{
+    uint64_t cols = v->dims[v->n_dims - 1];
+    row = v->order ? v->order[row] : row;
+    switch (v->dtype) {
+    case RUVM_DTYPE_F32:
+    case RUVM_DTYPE_F64:
+    case RUVM_DTYPE_F16:
+    case RUVM_DTYPE_BF16: row_real(v, row, cols, out); break;
+    case RUVM_DTYPE_I8_GROUPS: row_i8_groups(v, row * cols, cols, out); break;
+    case RUVM_DTYPE_I8_SCALED: row_i8_scaled(v, row * cols, cols, out); break;
+    default: row_blocks(v, row, cols, out); break;
+    }
+}
