@@ -12,7 +12,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-enum { MAX_BLOCK = 256, MAX_BLOCK_BYTES = 256 };
+enum { LARGEST = 256, LARGEST_BYTES = 256 };
 
 static bool same(float a, float b)
 {
@@ -95,7 +95,7 @@ Test(dtype, bf16_and_f64)
 
 static const struct {
     enum ruvm_dtype dtype;
-    uint8_t bytes[MAX_BLOCK_BYTES];
+    uint8_t bytes[LARGEST_BYTES];
     struct {
         int i;
         float value;
@@ -134,7 +134,7 @@ Test(dtype, blocks_hold_what_the_format_says)
 {
     for (size_t i = 0; i < COUNT(by_hand); i++) {
         uint32_t bytes, n = ruvm_dtype_block(by_hand[i].dtype, &bytes);
-        float x[MAX_BLOCK];
+        float x[LARGEST];
         struct ruvm_view v = view_of(by_hand[i].dtype, by_hand[i].bytes, 1, n);
         ruvm_view_row(&v, 0, x);
         for (size_t k = 0; k < 4; k++)
@@ -216,10 +216,10 @@ static void fill(enum ruvm_dtype dtype, uint8_t *p, uint32_t n, uint64_t *state)
 Test(dtype, random_rows_of_blocks_equal_a_slow_reader)
 {
     enum { BLOCKS = 3, ROWS = 4 };
-    static uint8_t data[ROWS * BLOCKS * MAX_BLOCK_BYTES];
-    static float x[BLOCKS * MAX_BLOCK];
+    static uint8_t data[ROWS * BLOCKS * LARGEST_BYTES];
+    static float x[BLOCKS * LARGEST];
     uint64_t state = 4;
-    for (int dtype = RUVM_DTYPE_Q4_0; dtype <= RUVM_DTYPE_Q6_K; dtype++) {
+    for (enum ruvm_dtype dtype = RUVM_DTYPE_Q4_0; dtype <= RUVM_DTYPE_Q6_K; dtype++) {
         uint32_t bytes, n = ruvm_dtype_block(dtype, &bytes);
         for (uint32_t b = 0; b < ROWS * BLOCKS; b++)
             fill(dtype, data + b * bytes, bytes, &state);
@@ -315,7 +315,7 @@ Test(dtype, what_a_type_cannot_hold_is_told)
     static const float odd[] = {NAN, INFINITY, -INFINITY};
     static const enum ruvm_dtype types[] = {RUVM_DTYPE_F32, RUVM_DTYPE_F16, RUVM_DTYPE_BF16,
                                             RUVM_DTYPE_Q8_0, RUVM_DTYPE_Q4_0};
-    uint8_t out[MAX_BLOCK_BYTES];
+    uint8_t out[LARGEST_BYTES];
     cr_expect_not(ruvm_dtype_write(RUVM_DTYPE_F16, &f16, 1, out));
     cr_expect_not(ruvm_dtype_write(RUVM_DTYPE_BF16, &bf16, 1, out));
     for (size_t t = 0; t < COUNT(types); t++)
