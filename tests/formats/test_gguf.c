@@ -340,9 +340,7 @@ static bool is(struct ruvm_gguf_string s, const char *text)
 
 Test(gguf, arrays_are_walked_in_place)
 {
-    static const char *const texts[] = {"<unk>", "<s>", "</s>", "a",
-                                        "\xe2\x96\x81"
-                                        "b"};
+    static const char *const texts[] = {"<unk>", "<s>", "</s>", "a", "\xe2\x96\x81z"};
     static const double numbers[] = {0, 0, 0, -1, -2}, kinds[] = {2, 3, 3, 1, 1};
     struct ruvm_map map = map_corpus("llama");
     struct ruvm_arena arena = {0};
