@@ -70,7 +70,7 @@ static float double_at(const uint8_t *p)
 
 /* ---- blocks ----------------------------------------------------------------------- */
 
-enum { HALF = 16, SUPER = 256 };
+enum { HALF = 16 };
 
 #define NO_LEAST (-0.0f) /* x + -0 is x for every x, -0 included */
 
@@ -134,16 +134,19 @@ static void block_45_k(const uint8_t *p, bool five, float *out)
     }
 }
 
-/* q6_K: 128 bytes of low nibbles, 64 of upper pairs, 16 int8 scales, f16 scale. */
+/* q6_K: 128 bytes of low nibbles, 64 of upper pairs, 16 int8 scales, f16 scale. Each half of
+ * the block has 64 bytes of nibbles and 32 of pairs, for its four quarters of 32 values. */
 static void block_6_k(const uint8_t *p, float *out)
 {
     float d = half_at(p + 208);
-    for (int i = 0; i < SUPER; i++) {
-        int part = i / 128, quarter = i % 128 / 32, k = i % 32;
-        uint32_t low = p[part * 64 + (quarter & 1) * 32 + k] >> (quarter & 2 ? 4 : 0) & 15u;
-        uint32_t high = p[128 + part * 32 + k] >> 2 * quarter & 3u;
-        float scale = (float)(int8_t)p[192 + i / 16];
-        out[i] = d * scale * (float)((int)(low | high << 4) - 32);
+    for (int q = 0; q < 8; q++) {
+        const uint8_t *low = p + q / 4 * 64 + q % 2 * 32, *high = p + 128 + q / 4 * 32;
+        int shift = q % 4 / 2 * 4, pair = q % 4 * 2;
+        const int8_t *scales = (const int8_t *)p + 192 + 2 * q;
+        for (int k = 0; k < 32; k++) {
+            int code = (low[k] >> shift & 15) | (high[k] >> pair & 3) << 4;
+            out[32 * q + k] = d * (float)scales[k / 16] * (float)(code - 32);
+        }
     }
 }
 
@@ -207,7 +210,7 @@ static void row_real(const struct ruvm_view *v, uint64_t row, uint64_t cols, flo
         break;
     default:
         for (uint64_t i = 0; i < cols; i++, p += step)
-            out[i] = ruvm_tensors_f32(p);
+            out[i] = float_of(ruvm_load_u32(p));
     }
 }
 
