@@ -15,11 +15,13 @@
 
 #include <string.h>
 
+#include "formats/gguf.h"
 #include "formats/llama2c.h"
 #include "formats/ruvm_v0.h"
 #include "lib/base/bytes.h"
 
 static const struct ruvm_format importers[] = {
+    {"GGUF model", ruvm_gguf_probe, ruvm_gguf_read},
     {"RUVM v0 (bare layout)", ruvm_v0_probe, ruvm_v0_read},
     {"llama2.c checkpoint", ruvm_llama2c_probe, ruvm_llama2c_read},
 };
@@ -42,7 +44,7 @@ struct magic {
 
 static const struct magic magics[] = {
     {"RUVM", 4, "a RUVM image"},
-    {"GGUF", 4, "a GGUF model, not supported yet"},
+    {"GGUF", 4, "a GGUF model"},
     {"PK\3\4", 4, "a zip archive (a PyTorch file?)"},
     {"\x80\2", 2, "a Python pickle (an old PyTorch file?)"},
     {"\x93NUMPY", 6, "a NumPy array"},
