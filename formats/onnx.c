@@ -32,7 +32,8 @@ enum { KEY = 1, VALUE = 2, OPSET_DOMAIN = 1, OPSET_VERSION = 2, VALUE_NAME = 1 }
 
 /* A decoder of a hundred layers has some ten thousand nodes; a node needs two bytes of a file but
  * a hundred of memory. */
-enum { MAX_ITEMS = 1 << 20, MAX_NAMES = 1 << 22, MAX_IR_VERSION = 32, PROBED_FIELDS = 16 };
+enum { MAX_ITEMS = 1 << 20, MAX_NAMES = 1 << 22, MAX_IR_VERSION = 32 };
+enum { PROBED_FIELDS = 16, MAX_OPERATORS = 512 /* ONNX has some two hundred */ };
 
 struct building {
     struct ruvm_onnx *o;
@@ -191,35 +192,36 @@ static void store_float(uint8_t *to, float value)
     ruvm_store_u32(to, bits);
 }
 
+static void store_integer(uint8_t *to, int64_t value)
+{
+    ruvm_store_u32(to, (uint32_t)value);
+    ruvm_store_u32(to + 4, (uint32_t)((uint64_t)value >> 32));
+}
+
 /* A Constant of plain numbers as a tensor. */
 static int constant_numbers(struct building *b, struct ruvm_onnx_tensor *t, uint32_t kind,
                             const struct ruvm_onnx_attribute *a)
 {
+    uint32_t n = kind == 3 ? ruvm_onnx_attribute_ints(a, NULL, 0) : 1;
     bool is_float = kind % 2 == 0;
-    int64_t value = a->i;
     *t = (struct ruvm_onnx_tensor){.type = is_float ? RUVM_ONNX_FLOAT : RUVM_ONNX_INT64,
-                                   .n_values = kind < 3};
+                                   .n_values = n};
     if (kind == 2) /* rare: no exporter that ruvm accepts writes it */
         return RUVM_OK;
-    if (kind == 3) {
-        t->n_dims = 1;
-        while (ruvm_onnx_attribute_int(a, (uint32_t)t->n_values, &value))
-            t->n_values++;
-        t->dims[0] = t->n_values;
-    }
-    t->bytes = (size_t)t->n_values * (is_float ? 4 : 8);
-    uint8_t *data = ruvm_arena_alloc(b->arena, t->bytes ? t->bytes : 1, 1);
-    if (!data)
+    t->n_dims = kind == 3;
+    t->dims[0] = kind == 3 ? n : 0;
+    t->bytes = n * (is_float ? sizeof(float) : sizeof(int64_t));
+    int64_t *values = ruvm_arena_alloc(b->arena, n ? n : 1, sizeof *values);
+    if (!values)
         return ruvm_fail(b->err, RUVM_ERR_MEMORY, "no memory for the graph");
-    t->data = data;
+    values[0] = a->i;
+    if (kind == 3)
+        ruvm_onnx_attribute_ints(a, values, n);
+    for (uint32_t i = 0; !is_float && i < n; i++)
+        store_integer((uint8_t *)&values[i], values[i]);
     if (is_float)
-        store_float(data, a->f);
-    for (uint64_t i = 0; !is_float && i < t->n_values; i++) {
-        if (kind == 3)
-            ruvm_onnx_attribute_int(a, (uint32_t)i, &value);
-        ruvm_store_u32(data + 8 * i, (uint32_t)value);
-        ruvm_store_u32(data + 8 * i + 4, (uint32_t)((uint64_t)value >> 32));
-    }
+        store_float((uint8_t *)values, a->f);
+    t->data = (const uint8_t *)values;
     return RUVM_OK;
 }
 
@@ -459,7 +461,8 @@ bool ruvm_onnx_attribute(const struct ruvm_onnx_node *node, const char *name,
     return false;
 }
 
-bool ruvm_onnx_attribute_int(const struct ruvm_onnx_attribute *a, uint32_t i, int64_t *value)
+uint32_t ruvm_onnx_attribute_ints(const struct ruvm_onnx_attribute *a, int64_t *values,
+                                  uint32_t max)
 {
     struct ruvm_protobuf p = ruvm_protobuf_over(a->bytes, a->size);
     struct ruvm_protobuf_field f;
@@ -469,38 +472,48 @@ bool ruvm_onnx_attribute_int(const struct ruvm_onnx_attribute *a, uint32_t i, in
         if (f.number != INTS)
             continue;
         struct ruvm_protobuf packed = ruvm_protobuf_inside(&f);
-        if (f.type == RUVM_PROTOBUF_VARINT && n++ == i) {
-            *value = (int64_t)f.value;
-            return true;
-        }
+        if (f.type == RUVM_PROTOBUF_VARINT && n++ < max)
+            values[n - 1] = (int64_t)f.value;
         while (ruvm_protobuf_varint(&packed, &number))
-            if (n++ == i) {
-                *value = (int64_t)number;
-                return true;
-            }
+            if (n++ < max)
+                values[n - 1] = (int64_t)number;
     }
-    return false;
+    return n;
 }
 
 /* ---- operators ------------------------------------------------------------------------ */
 
+/* Among the first n; n when it is not there. */
+static uint32_t find_operator(const struct ruvm_onnx_operator *list, uint32_t n,
+                              const struct ruvm_onnx_node *node)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (same(list[i].op, node->op) && same(list[i].domain, node->domain))
+            return i;
+    return n;
+}
+
 int ruvm_onnx_operators(struct ruvm_onnx_operator **operators, struct ruvm_arena *arena,
                         const struct ruvm_onnx *o)
 {
-    struct ruvm_onnx_operator *list = ruvm_arena_alloc(arena, o->n_nodes, sizeof *list);
-    int n = 0, at;
+    static const struct ruvm_onnx_text others = {.at = "(others)", .size = 8};
+    struct ruvm_onnx_operator *list = ruvm_arena_alloc(arena, MAX_OPERATORS, sizeof *list);
+    uint32_t n = 0;
     *operators = list;
     if (!list)
         return RUVM_ERR_MEMORY;
     for (uint32_t i = 0; i < o->n_nodes; i++) {
         const struct ruvm_onnx_node *node = &o->nodes[i];
-        for (at = 0; at < n; at++)
-            if (same(list[at].op, node->op) && same(list[at].domain, node->domain))
-                break;
-        if (at == n)
+        uint32_t at = find_operator(list, n, node);
+        if (at == MAX_OPERATORS) {
+            at--;
+            list[at].op = others;
+            list[at].domain = (struct ruvm_onnx_text){0};
+        } else if (at == n) {
             list[n++] =
                 (struct ruvm_onnx_operator){.op = node->op, .domain = node->domain, .first = i};
+        }
         list[at].n_nodes++;
     }
-    return n;
+    return (int)n;
 }

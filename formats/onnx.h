@@ -100,7 +100,7 @@ struct ruvm_onnx_attribute {
     int64_t i;
     float f;
     struct ruvm_onnx_text text;
-    const uint8_t *bytes; /* of the AttributeProto, for ruvm_onnx_attribute_int() */
+    const uint8_t *bytes; /* of the AttributeProto, for ruvm_onnx_attribute_ints() */
     size_t size;
 };
 
@@ -124,7 +124,8 @@ void ruvm_onnx_close(struct ruvm_onnx *o);
 /* The directory of an opened graph, as ruvm_onnx_read() has it. */
 int ruvm_onnx_list(struct ruvm_tensors *out, struct ruvm_arena *arena, const struct ruvm_onnx *o,
                    struct ruvm_error *err);
-/* Which operators there are, in the order of first use; the count, or RUVM_ERR_MEMORY. */
+/* Which operators there are, in the order of first use; the count, or RUVM_ERR_MEMORY. What
+ * comes after some hundred kinds is counted as "(others)". */
 int ruvm_onnx_operators(struct ruvm_onnx_operator **operators, struct ruvm_arena *arena,
                         const struct ruvm_onnx *o);
 
@@ -132,8 +133,9 @@ bool ruvm_onnx_is(struct ruvm_onnx_text text, const char *what);
 /* false when the node has no attribute of that name. */
 bool ruvm_onnx_attribute(const struct ruvm_onnx_node *node, const char *name,
                          struct ruvm_onnx_attribute *a);
-/* Number i of an attribute that lists integers; false past its end. */
-bool ruvm_onnx_attribute_int(const struct ruvm_onnx_attribute *a, uint32_t i, int64_t *value);
+/* The numbers of an attribute that lists integers, at most max of them; how many it has. */
+uint32_t ruvm_onnx_attribute_ints(const struct ruvm_onnx_attribute *a, int64_t *values,
+                                  uint32_t max);
 
 /* Value i < n_values of a tensor of integers (or bools) or of floats; false when it is neither,
  * or has no data. */
