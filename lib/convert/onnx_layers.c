@@ -26,13 +26,22 @@ static bool is_linear_node(const struct finding *f, uint32_t node)
     return f->w->linear_of[node] != RUVM_ONNX_NONE;
 }
 
-/* The only linear that a value comes from; NULL: none, or several. */
+/* The only linear that a value comes from, when it is turned by angles that come from elsewhere;
+ * NULL: none, or several. */
 static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value)
 {
-    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, value, 0);
-    if (hits.n != 1 || !is_linear_node(f, hits.nodes[0]))
-        return NULL;
-    return &f->w->linears[f->w->linear_of[hits.nodes[0]]];
+    struct ruvm_onnx_hits hits =
+        ruvm_onnx_walk_back(f->w, value, 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN);
+    struct ruvm_onnx_linear *found = NULL;
+    for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++) {
+        uint8_t op = f->w->ops[hits.nodes[i]];
+        if (op == RUVM_ONNX_OP_COS || op == RUVM_ONNX_OP_SIN)
+            continue;
+        if (found || !is_linear_node(f, hits.nodes[i]))
+            return NULL;
+        found = &f->w->linears[f->w->linear_of[hits.nodes[i]]];
+    }
+    return hits.n <= RUVM_ONNX_MAX_HITS ? found : NULL;
 }
 
 /* ---- embedding --------------------------------------------------------------------------- */
@@ -91,8 +100,10 @@ static struct ruvm_onnx_linear *linear_into(struct finding *f, uint32_t maker)
 static void find_attention(struct finding *f, struct ruvm_onnx_layer *l)
 {
     const struct ruvm_onnx *o = f->w->o;
-    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, o->nodes[l->softmax].in[0], 0);
-    if (hits.n != 1 || is_linear_node(f, hits.nodes[0])) {
+    struct ruvm_onnx_hits hits = {.n = 0};
+    if (o->nodes[l->softmax].n_in > 0)
+        hits = ruvm_onnx_walk_back(f->w, o->nodes[l->softmax].in[0], 0);
+    if (hits.n != 1 || is_linear_node(f, hits.nodes[0]) || o->nodes[hits.nodes[0]].n_in < 2) {
         ruvm_onnx_report_node(f->r, f->w, l->softmax, "is not over one product of q and k");
         return;
     }

@@ -320,20 +320,18 @@ static void push(struct ruvm_onnx_walk *w, uint32_t value, uint32_t *n)
     w->stack[(*n)++] = maker;
 }
 
-struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops)
+static void go_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops,
+                    struct ruvm_onnx_hits *hits)
 {
-    struct ruvm_onnx_hits hits = {.n = 0};
     uint32_t n = 0;
-    stops |= 1u << RUVM_ONNX_OP_MATMUL | 1u << RUVM_ONNX_OP_GEMM;
-    w->round++;
     push(w, value, &n);
     while (n > 0) {
         uint32_t at = w->stack[--n];
         const struct ruvm_onnx_node *node = &w->o->nodes[at];
         if (stops >> w->ops[at] & 1) {
-            if (hits.n < RUVM_ONNX_MAX_HITS)
-                hits.nodes[hits.n] = at;
-            hits.n++;
+            if (hits->n < RUVM_ONNX_MAX_HITS)
+                hits->nodes[hits->n] = at;
+            hits->n++;
             continue;
         }
         uint8_t flow = flows[w->ops[at]];
@@ -341,7 +339,20 @@ struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t val
         for (uint32_t i = flow == FLOW_WHERE; i < end && i < node->n_in; i++)
             push(w, node->in[i], &n);
     }
+}
+
+struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops)
+{
+    struct ruvm_onnx_hits hits = {.n = 0};
+    w->round++;
+    go_back(w, value, stops | 1u << RUVM_ONNX_OP_MATMUL | 1u << RUVM_ONNX_OP_GEMM, &hits);
     return hits;
+}
+
+void ruvm_onnx_walk_also(struct ruvm_onnx_walk *w, uint32_t value)
+{
+    struct ruvm_onnx_hits none = {.n = 0};
+    go_back(w, value, 0, &none);
 }
 
 bool ruvm_onnx_walk_seen(const struct ruvm_onnx_walk *w, uint32_t node)

@@ -41,7 +41,7 @@ enum ruvm_onnx_op {
     RUVM_ONNX_OP_GEMM,
 };
 
-enum { RUVM_ONNX_MAX_HITS = 4, RUVM_ONNX_MAX_LINEARS = 4096 };
+enum { RUVM_ONNX_MAX_HITS = 16, RUVM_ONNX_MAX_LINEARS = 4096 };
 
 /* A constant tensor, as seen through Identity, Cast and Transpose. */
 struct ruvm_onnx_constant {
@@ -95,6 +95,8 @@ bool ruvm_onnx_walk_scalar(const struct ruvm_onnx_walk *w, uint32_t value, doubl
 /* Goes back from a value, to nodes whose bit (1 << op) is in `stops`; products with any matrix
  * always stop it. Nodes gone through are then ruvm_onnx_walk_seen(). */
 struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops);
+/* Goes on with the same walk from another value, stopping nowhere. */
+void ruvm_onnx_walk_also(struct ruvm_onnx_walk *w, uint32_t value);
 bool ruvm_onnx_walk_seen(const struct ruvm_onnx_walk *w, uint32_t node);
 
 #endif
