@@ -13,7 +13,7 @@ enum { MAX_FREQUENCIES = 1024 };
 
 struct turning {
     const struct ruvm_onnx_tensor *cosines, *sines; /* tables */
-    bool every_second, runs, angles;                /* how q is cut; there are Cos and Sin nodes */
+    bool every_second, runs;                        /* how it is cut */
     uint32_t odd_scale;                             /* a node that scales amid the turning */
 };
 
@@ -277,35 +277,53 @@ static double score_scale(struct ruvm_onnx_walk *w, const struct ruvm_onnx_layer
 /* ---- a layer ------------------------------------------------------------------------------------
  */
 
+/* How q or k is turned; *cos is a node of cosines, or RUVM_ONNX_NONE. */
+static struct turning see_side(struct ruvm_onnx_walk *w, const struct ruvm_onnx_layer *l,
+                               uint32_t side, uint64_t head_dim, uint32_t *cos)
+{
+    struct turning t = {.odd_scale = RUVM_ONNX_NONE};
+    const struct ruvm_onnx_linear *linear = side == 0 ? l->q : l->k;
+    uint32_t top;
+    scale_before(w, w->o->nodes[l->scores].in[side], &top);
+    struct ruvm_onnx_hits hits =
+        ruvm_onnx_walk_back(w, top, 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN);
+    *cos = RUVM_ONNX_NONE;
+    for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
+        if (w->ops[hits.nodes[i]] == RUVM_ONNX_OP_COS)
+            *cos = hits.nodes[i];
+    for (uint32_t i = 0; i < l->scores; i++) {
+        if (!ruvm_onnx_walk_seen(w, i))
+            continue;
+        if (i >= linear->node)
+            see_turning(w, i, head_dim, &t);
+        else if (w->o->nodes[i].n_in > 0) /* tables are often cut out before */
+            see_table(w, w->o->nodes[i].in[0], &t);
+    }
+    return t;
+}
+
 static void find_turning(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
                          const struct ruvm_onnx_layer *l, struct ruvm_onnx_report *r)
 {
-    const uint32_t angles = 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN;
-    struct turning t = {.odd_scale = RUVM_ONNX_NONE};
-    uint32_t cos = RUVM_ONNX_NONE, top;
-    scale_before(w, w->o->nodes[l->scores].in[0], &top);
-    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(w, top, angles);
-    for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
-        if (w->ops[hits.nodes[i]] == RUVM_ONNX_OP_COS)
-            cos = hits.nodes[i];
-    for (uint32_t i = l->q->node; i <= l->scores; i++)
-        if (ruvm_onnx_walk_seen(w, i))
-            see_turning(w, i, a->head_dim, &t);
-    for (uint32_t i = 0; i < l->q->node; i++) /* tables are often cut out before */
-        if (ruvm_onnx_walk_seen(w, i) && w->o->nodes[i].n_in > 0)
-            see_table(w, w->o->nodes[i].in[0], &t);
-    a->halves = t.runs && !t.every_second;
+    uint32_t cos, cos_k;
+    struct turning k = see_side(w, l, 1, a->head_dim, &cos_k);
+    struct turning q = see_side(w, l, 0, a->head_dim, &cos);
+    a->halves = q.runs && !q.every_second;
     if (cos != RUVM_ONNX_NONE)
         find_frequencies(a, w, cos);
-    else if (t.cosines && t.sines)
-        read_tables(a, &t);
+    else if (q.cosines && q.sines)
+        read_tables(a, &q);
     else
         ruvm_onnx_report_node(r, w, l->scores, "its q is not turned by cosines and sines (RoPE)");
-    if (!t.runs && !t.every_second)
+    if (!q.runs && !q.every_second)
         ruvm_onnx_report_node(r, w, l->scores,
                               "its q is not cut into halves or pairs before it is turned (RoPE)");
-    if (t.odd_scale != RUVM_ONNX_NONE)
-        ruvm_onnx_report_node(r, w, t.odd_scale, "scales q amid its turning (RoPE)");
+    if (k.every_second != q.every_second || (cos == RUVM_ONNX_NONE) != (cos_k == RUVM_ONNX_NONE) ||
+        k.cosines != q.cosines || k.sines != q.sines)
+        ruvm_onnx_report_node(r, w, l->scores, "its q and k are not turned alike (RoPE)");
+    uint32_t odd = q.odd_scale != RUVM_ONNX_NONE ? q.odd_scale : k.odd_scale;
+    if (odd != RUVM_ONNX_NONE)
+        ruvm_onnx_report_node(r, w, odd, "scales q or k amid their turning (RoPE)");
 }
 
 static void find_layer(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,

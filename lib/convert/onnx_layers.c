@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+enum { MAX_PRODUCTS = 4096 }; /* of computed matrices; a layer has two */
+
 struct finding {
     struct ruvm_onnx_decoder *d;
     struct ruvm_onnx_walk *w;
@@ -26,12 +28,43 @@ static bool is_linear_node(const struct finding *f, uint32_t node)
     return f->w->linear_of[node] != RUVM_ONNX_NONE;
 }
 
+#define BIT(op) (1u << RUVM_ONNX_OP_##op)
+
+/* What may stand between a linear and the scores or sums that it is made for; q and k are also
+ * turned and scaled. */
+static const uint32_t moves = BIT(CONSTANT) | BIT(SHAPE) | BIT(IDENTITY) | BIT(VIEW) |
+                              BIT(RESHAPE) | BIT(TRANSPOSE) | BIT(EXPAND) | BIT(SLICE) |
+                              BIT(SPLIT) | BIT(GATHER) | BIT(CONCAT) | BIT(MATMUL) | BIT(GEMM);
+static const uint32_t turns =
+    BIT(COS) | BIT(SIN) | BIT(ADD) | BIT(SUB) | BIT(MUL) | BIT(DIV) | BIT(NEG) | BIT(SQRT);
+
+static bool adds_constant(const struct finding *f, const struct ruvm_onnx_node *node)
+{
+    for (uint32_t i = 0; i < node->n_in; i++)
+        if (node->in[i] != RUVM_ONNX_NONE && f->w->constants[node->in[i]].tensor != RUVM_ONNX_NONE)
+            return true;
+    return false;
+}
+
+/* Notes what the last walk went through and should not have. */
+static void check_walk(struct finding *f, uint32_t allowed)
+{
+    for (uint32_t i = 0; i < f->w->o->n_nodes; i++) {
+        enum ruvm_onnx_op op = f->w->ops[i];
+        if (!ruvm_onnx_walk_seen(f->w, i) || is_linear_node(f, i))
+            continue;
+        if (!(allowed >> op & 1))
+            ruvm_onnx_report_node(f->r, f->w, i, "changes q, k or v on the way to attention");
+        else if (op == RUVM_ONNX_OP_ADD && adds_constant(f, &f->w->o->nodes[i]))
+            ruvm_onnx_report_node(f->r, f->w, i, "adds a constant that is no bias of a linear");
+    }
+}
+
 /* The only linear that a value comes from, when it is turned by angles that come from elsewhere;
  * NULL: none, or several. */
-static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value)
+static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value, uint32_t allowed)
 {
-    struct ruvm_onnx_hits hits =
-        ruvm_onnx_walk_back(f->w, value, 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN);
+    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, value, BIT(COS) | BIT(SIN));
     struct ruvm_onnx_linear *found = NULL;
     for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++) {
         uint8_t op = f->w->ops[hits.nodes[i]];
@@ -41,7 +74,10 @@ static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value)
             return NULL;
         found = &f->w->linears[f->w->linear_of[hits.nodes[i]]];
     }
-    return hits.n <= RUVM_ONNX_MAX_HITS ? found : NULL;
+    if (!found || hits.n > RUVM_ONNX_MAX_HITS)
+        return NULL;
+    check_walk(f, allowed);
+    return found;
 }
 
 /* ---- embedding --------------------------------------------------------------------------- */
@@ -82,9 +118,9 @@ static void find_embedding(struct finding *f)
 static bool find_context(struct finding *f, uint32_t node, uint32_t *softmax)
 {
     const struct ruvm_onnx_node *n = &f->w->o->nodes[node];
-    if (f->w->ops[node] != RUVM_ONNX_OP_MATMUL || is_linear_node(f, node) || n->n_in != 2)
+    if (n->n_in != 2)
         return false;
-    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, n->in[0], 1u << RUVM_ONNX_OP_SOFTMAX);
+    struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, n->in[0], BIT(SOFTMAX));
     *softmax = hits.nodes[0];
     return hits.n == 1 && f->w->ops[*softmax] == RUVM_ONNX_OP_SOFTMAX;
 }
@@ -108,9 +144,9 @@ static void find_attention(struct finding *f, struct ruvm_onnx_layer *l)
         return;
     }
     l->scores = hits.nodes[0];
-    l->q = only_linear(f, o->nodes[l->scores].in[0]);
-    l->k = only_linear(f, o->nodes[l->scores].in[1]);
-    l->v = only_linear(f, o->nodes[l->context].in[1]);
+    l->q = only_linear(f, o->nodes[l->scores].in[0], moves | turns);
+    l->k = only_linear(f, o->nodes[l->scores].in[1], moves | turns);
+    l->v = only_linear(f, o->nodes[l->context].in[1], moves);
     l->o = linear_into(f, l->context);
     if (!l->q || !l->k)
         ruvm_onnx_report_node(f->r, f->w, l->scores, "is not the product of two linears, q and k");
@@ -125,11 +161,15 @@ static void find_attention(struct finding *f, struct ruvm_onnx_layer *l)
 static int find_softmaxes(struct finding *f, struct ruvm_arena *arena, struct ruvm_error *err)
 {
     struct ruvm_onnx_decoder *d = f->d;
-    uint32_t softmax;
+    uint32_t softmax, n_products = 0;
     d->layers = ruvm_arena_alloc(arena, RUVM_ONNX_MAX_LAYERS, sizeof *d->layers);
     if (!d->layers)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for the layers");
     for (uint32_t i = 0; i < f->w->o->n_nodes; i++) {
+        if (f->w->ops[i] != RUVM_ONNX_OP_MATMUL || is_linear_node(f, i))
+            continue;
+        if (n_products++ == MAX_PRODUCTS)
+            break;
         if (!find_context(f, i, &softmax))
             continue;
         if (d->n_layers == RUVM_ONNX_MAX_LAYERS) {
