@@ -93,7 +93,7 @@ bool ruvm_safetensors_is_buffer(const char *name)
     return false;
 }
 
-/* ---- one tensor ------------------------------------------------------------------ */
+/* ---- one tensor ----------------------------------------------------------------- */
 
 static const struct dtype *find_dtype(const char *name)
 {
@@ -226,7 +226,7 @@ static int read_entries(struct header *h, const cJSON *json)
     return RUVM_OK;
 }
 
-/* ---- all tensors ----------------------------------------------------------------- */
+/* ---- all tensors ---------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
