@@ -279,11 +279,11 @@ static void read_scaling(struct config *c)
     }
 }
 
-/* The key of the config, else of its rope_parameters, where newer files have it. */
+/* The key of rope_parameters, where newer files have it, else of the config itself. */
 static const cJSON *rope_item(const struct config *c, const char *key)
 {
-    const cJSON *item = get(c, key);
-    return item ? item : in(c->scaling, key);
+    const cJSON *item = in(get(c, "rope_parameters"), key);
+    return item ? item : get(c, key);
 }
 
 /* Which part of a head turns: all of it, but in GPT-NeoX. */
@@ -312,8 +312,8 @@ static void read_positions(struct config *c)
     set(c, "positions", c->f->rope ? POSITIONS_ROPE : POSITIONS_LEARNED);
     if (!c->f->rope)
         return;
-    c->scaling = get(c, "rope_parameters");
-    c->scaling = c->scaling ? c->scaling : get(c, "rope_scaling");
+    c->scaling = get(c, "rope_scaling");
+    c->scaling = c->scaling ? c->scaling : get(c, "rope_parameters");
     const char *key = get(c, "rotary_emb_base") ? "rotary_emb_base" : "rope_theta";
     set(c, "rope_theta", real(c, key, rope_item(c, key), 10000));
     set(c, "rope_halves", 1);
