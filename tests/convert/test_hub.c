@@ -51,7 +51,7 @@ static struct config read_config(const char *text)
 }
 
 /* One key, and what it must be: a number, a text, or (NONE) not there. */
-#define NONE NAN
+#define NONE ((double)NAN)
 struct expected {
     const char *key;
     double number;
