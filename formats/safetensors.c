@@ -193,8 +193,8 @@ static int read_entry(struct header *h, struct entry *e, const cJSON *item)
 {
     e->name = item->string;
     e->is_buffer = ruvm_safetensors_is_buffer(e->name);
-    e->type = cJSON_GetStringValue(only(item, "dtype"));
-    if (!cJSON_IsObject(item) || !e->type)
+    e->type = cJSON_IsObject(item) ? cJSON_GetStringValue(only(item, "dtype")) : NULL;
+    if (!e->type)
         return corrupt(h, e, "has no dtype, or two");
     e->dtype = find_dtype(e->type);
     int rc = read_shape(h, e, only(item, "shape"));

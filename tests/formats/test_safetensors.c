@@ -165,6 +165,7 @@ static const struct {
     {"[]", 0, RUVM_ERR_CORRUPT, "not an object"},
     {"", 0, RUVM_ERR_CORRUPT, "is not JSON"},
     {"{\"a\":7}", 0, RUVM_ERR_CORRUPT, "a: has no dtype"},
+    {"{\"a\":[2]}", 0, RUVM_ERR_CORRUPT, "a: has no dtype"},
     {"{\"a\":{\"dtype\":3}}", 0, RUVM_ERR_CORRUPT, "a: has no dtype"},
     {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\"}}", 0, RUVM_ERR_CORRUPT, "no dtype, or two"},
     {"{\"a\":{\"dtype\":\"F32\"}}", 0, RUVM_ERR_CORRUPT, "a: has no shape"},
