@@ -168,14 +168,14 @@ static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t
 {
     for (uint32_t i = 0; i < n; i++) {
         int32_t g = in[i] >> p->down;
-        x[i] = g * ruvm_gelu_q15(p->table, (g * (int32_t)p->mult) >> p->shift);
+        x[i] = g * ruvm_gelu_q15(p->row, (g * (int32_t)p->mult) >> p->shift);
     }
 }
 
-static inline void ruvm_elementwise_relu(int32_t *x, uint32_t n)
+static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        x[i] = x[i] > 0 ? x[i] : 0;
+        x[i] = in[i] > 0 ? in[i] : 0;
 }
 
 #endif

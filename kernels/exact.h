@@ -59,11 +59,11 @@ extern const uint16_t ruvm_scalar_gelu[2][RUVM_GELU_STEPS + 1];
 
 /* p of t in Q12 as Q15 (32768 is 1); error below 6e-5, and x * p(x) is off by less than
  * 1e-4 for any x. */
-static inline int32_t ruvm_gelu_q15(const uint16_t *table, int32_t t_q12)
+static inline int32_t ruvm_gelu_q15(uint32_t row, int32_t t_q12)
 {
     uint32_t a = t_q12 < 0 ? 0u - (uint32_t)t_q12 : (uint32_t)t_q12;
     a = a > RUVM_GELU_LAST ? RUVM_GELU_LAST : a;
-    const uint16_t *t = &table[a >> 7];
+    const uint16_t *t = &ruvm_scalar_gelu[row][a >> 7];
     int32_t s = (t[0] * 128 + (t[1] - t[0]) * (int32_t)(a & 127) + 64) >> 7;
     return t_q12 < 0 ? 32768 - s : s;
 }

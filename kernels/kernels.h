@@ -60,9 +60,9 @@ struct ruvm_swiglu {
     uint32_t mult, shift; /* gate in Q12 = (gate15 * mult) >> shift; mult < 2^15, shift <= 30 */
 };
 
-/* The same for gelu, and which one: a row of ruvm_scalar_gelu in exact.h. */
+/* The same for gelu, and which one. */
 struct ruvm_gelu {
-    const uint16_t *table;
+    uint32_t row; /* of ruvm_scalar_gelu in exact.h: 0 with tanh, 1 with erf */
     uint32_t down, mult, shift;
 };
 
@@ -147,13 +147,13 @@ struct ruvm_kernels {
     /* x[i] = clamp(x[i] + ((bias[i] * mult + 2^(shift-1)) >> shift)), as add_scaled. */
     void (*add_bias)(int32_t *x, const int16_t *bias, uint32_t n, uint32_t mult, uint32_t shift);
 
-    /* GELU, with g = in[i] >> down, |g| <= 2^15: x[i] = g * ruvm_gelu_q15(table, t) with
+    /* GELU, with g = in[i] >> down, |g| <= 2^15: x[i] = g * ruvm_gelu_q15(row, t) with
      * t = (g * mult) >> shift, which is g in Q12; mult < 2^15, shift <= 30. |x| <= 2^30. x
      * may be in. */
     void (*gelu)(int32_t *x, const int32_t *in, uint32_t n, const struct ruvm_gelu *p);
 
-    /* x[i] = max(x[i], 0) */
-    void (*relu)(int32_t *x, uint32_t n);
+    /* x[i] = max(in[i], 0); x may be in. */
+    void (*relu)(int32_t *x, const int32_t *in, uint32_t n);
 };
 
 /* The tables, best first; ends with NULL. scalar is always there and last. */

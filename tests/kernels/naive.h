@@ -163,15 +163,14 @@ static void naive_gelu(int32_t *x, const int32_t *in, uint32_t n, const struct r
 {
     for (uint32_t i = 0; i < n; i++) {
         int64_t g = in[i] >> p->down;
-        x[i] = (int32_t)(g * ruvm_gelu_q15(p->table, (int32_t)((g * p->mult) >> p->shift)));
+        x[i] = (int32_t)(g * ruvm_gelu_q15(p->row, (int32_t)((g * p->mult) >> p->shift)));
     }
 }
 
-static void naive_relu(int32_t *x, uint32_t n)
+static void naive_relu(int32_t *x, const int32_t *in, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if (x[i] < 0)
-            x[i] = 0;
+        x[i] = in[i] < 0 ? 0 : in[i];
 }
 
 static const struct ruvm_kernels naive = {

@@ -261,7 +261,7 @@ static void strict_add_bias(int32_t *x, const int16_t *bias, uint32_t n, uint32_
 
 static void strict_gelu(int32_t *x, const int32_t *in, uint32_t n, const struct ruvm_gelu *p)
 {
-    STRICT(p->mult < 1 << 15 && p->shift <= 30);
+    STRICT(p->row < 2 && p->mult < 1 << 15 && p->shift <= 30);
     for (uint32_t i = 0; i < n; i++)
         STRICT(strict_within(in[i] >> p->down, 1 << 15));
     ruvm_kernels_scalar.gelu(x, in, n, p);
