@@ -81,6 +81,26 @@ float ruvm_model_score_scale(const struct ruvm_model *m)
     return m->score_scale != 0 ? m->score_scale : 1.0f / sqrtf((float)m->head_dim);
 }
 
+static uint64_t size_of(const struct ruvm_view *v)
+{
+    return !v || v->n_dims == 0 ? 0 : v->n_dims == 1 ? v->dims[0] : v->dims[0] * v->dims[1];
+}
+
+uint64_t ruvm_model_parameters(const struct ruvm_model *m)
+{
+    uint64_t n = size_of(m->embed) + size_of(&m->positions) + size_of(m->final_norm) +
+                 size_of(m->final_bias) + (m->tied ? 0 : size_of(m->head));
+    for (uint32_t i = 0; i < m->n_layers; i++) {
+        const struct ruvm_layer *l = &m->layers[i];
+        n += size_of(l->attn_norm) + size_of(l->ffn_norm) + size_of(l->wq) + size_of(l->wk) +
+             size_of(l->wv) + size_of(l->wo) + size_of(l->w_up) + size_of(l->w_gate) +
+             size_of(l->w_down);
+        for (int k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
+            n += size_of(l->bias[k]);
+    }
+    return n;
+}
+
 /* ---- tensors --------------------------------------------------------------- */
 
 static const struct ruvm_view *layer_tensor(const struct ruvm_layer *l, int kind)

@@ -66,6 +66,8 @@ double ruvm_model_turn(const struct ruvm_model *m, uint32_t i);
 uint32_t ruvm_model_window(const struct ruvm_model *m, uint32_t layer);
 /* What scores are multiplied with. */
 float ruvm_model_score_scale(const struct ruvm_model *m);
+/* Numbers that training chose, in all matrices, norms and biases. */
+uint64_t ruvm_model_parameters(const struct ruvm_model *m);
 
 /* The tensor of an image kind (enum ruvm_tensor_kind) and layer, and its canonical
  * name "layers.0.wq" in `name` (at least 48 bytes). NULL: the network has none. */
