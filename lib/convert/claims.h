@@ -3,7 +3,7 @@
 #define RUVM_CONVERT_CLAIMS_H
 
 #include "lib/convert/model.h"
-#include "lib/convert/problems.h"
+#include "lib/base/problems.h"
 
 /* m has its numbers and room for its layers. Sets all its views; what is missing, of another
  * shape or left over is noted. false: memory is short. */

@@ -3,7 +3,7 @@
 #define RUVM_CONVERT_NUMBERS_H
 
 #include "lib/convert/model.h"
-#include "lib/convert/problems.h"
+#include "lib/base/problems.h"
 
 /* How many layers an image can have: m->n_layers may be more after numbers that do not fit. */
 enum { RUVM_NUMBERS_MAX_LAYERS = 255 };
