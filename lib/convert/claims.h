@@ -2,8 +2,8 @@
 #ifndef RUVM_CONVERT_CLAIMS_H
 #define RUVM_CONVERT_CLAIMS_H
 
-#include "lib/convert/model.h"
 #include "lib/base/problems.h"
+#include "lib/convert/model.h"
 
 /* m has its numbers and room for its layers. Sets all its views; what is missing, of another
  * shape or left over is noted. false: memory is short. */

@@ -2,8 +2,8 @@
 #ifndef RUVM_CONVERT_NUMBERS_H
 #define RUVM_CONVERT_NUMBERS_H
 
-#include "lib/convert/model.h"
 #include "lib/base/problems.h"
+#include "lib/convert/model.h"
 
 /* How many layers an image can have: m->n_layers may be more after numbers that do not fit. */
 enum { RUVM_NUMBERS_MAX_LAYERS = 255 };

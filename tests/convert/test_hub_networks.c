@@ -19,8 +19,8 @@
     "\"max_position_embeddings\":40"
 #define GATED                                                                                      \
     SIZES                                                                                          \
-        ",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,"              \
-        "\"rope_theta\":10000.0,\"hidden_act\":\"silu\""
+    ",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,"                  \
+    "\"rope_theta\":10000.0,\"hidden_act\":\"silu\""
 
 static const char *const configs[TINY_NETWORKS] = {
     [TINY_LLAMA] = "{\"model_type\":\"llama\"," GATED "}",
