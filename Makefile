@@ -39,6 +39,7 @@ CORE = \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
 	formats/check_read.c \
+	formats/arch_read.c \
 	formats/weights_read.c \
 	formats/optional_read.c \
 	formats/ruvm_codes.c \

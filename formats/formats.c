@@ -19,12 +19,14 @@
 #include "formats/llama2c.h"
 #include "formats/onnx.h"
 #include "formats/ruvm_v0.h"
+#include "formats/safetensors.h"
 #include "lib/base/bytes.h"
 
 static const struct ruvm_format importers[] = {
     {"GGUF model", ruvm_gguf_probe, ruvm_gguf_read},
     {"RUVM v0 (bare layout)", ruvm_v0_probe, ruvm_v0_read},
     {"ONNX model", ruvm_onnx_probe, ruvm_onnx_read},
+    {"safetensors model", ruvm_safetensors_probe, ruvm_safetensors_read},
     {"llama2.c checkpoint", ruvm_llama2c_probe, ruvm_llama2c_read},
 };
 
@@ -69,13 +71,6 @@ static const char *guess_magic(const uint8_t *data, size_t size)
         if (size >= magics[i].n_bytes && memcmp(data, magics[i].bytes, magics[i].n_bytes) == 0)
             return magics[i].what;
     return NULL;
-}
-
-/* A length of the JSON header, then the header. */
-static bool is_safetensors(const uint8_t *data, size_t size)
-{
-    return size > 8 && data[8] == '{' && ruvm_load_u64(data) >= 2 &&
-           ruvm_load_u64(data) <= 100u << 20;
 }
 
 /* A protobuf whose first piece is the unknown token. */
@@ -152,8 +147,8 @@ const char *ruvm_formats_guess(const uint8_t *data, size_t size)
         return what;
     if (is_zeros(data, size))
         return "nothing but zero bytes (an unfinished download?)";
-    if (is_safetensors(data, size))
-        return "a safetensors model, not supported yet";
+    if (ruvm_safetensors_probe(data, size))
+        return "a safetensors model";
     if (is_llama2c_tokenizer(data, size))
         return "a llama2.c tokenizer.bin";
     if (ruvm_llama2c_probe(data, size))

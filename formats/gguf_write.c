@@ -178,7 +178,7 @@ static void put_head(struct ruvm_buffer *b, const struct ruvm_gguf_writer *w,
 
 /* ---- data ---------------------------------------------------------------------- */
 
-static int flush(struct ruvm_buffer *b, struct ruvm_file_out *out, struct ruvm_error *err)
+static int flush(struct ruvm_buffer *b, struct ruvm_file_output *out, struct ruvm_error *err)
 {
     if (!ruvm_buffer_ok(b))
         return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", out->path);
@@ -202,7 +202,7 @@ static int put_row(struct ruvm_buffer *b, const struct ruvm_gguf_tensor *t, uint
 }
 
 static int put_tensor(struct ruvm_buffer *b, const struct ruvm_gguf_tensor *t,
-                      struct ruvm_file_out *out, struct ruvm_error *err)
+                      struct ruvm_file_output *out, struct ruvm_error *err)
 {
     float *values = calloc((size_t)n_cols(t), sizeof *values);
     int rc = values ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", t->name);
@@ -227,7 +227,7 @@ static void pad(struct ruvm_buffer *b, const struct ruvm_gguf_tensor *t)
 static int write_all(struct ruvm_buffer *b, const struct ruvm_gguf_tensor *tensors, size_t n,
                      const char *path, struct ruvm_error *err)
 {
-    struct ruvm_file_out out;
+    struct ruvm_file_output out;
     int rc = ruvm_file_create(&out, path, err);
     for (size_t i = 0; rc == RUVM_OK && i < n; i++) {
         rc = put_tensor(b, &tensors[i], &out, err);
@@ -236,8 +236,8 @@ static int write_all(struct ruvm_buffer *b, const struct ruvm_gguf_tensor *tenso
     if (rc == RUVM_OK)
         rc = flush(b, &out, err);
     if (rc == RUVM_OK)
-        rc = ruvm_file_finish(&out, err);
-    ruvm_file_drop(&out);
+        rc = ruvm_file_commit(&out, err);
+    ruvm_file_abandon(&out);
     return rc;
 }
 

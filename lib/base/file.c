@@ -163,38 +163,31 @@ static bool write_all(int fd, const void *data, size_t n)
     return true;
 }
 
-/* The names; false when memory is short. */
-static bool name_temporary(struct ruvm_file_out *out, const char *path)
+/* A stream is written in place: there is nothing that a rename could replace. */
+static int create_stream(struct ruvm_file_output *out, struct ruvm_error *err)
 {
-    size_t size = 0;
-    /* Behind a symbolic link the file is replaced, not the link. */
-    out->target = realpath(path, NULL);
-    if (!out->target)
-        out->target = strdup(path);
-    if (out->target) {
-        size = strlen(out->target) + sizeof ".tmp-" + 3 * sizeof(long);
-        out->temporary = malloc(size);
-    }
-    if (out->temporary)
-        snprintf(out->temporary, size, "%s.tmp-%ld", out->target, (long)getpid());
-    return out->temporary != NULL;
+    out->fd = open(out->path, O_WRONLY | O_CLOEXEC);
+    return out->fd >= 0 ? RUVM_OK : fail(err, out->path, "cannot open");
 }
 
-static int create_temporary(struct ruvm_file_out *out, const char *path, struct ruvm_error *err)
+/* Behind a symbolic link the file is replaced, not the link. */
+static int create_temporary(struct ruvm_file_output *out, bool exists, struct ruvm_error *err)
 {
-    if (!name_temporary(out, path)) {
-        ruvm_file_drop(out);
-        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", path);
-    }
+    char *real = exists ? realpath(out->path, NULL) : NULL;
+    out->target = real ? real : strdup(out->path);
+    size_t size = out->target ? strlen(out->target) + sizeof ".tmp-" + 3 * sizeof(long) : 0;
+    out->temporary = size ? malloc(size) : NULL;
+    if (!out->temporary)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", out->path);
+    snprintf(out->temporary, size, "%s.tmp-%ld", out->target, (long)getpid());
     unlink(out->temporary); /* of a process that had our number and was killed */
     out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    return out->fd < 0 ? fail(err, path, "cannot create") : RUVM_OK;
+    return out->fd >= 0 ? RUVM_OK : fail(err, out->path, "cannot create");
 }
 
-/* Standard output, a device or a pipe are nothing that a rename could replace. */
-int ruvm_file_create(struct ruvm_file_out *out, const char *path, struct ruvm_error *err)
+int ruvm_file_create(struct ruvm_file_output *out, const char *path, struct ruvm_error *err)
 {
-    *out = (struct ruvm_file_out){.path = path, .fd = -1};
+    *out = (struct ruvm_file_output){.path = path, .fd = -1};
     if (strcmp(path, "-") == 0) {
         out->path = "standard output";
         out->fd = STDOUT_FILENO;
@@ -204,63 +197,63 @@ int ruvm_file_create(struct ruvm_file_out *out, const char *path, struct ruvm_er
     bool exists = stat(path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode))
         return ruvm_fail(err, RUVM_ERR_IO, "%s: is a directory; name a file in it", path);
-    if (exists && !S_ISREG(st.st_mode)) {
-        out->fd = open(path, O_WRONLY | O_CLOEXEC);
-        return out->fd < 0 ? fail(err, path, "cannot open") : RUVM_OK;
-    }
-    out->mode = exists ? st.st_mode & 07777 : 0;
-    return create_temporary(out, path, err);
+    out->mode = st.st_mode & 07777;
+    int rc = exists && !S_ISREG(st.st_mode) ? create_stream(out, err)
+                                            : create_temporary(out, exists, err);
+    if (rc != RUVM_OK)
+        ruvm_file_abandon(out);
+    return rc;
 }
 
-int ruvm_file_append(struct ruvm_file_out *out, const void *data, size_t n, struct ruvm_error *err)
+int ruvm_file_append(struct ruvm_file_output *out, const void *data, size_t n,
+                     struct ruvm_error *err)
 {
     return write_all(out->fd, data, n) ? RUVM_OK : fail(err, out->path, "cannot write");
 }
 
-/* Syncs and closes; mode 0: as the umask has it. */
-static bool settle(int fd, mode_t mode)
+/* Permissions, then the disk; false with errno. */
+static bool finish(struct ruvm_file_output *out)
 {
-    bool ok = (!mode || fchmod(fd, mode) == 0) &&
-              (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot */
-    int error = errno;
+    bool ok = (!out->mode || fchmod(out->fd, out->mode) == 0) &&
+              (fsync(out->fd) == 0 || errno == EINVAL); /* some file systems cannot */
+    int error = errno, fd = out->fd;
+    out->fd = -1;
     if (close(fd) != 0 && ok)
         return false;
     errno = error;
-    return ok;
+    return ok && rename(out->temporary, out->target) == 0;
 }
 
-int ruvm_file_finish(struct ruvm_file_out *out, struct ruvm_error *err)
+int ruvm_file_commit(struct ruvm_file_output *out, struct ruvm_error *err)
 {
-    if (!out->temporary)
-        return RUVM_OK;
-    bool ok = settle(out->fd, out->mode);
-    out->fd = -1;
-    if (!ok || rename(out->temporary, out->target) != 0)
-        return fail(err, out->path, "cannot write");
-    free(out->temporary); /* nothing is left to remove */
-    out->temporary = NULL;
-    return RUVM_OK;
+    int rc = RUVM_OK;
+    if (out->temporary && !finish(out))
+        rc = fail(err, out->path, "cannot write");
+    else if (out->temporary)
+        out->temporary[0] = '\0'; /* nothing of that name is left */
+    ruvm_file_abandon(out);
+    return rc;
 }
 
-void ruvm_file_drop(struct ruvm_file_out *out)
+void ruvm_file_abandon(struct ruvm_file_output *out)
 {
     if (out->fd >= 0 && out->fd != STDOUT_FILENO)
         close(out->fd);
-    if (out->temporary)
+    if (out->temporary && out->temporary[0])
         unlink(out->temporary);
-    free(out->temporary);
     free(out->target);
-    *out = (struct ruvm_file_out){.fd = -1};
+    free(out->temporary);
+    *out = (struct ruvm_file_output){.fd = -1};
 }
 
 int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err)
 {
-    struct ruvm_file_out out;
+    struct ruvm_file_output out;
     int rc = ruvm_file_create(&out, path, err);
     if (rc == RUVM_OK)
         rc = ruvm_file_append(&out, data, n, err);
     if (rc == RUVM_OK)
-        rc = ruvm_file_finish(&out, err);
-    ruvm_file_drop(&out);
+        rc = ruvm_file_commit(&out, err);
+    ruvm_file_abandon(&out);
     return rc;
 }

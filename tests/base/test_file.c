@@ -264,19 +264,19 @@ Test(file, survives_what_a_killed_process_left)
 
 Test(file, pieces_appear_together_or_not_at_all)
 {
-    struct ruvm_file_out out;
+    struct ruvm_file_output out;
     put("a", "old");
     cr_assert_eq(ruvm_file_create(&out, "a", NULL), RUVM_OK);
     cr_assert_eq(ruvm_file_append(&out, "on", 2, NULL), RUVM_OK);
     expect_content("a", "old", 3);
-    ruvm_file_drop(&out);
+    ruvm_file_abandon(&out);
     cr_assert_eq(files_here(), 1);
     cr_assert_eq(ruvm_file_create(&out, "a", NULL), RUVM_OK);
     cr_assert_eq(ruvm_file_append(&out, "on", 2, NULL), RUVM_OK);
     cr_assert_eq(ruvm_file_append(&out, "ce", 2, NULL), RUVM_OK);
-    cr_assert_eq(ruvm_file_finish(&out, NULL), RUVM_OK);
-    ruvm_file_drop(&out);
-    ruvm_file_drop(&out);
+    cr_assert_eq(ruvm_file_commit(&out, NULL), RUVM_OK);
+    ruvm_file_abandon(&out);
+    ruvm_file_abandon(&out);
     expect_content("a", "once", 4);
     cr_assert_eq(files_here(), 1);
 }

@@ -17,7 +17,8 @@ Test(image_parts, arch)
         {0.1f, 64.0f, -20}, {1e-5f, 1e6f, -6},  {0.0f, 1e30f, RUVM_MAX_EXP},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        struct ruvm_model m = {.head_dim = 48, .norm_eps = table[i].eps, .tied = i % 2 == 0};
+        struct ruvm_model m = {
+            .head_dim = 48, .rotary_dim = 48, .norm_eps = table[i].eps, .tied = i % 2 == 0};
         struct ruvm_calibration c = {.residual = {-table[i].residual, table[i].residual / 2}};
         struct ruvm_buffer b = {0};
         ruvm_image_parts_arch(&b, &m, &c);
@@ -90,7 +91,7 @@ Test(image_parts, a_norm_that_is_not_finite_is_named)
 
 Test(image_parts, rope_turns)
 {
-    struct ruvm_model m = {.head_dim = 8, .rope_theta = 10000};
+    struct ruvm_model m = {.head_dim = 8, .rotary_dim = 8, .rope_theta = 10000};
     const double turn = 6.283185307179586;
     struct ruvm_buffer b = {0};
     ruvm_image_parts_rope(&b, &m);
