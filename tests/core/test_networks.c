@@ -8,6 +8,7 @@
  *     RUVM_REGENERATE_GOLDEN=1 build/release/tests/core/test --filter 'networks/golden*'
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,9 @@
 #include "kernels/kernels.h"
 #include "lib/base/file.h"
 #include "lib/ruvm.h"
+#include "tests/core/plain_model.h"
 #include "tests/core/random_image.h"
+#include "tests/support/repair_image.h"
 
 #define BIT(kind) (1u << RUVM_BIAS_##kind)
 #define OF_ATTENTION (BIT(WQ) | BIT(WK) | BIT(WV) | BIT(WO))
@@ -291,6 +294,41 @@ Test(networks, parallel_halves_read_the_same_input)
     cr_expect(memcmp(a, b, n * sizeof *a) != 0);
     free(a);
     free(b);
+}
+
+/* As GPT-2 has them: two channels 2^17 times larger than the others, whose gains make up for
+ * it. 15 bits would leave nothing of the others. */
+Test(networks, layernorm_keeps_what_is_next_to_a_large_channel)
+{
+    struct random_shape s = networks[5].shape;
+    struct ruvm_image img;
+    uint16_t tokens[N_TOKENS];
+    size_t size, n = (size_t)N_TOKENS * s.vocab;
+    double error = 0, all = 0;
+    s.types = NULL;
+    s.biases = BIT(W_DOWN);
+    uint8_t *image = random_image(&s, &size);
+    cr_assert_eq(ruvm_image_open(&img, image, size, NULL), RUVM_OK);
+    image[ruvm_image_section(&img, 0).off + RUVM_ARCH_RESID_EXP] = (uint8_t)-12;
+    int16_t *bias = (int16_t *)(void *)(image + ((const uint8_t *)img.bias - image));
+    int16_t *gain = (int16_t *)(void *)(image + ((const uint8_t *)img.norm_gain - image));
+    image[(const uint8_t *)img.bias_exp - image] = 2;
+    for (uint32_t i = 0; i < s.dim; i++)
+        bias[i] = (int16_t)(i == 0 ? INT16_MAX : i == 1 ? -INT16_MAX : 0);
+    for (uint32_t norm = 2; norm < 5; norm++)
+        gain[norm * s.dim] = gain[norm * s.dim + 1] = 1;
+    repair_image(image, size);
+    fill_tokens(tokens, s.vocab);
+    int32_t *found = run(image, size, tokens, NULL);
+    double *expected = plain_logits(&img, tokens, N_TOKENS);
+    for (size_t i = 0; i < n; i++) {
+        error += pow(found[i] / 65536.0 - expected[i], 2);
+        all += pow(expected[i], 2);
+    }
+    cr_expect(sqrt(error / all) < 0.05, "off by %g", sqrt(error / all));
+    free(expected);
+    free(found);
+    free(image);
 }
 
 /* A parallel layer keeps a copy of the residual, and nothing else costs memory. */
