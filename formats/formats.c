@@ -15,12 +15,16 @@
 
 #include <string.h>
 
+#include "formats/gguf.h"
 #include "formats/llama2c.h"
+#include "formats/onnx.h"
 #include "formats/ruvm_v0.h"
 #include "lib/base/bytes.h"
 
 static const struct ruvm_format importers[] = {
+    {"GGUF model", ruvm_gguf_probe, ruvm_gguf_read},
     {"RUVM v0 (bare layout)", ruvm_v0_probe, ruvm_v0_read},
+    {"ONNX model", ruvm_onnx_probe, ruvm_onnx_read},
     {"llama2.c checkpoint", ruvm_llama2c_probe, ruvm_llama2c_read},
 };
 
@@ -42,7 +46,7 @@ struct magic {
 
 static const struct magic magics[] = {
     {"RUVM", 4, "a RUVM image"},
-    {"GGUF", 4, "a GGUF model, not supported yet"},
+    {"GGUF", 4, "a GGUF model"},
     {"PK\3\4", 4, "a zip archive (a PyTorch file?)"},
     {"\x80\2", 2, "a Python pickle (an old PyTorch file?)"},
     {"\x93NUMPY", 6, "a NumPy array"},
@@ -72,14 +76,6 @@ static bool is_safetensors(const uint8_t *data, size_t size)
 {
     return size > 8 && data[8] == '{' && ruvm_load_u64(data) >= 2 &&
            ruvm_load_u64(data) <= 100u << 20;
-}
-
-/* A protobuf that begins with field 1, a small number (ir_version), and goes on with
- * the producer's name, or, when there is none, with the graph or the opsets. */
-static bool is_onnx(const uint8_t *data, size_t size)
-{
-    return size > 3 && data[0] == 0x08 && data[1] >= 1 && data[1] <= 32 &&
-           (data[2] == 0x12 || data[2] == 0x3a || data[2] == 0x42);
 }
 
 /* A protobuf whose first piece is the unknown token. */
@@ -164,7 +160,7 @@ const char *ruvm_formats_guess(const uint8_t *data, size_t size)
         return "a llama2.c checkpoint";
     if (is_sentencepiece(data, size))
         return "a SentencePiece tokenizer.model, not supported yet";
-    if (is_onnx(data, size))
-        return "an ONNX model, not supported yet";
+    if (ruvm_onnx_probe(data, size))
+        return "an ONNX model";
     return is_text(data, size) ? guess_text(data, size) : "data of an unknown kind";
 }

@@ -163,17 +163,64 @@ static bool write_all(int fd, const void *data, size_t n)
     return true;
 }
 
-/* Standard output, a device or a pipe: nothing that a rename could replace. */
-static int write_in_place(const char *path, int fd, const void *data, size_t n,
-                          struct ruvm_error *err)
+/* The names; false when memory is short. */
+static bool name_temporary(struct ruvm_file_out *out, const char *path)
 {
-    return write_all(fd, data, n) ? RUVM_OK : fail(err, path, "cannot write");
+    size_t size = 0;
+    /* Behind a symbolic link the file is replaced, not the link. */
+    out->target = realpath(path, NULL);
+    if (!out->target)
+        out->target = strdup(path);
+    if (out->target) {
+        size = strlen(out->target) + sizeof ".tmp-" + 3 * sizeof(long);
+        out->temporary = malloc(size);
+    }
+    if (out->temporary)
+        snprintf(out->temporary, size, "%s.tmp-%ld", out->target, (long)getpid());
+    return out->temporary != NULL;
 }
 
-/* Fills and closes the temporary; mode 0: as the umask has it. */
-static bool fill(int fd, const void *data, size_t n, mode_t mode)
+static int create_temporary(struct ruvm_file_out *out, const char *path, struct ruvm_error *err)
 {
-    bool ok = write_all(fd, data, n) && (!mode || fchmod(fd, mode) == 0) &&
+    if (!name_temporary(out, path)) {
+        ruvm_file_drop(out);
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", path);
+    }
+    unlink(out->temporary); /* of a process that had our number and was killed */
+    out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return out->fd < 0 ? fail(err, path, "cannot create") : RUVM_OK;
+}
+
+/* Standard output, a device or a pipe are nothing that a rename could replace. */
+int ruvm_file_create(struct ruvm_file_out *out, const char *path, struct ruvm_error *err)
+{
+    *out = (struct ruvm_file_out){.path = path, .fd = -1};
+    if (strcmp(path, "-") == 0) {
+        out->path = "standard output";
+        out->fd = STDOUT_FILENO;
+        return RUVM_OK;
+    }
+    struct stat st = {0};
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode))
+        return ruvm_fail(err, RUVM_ERR_IO, "%s: is a directory; name a file in it", path);
+    if (exists && !S_ISREG(st.st_mode)) {
+        out->fd = open(path, O_WRONLY | O_CLOEXEC);
+        return out->fd < 0 ? fail(err, path, "cannot open") : RUVM_OK;
+    }
+    out->mode = exists ? st.st_mode & 07777 : 0;
+    return create_temporary(out, path, err);
+}
+
+int ruvm_file_append(struct ruvm_file_out *out, const void *data, size_t n, struct ruvm_error *err)
+{
+    return write_all(out->fd, data, n) ? RUVM_OK : fail(err, out->path, "cannot write");
+}
+
+/* Syncs and closes; mode 0: as the umask has it. */
+static bool settle(int fd, mode_t mode)
+{
+    bool ok = (!mode || fchmod(fd, mode) == 0) &&
               (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot */
     int error = errno;
     if (close(fd) != 0 && ok)
@@ -182,46 +229,38 @@ static bool fill(int fd, const void *data, size_t n, mode_t mode)
     return ok;
 }
 
-static int write_and_rename(const char *path, const char *target, mode_t mode, const void *data,
-                            size_t n, struct ruvm_error *err)
+int ruvm_file_finish(struct ruvm_file_out *out, struct ruvm_error *err)
 {
-    size_t size = strlen(target) + sizeof ".tmp-" + 3 * sizeof(long);
-    char *temporary = malloc(size);
-    if (!temporary)
-        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", path);
-    snprintf(temporary, size, "%s.tmp-%ld", target, (long)getpid());
-    unlink(temporary); /* of a process that had our number and was killed */
-    int rc = RUVM_OK;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        rc = fail(err, path, "cannot create");
-    else if (!fill(fd, data, n, mode) || rename(temporary, target) != 0) {
-        rc = fail(err, path, "cannot write");
-        unlink(temporary);
-    }
-    free(temporary);
-    return rc;
+    if (!out->temporary)
+        return RUVM_OK;
+    bool ok = settle(out->fd, out->mode);
+    out->fd = -1;
+    if (!ok || rename(out->temporary, out->target) != 0)
+        return fail(err, out->path, "cannot write");
+    free(out->temporary); /* nothing is left to remove */
+    out->temporary = NULL;
+    return RUVM_OK;
+}
+
+void ruvm_file_drop(struct ruvm_file_out *out)
+{
+    if (out->fd >= 0 && out->fd != STDOUT_FILENO)
+        close(out->fd);
+    if (out->temporary)
+        unlink(out->temporary);
+    free(out->temporary);
+    free(out->target);
+    *out = (struct ruvm_file_out){.fd = -1};
 }
 
 int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err)
 {
-    if (strcmp(path, "-") == 0)
-        return write_in_place("standard output", STDOUT_FILENO, data, n, err);
-    struct stat st = {0};
-    bool exists = stat(path, &st) == 0;
-    if (exists && S_ISDIR(st.st_mode))
-        return ruvm_fail(err, RUVM_ERR_IO, "%s: is a directory; name a file in it", path);
-    if (exists && !S_ISREG(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-            return fail(err, path, "cannot open");
-        int rc = write_in_place(path, fd, data, n, err);
-        close(fd);
-        return rc;
-    }
-    /* Behind a symbolic link the file is replaced, not the link. */
-    char *target = exists ? realpath(path, NULL) : NULL;
-    int rc = write_and_rename(path, target ? target : path, st.st_mode & 07777, data, n, err);
-    free(target);
+    struct ruvm_file_out out;
+    int rc = ruvm_file_create(&out, path, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_file_append(&out, data, n, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_file_finish(&out, err);
+    ruvm_file_drop(&out);
     return rc;
 }

@@ -26,4 +26,24 @@ void ruvm_file_unmap(struct ruvm_map *map);
  * file at path is untouched. RUVM_ERR_IO. path "-" is standard output. */
 int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err);
 
+/* The same piece by piece:
+ *
+ *     rc = ruvm_file_create(&out, path, err);
+ *     rc = rc == RUVM_OK ? ruvm_file_append(&out, data, n, err) : rc; ...
+ *     rc = rc == RUVM_OK ? ruvm_file_finish(&out, err) : rc;
+ *     ruvm_file_drop(&out); */
+struct ruvm_file_out {
+    const char *path; /* borrowed */
+    int fd;
+    unsigned mode;            /* of the file that is replaced; 0: none is */
+    char *target, *temporary; /* NULL: written in place */
+};
+
+int ruvm_file_create(struct ruvm_file_out *out, const char *path, struct ruvm_error *err);
+int ruvm_file_append(struct ruvm_file_out *out, const void *data, size_t n, struct ruvm_error *err);
+/* Now the file is there. */
+int ruvm_file_finish(struct ruvm_file_out *out, struct ruvm_error *err);
+/* Gives up what was not finished, and frees; also after a failure, create's included. */
+void ruvm_file_drop(struct ruvm_file_out *out);
+
 #endif
