@@ -167,6 +167,8 @@ static const struct ruvm_view *claim(struct gather *g, int role, unsigned layer)
 static const struct ruvm_view *claim_bias(struct gather *g, int role, int kind, unsigned layer)
 {
     char name[RUVM_NAME_BYTES];
+    if (!g->dialect->roles[role])
+        return NULL;
     ruvm_names_write_bias(name, sizeof name, g->dialect, role, layer);
     struct matrix_shape s = shape_of(g->m, role);
     const struct ruvm_view *v = take(g, name);
@@ -307,6 +309,8 @@ static void claim_head(struct gather *g)
         return;
     }
     g->m->head = g->m->embed;
+    if (!g->dialect->roles[RUVM_TENSOR_HEAD])
+        return;
     ruvm_names_write(name, sizeof name, g->dialect, RUVM_TENSOR_HEAD, 0);
     const struct ruvm_view *v = ruvm_tensors_find(g->t, name);
     if (v && g->m->embed && is_same(v, g->m->embed))

@@ -9,6 +9,7 @@
 #include "lib/convert/image_build.h"
 #include "lib/convert/weights.h"
 #include "lib/measure/quality.h"
+#include "lib/train/network.h"
 #include "tests/convert/tiny_models.h"
 
 static struct ruvm_arena arena;
@@ -274,4 +275,45 @@ Test(networks, an_image_says_what_the_float_model_says)
                          cases[i].type ? cases[i].type : "", kl);
             ruvm_buffer_free(&image);
         }
+}
+
+/* ---- what knows Llama only --------------------------------------------------- */
+
+Test(networks, what_cannot_be_trained_is_told)
+{
+    for (int n = 0; n < TINY_NETWORKS; n++) {
+        struct ruvm_model m = open_model(n, TINY_HUGGING_FACE);
+        struct ruvm_network net;
+        err = (struct ruvm_error){0};
+        int rc = ruvm_network_open(&net, &arena, &m, &err);
+        cr_expect_eq(rc, n == TINY_LLAMA ? RUVM_OK : RUVM_ERR_UNSUPPORTED);
+        cr_expect(n == TINY_LLAMA || strstr(err.text, "know Llama networks only"), "%s", err.text);
+    }
+    struct ruvm_model m = open_model(TINY_MISTRAL, TINY_GGUF);
+    ruvm_model_cut_context(&m, TINY_WINDOW);
+    cr_assert(ruvm_network_knows(&m), "a window that never closes is none");
+}
+
+Test(networks, a_student_takes_quantized_positions)
+{
+    struct ruvm_model m = open_model(TINY_GPT_NEO, TINY_HUGGING_FACE);
+    struct ruvm_student s;
+    struct ruvm_quant_matrix q;
+    char name[48];
+    double row[TINY_DIM];
+    float got[TINY_DIM], *w = ruvm_arena_alloc(&arena, TINY_CONTEXT, TINY_DIM * sizeof *w);
+    cr_assert_eq(ruvm_quant_weights(w, &m.positions, "w", NULL), RUVM_OK);
+    cr_assert(ruvm_quant_matrix_open(&q, &arena, (struct ruvm_scheme){RUVM_TYPE_INT4, 0},
+                                     TINY_CONTEXT, TINY_DIM));
+    cr_assert_eq(ruvm_weights_matrix(&q, w, RUVM_METHOD_MSE, NULL, &err), RUVM_OK);
+    cr_assert_eq(ruvm_student_open(&s, &arena, &m, &err), RUVM_OK);
+    cr_assert_eq(ruvm_student_matrix(&s, RUVM_TENSOR_POSITION, 0, &q, &err), RUVM_OK);
+    const struct ruvm_view *v = ruvm_model_tensor(&s.model, RUVM_TENSOR_POSITION, 0, name);
+    for (uint32_t r = 0; r < TINY_CONTEXT; r++) {
+        ruvm_view_row(v, r, got);
+        ruvm_quant_matrix_row(&q, r, row);
+        for (uint32_t c = 0; c < TINY_DIM; c++)
+            cr_assert_float_eq((double)got[c], (double)(float)row[c], 0);
+    }
+    cr_assert_neq(m.positions.data, v->data, "the model is as it was");
 }
