@@ -10,6 +10,7 @@
 
 #include "formats/check_read.h"
 #include "formats/optional_read.h"
+#include "formats/tokn_read.h"
 #include "formats/weights_read.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
@@ -301,7 +302,7 @@ static bool check_image(struct ruvm_check *c)
                             img->version) &&
            check_header(c) && check_sections(c) && check_required(c) && check_arch(c) &&
            check_norm(c) && check_rope(c) && check_kvsc(c) && ruvm_weights_check(c) &&
-           ruvm_optional_tokn(c) && ruvm_optional_gold(c) && ruvm_optional_meta(c);
+           ruvm_tokn_check(c) && ruvm_optional_gold(c) && ruvm_optional_meta(c);
 }
 
 int ruvm_image_open(struct ruvm_image *img, const void *data, size_t size,

@@ -44,7 +44,7 @@ static int cut_tables(struct ruvm_prune_job *j, const struct renumbering *r)
     return m->embed && m->head ? RUVM_OK : RUVM_ERR_MEMORY;
 }
 
-static uint16_t renumbered(const struct renumbering *r, uint16_t id)
+static uint32_t renumbered(const struct renumbering *r, uint32_t id)
 {
     return id < r->n_old ? r->now[id] : RUVM_NO_TOKEN;
 }

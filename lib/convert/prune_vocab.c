@@ -59,7 +59,7 @@ static uint16_t find(const struct follower *f, const uint8_t *text, uint32_t n)
     return same ? (uint16_t)(p - f->v->pieces) : RUVM_NO_TOKEN;
 }
 
-static void keep(struct follower *f, uint16_t id)
+static void keep(struct follower *f, uint32_t id)
 {
     if (id < f->v->n_pieces) /* RUVM_NO_TOKEN never is */
         f->keep[id] = true;
