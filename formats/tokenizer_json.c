@@ -316,7 +316,7 @@ bool ruvm_tokenizer_json_probe(const uint8_t *data, size_t size)
     size_t at = 0;
     while (at < size && (data[at] == ' ' || (data[at] >= '\t' && data[at] <= '\r')))
         at++;
-    return at < size && data[at] == '{' && memmem(data, size, "\"model\"", 7) &&
+    return data && at < size && data[at] == '{' && memmem(data, size, "\"model\"", 7) &&
            memmem(data, size, "\"vocab\"", 7);
 }
 

@@ -5,30 +5,26 @@
  * (merge.c); or the best pieces are chosen all at once (unigram.c). The ids array is the
  * only work space.
  */
+#include "lib/core/tokenizer.h"
+
 #include "formats/ruvm_read.h"
 #include "formats/tokn_read.h"
 #include "lib/core/merge.h"
 #include "lib/core/pattern.h"
 #include "lib/core/unigram.h"
 
-int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t image_bytes)
+void ruvm_tokenizer_over(struct ruvm_tokenizer *t, const uint8_t *section)
 {
-    struct ruvm_image img;
     struct ruvm_tokn s;
-    int rc = ruvm_image_open(&img, image, image_bytes, NULL);
-    if (rc != RUVM_OK)
-        return rc;
-    if (!img.tokn)
-        return RUVM_ERR_UNSUPPORTED;
-    ruvm_tokn_open(&s, img.tokn);
+    ruvm_tokn_open(&s, section);
     *t = (struct ruvm_tokenizer){
-        .section = img.tokn,
+        .section = section,
         .n_pieces = (uint16_t)s.n,
         .n_sorted = (uint16_t)s.n_sorted,
-        .bos = ruvm_load_u16(img.tokn + RUVM_TOKN_BOS),
-        .eos = ruvm_load_u16(img.tokn + RUVM_TOKN_EOS),
-        .unk = ruvm_load_u16(img.tokn + RUVM_TOKN_UNK),
-        .max_piece = ruvm_load_u16(img.tokn + RUVM_TOKN_MAX_PIECE),
+        .bos = ruvm_load_u16(section + RUVM_TOKN_BOS),
+        .eos = ruvm_load_u16(section + RUVM_TOKN_EOS),
+        .unk = ruvm_load_u16(section + RUVM_TOKN_UNK),
+        .max_piece = ruvm_load_u16(section + RUVM_TOKN_MAX_PIECE),
         .flags = s.flags,
         .off = s.off,
         .rank = s.rank,
@@ -50,6 +46,17 @@ int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t imag
         .chat = (const char *)s.chat,
         .chat_bytes = s.chat_bytes,
     };
+}
+
+int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t image_bytes)
+{
+    struct ruvm_image img;
+    int rc = ruvm_image_open(&img, image, image_bytes, NULL);
+    if (rc != RUVM_OK)
+        return rc;
+    if (!img.tokn)
+        return RUVM_ERR_UNSUPPORTED;
+    ruvm_tokenizer_over(t, img.tokn);
     return RUVM_OK;
 }
 
