@@ -249,7 +249,8 @@ enum ruvm_tokn_option {
     RUVM_TOKN_FEW_SPACES = 16,   /* spaces at the ends go, runs of them become one */
     RUVM_TOKN_WHOLE_WORDS = 32,  /* a word that is a piece needs no merges */
     RUVM_TOKN_FUSE_UNKNOWN = 64, /* unknown characters in a row are one token */
-    RUVM_TOKN_ALL_OPTIONS = 127,
+    RUVM_TOKN_LINE_SPACES = 128, /* tabs and line ends (bytes 9, 10, 12, 13) are spaces */
+    RUVM_TOKN_ALL_OPTIONS = 255,
 };
 /* A pattern: the family, and what is done about digits (characters of category N). */
 enum {

@@ -31,7 +31,7 @@ struct reader {
     uint8_t *room; /* for texts */
     struct ruvm_error *err;
     uint64_t model;
-    bool suffix, few_spaces, escape, table;
+    bool suffix, few_spaces, escape, table, user;
     char table_name[40];
 };
 
@@ -50,7 +50,10 @@ static int set_kind(struct reader *r, struct ruvm_piece *p, uint64_t type, uint3
     case TYPE_NORMAL: p->kind = p->n_bytes ? RUVM_PIECE_NORMAL : RUVM_PIECE_CONTROL; break;
     case TYPE_UNKNOWN: r->v->unk = id; /* fallthrough */
     case TYPE_CONTROL: p->kind = RUVM_PIECE_CONTROL; break;
-    case TYPE_USER: p->kind = RUVM_PIECE_ADDED; break;
+    case TYPE_USER:
+        p->kind = RUVM_PIECE_ADDED;
+        r->user = true;
+        break;
     case TYPE_UNUSED:
         p->kind = RUVM_PIECE_CONTROL;
         p->n_bytes = 0;
@@ -207,6 +210,10 @@ static int settle(struct reader *r)
     v->options = RUVM_TOKN_METASPACE | RUVM_TOKN_FUSE_UNKNOWN;
     if (r->few_spaces)
         v->options |= RUVM_TOKN_FEW_SPACES;
+    if (r->user) /* these stand within a text, they do not begin one */
+        v->options |= RUVM_TOKN_FIRST_PREFIX;
+    if (strncmp(r->table_name, "nmt", 3) == 0)
+        v->options |= RUVM_TOKN_LINE_SPACES;
     v->bos = within(v, v->bos);
     v->eos = within(v, v->eos);
     v->add_bos = v->bos != RUVM_NO_TOKEN;

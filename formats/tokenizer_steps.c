@@ -98,6 +98,7 @@ static void read_charsmap(struct ruvm_tokenizer_steps *s, const cJSON *part)
     ruvm_tokenizer_line(&s->notes,
                         "SentencePiece's table of characters (NFKC) is not applied: a text "
                         "should have that form");
+    s->options |= RUVM_TOKN_LINE_SPACES;
 }
 
 static void read_prepend(struct ruvm_tokenizer_steps *s, const cJSON *part)

@@ -120,7 +120,10 @@ static struct ruvm_span peek(const struct ruvm_cursor *c, size_t *n)
     bool meta = (c->options & RUVM_TOKN_METASPACE) != 0 && s.n == sizeof metaspace;
     for (size_t i = 0; meta && i < sizeof metaspace; i++)
         meta = s.bytes[i] == metaspace[i];
-    return meta ? (struct ruvm_span){space, 1} : s;
+    bool line =
+        (c->options & RUVM_TOKN_LINE_SPACES) != 0 && s.n == 1 &&
+        (s.bytes[0] == '\t' || s.bytes[0] == '\n' || s.bytes[0] == '\f' || s.bytes[0] == '\r');
+    return meta || line ? (struct ruvm_span){space, 1} : s;
 }
 
 static bool is_space(struct ruvm_span s)
@@ -141,11 +144,15 @@ static void pass_spaces(struct ruvm_cursor *c)
         advance(c, n);
 }
 
-struct ruvm_cursor ruvm_cursor_over(const struct ruvm_tokenizer *t, struct ruvm_span s, bool prefix)
+struct ruvm_cursor ruvm_cursor_over(const struct ruvm_tokenizer *t, struct ruvm_span s,
+                                    unsigned flags)
 {
-    struct ruvm_cursor c = {.left = s, .options = t->options, .prefix = prefix};
+    struct ruvm_cursor c = {.left = s,
+                            .options = t->options,
+                            .prefix = (flags & RUVM_CURSOR_PREFIX) != 0,
+                            .last = (flags & RUVM_CURSOR_LAST) != 0};
     size_t n;
-    if (t->options & RUVM_TOKN_FEW_SPACES)
+    if ((t->options & RUVM_TOKN_FEW_SPACES) && (flags & RUVM_CURSOR_FIRST))
         pass_spaces(&c);
     if (c.left.n == 0 || ((t->options & RUVM_TOKN_SPARE_PREFIX) && is_space(peek(&c, &n))))
         c.prefix = false;
@@ -163,7 +170,7 @@ struct ruvm_span ruvm_cursor_next(struct ruvm_cursor *c)
     advance(c, n);
     if ((c->options & RUVM_TOKN_FEW_SPACES) && is_space(s)) {
         pass_spaces(c);
-        if (c->left.n == 0)
+        if (c->left.n == 0 && c->last)
             s.n = 0;
     }
     return s;

@@ -41,10 +41,17 @@ struct ruvm_cursor {
     struct ruvm_span left;
     uint16_t options; /* of the tokenizer */
     bool prefix;      /* a space comes before the rest */
+    bool last;        /* spaces at the end are those of the text */
+};
+
+enum {
+    RUVM_CURSOR_PREFIX = 1, /* a space is put before, where the vocabulary wants one */
+    RUVM_CURSOR_FIRST = 2,  /* the text begins here */
+    RUVM_CURSOR_LAST = 4,   /* the text ends here */
 };
 
 struct ruvm_cursor ruvm_cursor_over(const struct ruvm_tokenizer *t, struct ruvm_span s,
-                                    bool prefix);
+                                    unsigned flags);
 /* The next character; n is 0 at the end. Broken UTF-8 is taken as it comes: a byte and the
  * continuation bytes after it, four at most. */
 struct ruvm_span ruvm_cursor_next(struct ruvm_cursor *c);

@@ -159,11 +159,11 @@ static int encode_words(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_
 
 /* Encodes a text without special tokens behind the n_ids that stand in ids. */
 static int encode_plain(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
-                        struct ruvm_span s, bool prefix)
+                        struct ruvm_span s, unsigned cursor)
 {
     if (t->options & RUVM_TOKN_BYTE_LEVEL)
         return encode_words(t, ids, n_ids, s);
-    struct ruvm_cursor text = ruvm_cursor_over(t, s, prefix);
+    struct ruvm_cursor text = ruvm_cursor_over(t, s, cursor);
     if (t->method == RUVM_TOKN_UNIGRAM)
         return ruvm_unigram_encode(t, ids, n_ids, text);
     return encode_characters(t, ids, n_ids, text);
@@ -183,25 +183,35 @@ static size_t before_special(const struct ruvm_tokenizer *t, struct ruvm_span s,
     return s.n;
 }
 
-/* A space costs room for an id, which a special token of one byte does not leave: behind
- * such a one none is put. */
+/* Whether a space is put behind a special token. It costs room for an id, which a special
+ * token of one byte does not leave. */
+static bool has_prefix_behind(const struct ruvm_tokenizer *t, size_t special_bytes)
+{
+    return (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && special_bytes > 1 &&
+           !(t->options & RUVM_TOKN_FIRST_PREFIX);
+}
+
 static int encode_text(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
                        struct ruvm_span s, unsigned flags)
 {
-    bool prefix = (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && !(flags & RUVM_ENCODE_PLAIN);
+    bool plain = (flags & RUVM_ENCODE_PLAIN) != 0, first = true;
+    bool prefix = (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && !plain;
     int n = (int)n_ids;
     while (s.n > 0 && n >= 0) {
         uint16_t id;
-        size_t plain = before_special(t, s, (flags & RUVM_ENCODE_SPECIAL) != 0, &id);
-        n = encode_plain(t, ids, (size_t)n, (struct ruvm_span){s.bytes, plain}, prefix);
+        size_t size = before_special(t, s, (flags & RUVM_ENCODE_SPECIAL) != 0, &id);
+        unsigned cursor = (prefix ? RUVM_CURSOR_PREFIX : 0u) |
+                          (first && !plain ? RUVM_CURSOR_FIRST : 0u) |
+                          (id == RUVM_NO_TOKEN ? RUVM_CURSOR_LAST : 0u);
+        n = encode_plain(t, ids, (size_t)n, (struct ruvm_span){s.bytes, size}, cursor);
         if (n < 0 || id == RUVM_NO_TOKEN)
             return n;
         ids[n++] = id;
         size_t special = ruvm_pieces_text(t, id).n;
-        prefix = (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && special > 1 &&
-                 !(t->options & RUVM_TOKN_FIRST_PREFIX);
-        s.bytes += plain + special;
-        s.n -= plain + special;
+        prefix = has_prefix_behind(t, special);
+        first = false;
+        s.bytes += size + special;
+        s.n -= size + special;
     }
     return n;
 }

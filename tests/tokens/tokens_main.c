@@ -1,6 +1,9 @@
 /* Encodes texts with a tokenizer file, for tests/tokens/conformance.py:
  *
  *     tokens FILE [special] < TEXTS
+ *     tokens FILE section TO
+ *
+ * The second form writes the tokn section of an image.
  *
  * TEXTS are a u32 of their length each and their bytes; a line of ids comes for each, behind
  * "|" the bytes that they decode to, in hexadecimal.
@@ -43,6 +46,15 @@ static int encode(const struct ruvm_tokenizer *t, size_t n_bytes, unsigned flags
     return 0;
 }
 
+static int write_section(const struct tokn *t, const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    if (!file)
+        return 1;
+    bool ok = fwrite(t->section.data, 1, t->section.size, file) == t->section.size;
+    return fclose(file) == 0 && ok ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     static uint8_t joins[8192];
@@ -55,6 +67,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
+    if (argc > 3)
+        return write_section(&t, argv[3]);
     if (t.vocab.notes)
         fprintf(stderr, "%s\n", t.vocab.notes);
     ruvm_tokenizer_joins(&t.t, joins);
