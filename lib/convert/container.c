@@ -26,7 +26,8 @@ static int refuse(const uint8_t *data, size_t size, struct ruvm_error *err)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "is a RUVM image: already quantized; give the "
                          "float source that it was made from");
-    return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "looks like %s; " ACCEPTED,
+    return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                     "is no model that ruvm reads; it looks like %s; " ACCEPTED,
                      ruvm_formats_guess(data, size));
 }
 
@@ -97,13 +98,10 @@ static int open_mapped(struct ruvm_container *c, struct ruvm_error *err)
     return format->read(&c->tensors, &c->arena, data, size, err);
 }
 
-int ruvm_container_open_alone(struct ruvm_container *c, const char *path, struct ruvm_error *err)
+/* Takes over c->file. */
+static int open_file(struct ruvm_container *c, const char *path, struct ruvm_error *err)
 {
-    *c = (struct ruvm_container){.path = path};
-    int rc = ruvm_file_map(&c->file, path, err);
-    if (rc != RUVM_OK)
-        return rc;
-    rc = open_mapped(c, err);
+    int rc = open_mapped(c, err);
     if (rc == RUVM_OK)
         return rc;
     ruvm_error_prefix(err, path);
@@ -111,12 +109,20 @@ int ruvm_container_open_alone(struct ruvm_container *c, const char *path, struct
     return rc;
 }
 
+int ruvm_container_open_bytes(struct ruvm_container *c, const char *path, const void *data,
+                              size_t size, struct ruvm_error *err)
+{
+    *c = (struct ruvm_container){.path = path, .file = {.data = data, .size = size}};
+    return open_file(c, path, err);
+}
+
 int ruvm_container_open(struct ruvm_container *c, const char *path, struct ruvm_error *err)
 {
-    if (!ruvm_hub_probe(path))
-        return ruvm_container_open_alone(c, path, err);
     *c = (struct ruvm_container){.path = path};
-    return open_hub(c, err);
+    if (ruvm_hub_probe(path))
+        return open_hub(c, err);
+    int rc = ruvm_file_map(&c->file, path, err);
+    return rc == RUVM_OK ? open_file(c, path, err) : rc;
 }
 
 void ruvm_container_close(struct ruvm_container *c)

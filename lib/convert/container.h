@@ -40,8 +40,9 @@ struct ruvm_container {
 /* Messages begin with the path of the file that they are about. After a failure nothing needs
  * closing. RUVM_ERR_IO, _CORRUPT, _UNSUPPORTED, _MISMATCH, _MEMORY. */
 int ruvm_container_open(struct ruvm_container *c, const char *path, struct ruvm_error *err);
-/* The file alone, whatever stands beside it. */
-int ruvm_container_open_alone(struct ruvm_container *c, const char *path, struct ruvm_error *err);
+/* The bytes of the file alone, whatever stands beside it; they are borrowed. */
+int ruvm_container_open_bytes(struct ruvm_container *c, const char *path, const void *data,
+                              size_t size, struct ruvm_error *err);
 void ruvm_container_close(struct ruvm_container *c);
 
 /* The tensors and the metadata of a network: c->tensors, or what an ONNX graph makes of them.
