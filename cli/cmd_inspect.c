@@ -295,21 +295,23 @@ static int describe(const struct ruvm_args *args)
 static int run(const struct ruvm_args *args)
 {
     bool diff = ruvm_args_given(args, "diff");
-    if (ruvm_args_given(args, "hist") && (!ruvm_args_text(args, "tensor") || diff))
-        return ruvm_args_usage(args, "--hist needs --tensor NAME, and no --diff");
-    if (diff && ruvm_args_n_operands(args) != 2)
+    unsigned n = ruvm_args_n_operands(args);
+    if (ruvm_args_given(args, "hist") && !ruvm_args_text(args, "tensor"))
+        return ruvm_args_usage(args, "--hist needs --tensor NAME");
+    if (diff && (ruvm_args_given(args, "hist") || ruvm_args_given(args, "ctx")))
+        return ruvm_args_usage(args, "--diff takes neither --hist nor --ctx");
+    if (diff && n != 2)
         return ruvm_args_usage(args, "--diff needs two files");
-    if (!diff && ruvm_args_n_operands(args) != 1)
-        return ruvm_args_usage(args, "one file is described at a time; --diff compares two");
-    if (diff && ruvm_args_given(args, "ctx"))
-        return ruvm_args_usage(args, "--ctx has no meaning with --diff");
+    if (!diff && n != 1)
+        return ruvm_args_usage(args, "unexpected argument '%s'; --diff compares two files",
+                               ruvm_args_operand(args, 1));
     return diff ? ruvm_cmd_inspect_diff(args) : describe(args);
 }
 
 const struct ruvm_args_command ruvm_cmd_inspect = {
     .name = "inspect",
     .summary = "Show what a model file holds and needs, or where it is damaged.",
-    .usage = "FILE [OPTION ...]\n       ruvm inspect --diff FILE FILE [OPTION ...]",
+    .usage = "FILE [FILE] [OPTION ...]",
     .examples =
         "  ruvm inspect stories.ruvm\n"
         "  ruvm inspect stories.ruvm --ctx 128 --no-tensors\n"

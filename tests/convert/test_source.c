@@ -10,7 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/convert/source.h"
 #include "lib/ruvm_tool.h"
-#include "tests/convert/container_files.h"
+#include "tests/support/container_files.h"
 #include "tests/convert/tiny_models.h"
 #include "tests/support/tiny_model.h"
 

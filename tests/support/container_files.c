@@ -1,7 +1,7 @@
 /* The values are those of the ONNX writer's Llama: from them a directory in Hugging Face's names
  * is made, from that the float model, whose rows stand as llama2.c and GGUF have them. */
 #define _GNU_SOURCE
-#include "tests/convert/container_files.h"
+#include "tests/support/container_files.h"
 
 #include <assert.h>
 #include <ftw.h>

@@ -1,6 +1,6 @@
 /* One small Llama, written to files of every container. */
-#ifndef TESTS_CONVERT_CONTAINER_FILES_H
-#define TESTS_CONVERT_CONTAINER_FILES_H
+#ifndef TESTS_SUPPORT_CONTAINER_FILES_H
+#define TESTS_SUPPORT_CONTAINER_FILES_H
 
 #include "formats/tensors.h"
 
