@@ -28,8 +28,8 @@ static void add_row(struct ruvm_table *t, const struct ruvm_diff_tensor *d)
     pair_cell(t, a, b);
     ruvm_table_cell(t, "%s", states[d->state]);
     if (d->state > RUVM_DIFF_VALUES) {
-        ruvm_table_cell(t, " ");
-        ruvm_table_cell(t, " ");
+        ruvm_table_cell(t, "-");
+        ruvm_table_cell(t, "-");
         return;
     }
     ruvm_table_cell(t, "%.4g", d->max_abs);
@@ -55,6 +55,20 @@ static void print_tensors(const struct ruvm_args *args, const struct ruvm_diff_r
     ruvm_table_free(&t);
 }
 
+static void print_counts(const struct ruvm_diff_result *r)
+{
+    static const char *const counted[] = {"equal", "of other values", "of other shape",
+                                          "only in the first", "only in the second"};
+    const char *comma = "";
+    printf("  %-14s  ", "tensors");
+    for (unsigned i = 0; i < sizeof counted / sizeof *counted; i++)
+        if (r->n[i]) {
+            printf("%s%u %s", comma, r->n[i], counted[i]);
+            comma = ", ";
+        }
+    puts(comma[0] ? "" : "none");
+}
+
 static void print_human(const struct ruvm_args *args, const struct ruvm_diff_result *r)
 {
     for (unsigned i = 0; i < 2; i++)
@@ -64,11 +78,7 @@ static void print_human(const struct ruvm_args *args, const struct ruvm_diff_res
     for (uint32_t i = 0; i < r->n_settings; i++)
         printf("  %-14s  %s, %s\n", r->settings[i].name, r->settings[i].value[0],
                r->settings[i].value[1]);
-    printf(
-        "  tensors         %u equal, %u of other values, %u of other shape, %u only in the "
-        "first, %u only in the second\n",
-        r->n[RUVM_DIFF_EQUAL], r->n[RUVM_DIFF_VALUES], r->n[RUVM_DIFF_SHAPE], r->n[RUVM_ONLY_A],
-        r->n[RUVM_ONLY_B]);
+    print_counts(r);
     print_tensors(args, r);
 }
 

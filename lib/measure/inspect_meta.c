@@ -98,12 +98,28 @@ static void put_onnx(struct ruvm_buffer *b, const struct ruvm_subject *s)
     }
 }
 
-/* What we understood of a config.json. */
+/* The result has these under names of its own. */
+static bool is_told(const char *key)
+{
+    static const char *const keys[] = {"dim",         "hidden_dim", "n_layers",    "n_heads",
+                                       "n_kv_heads",  "head_dim",   "vocab_size",  "max_seq_len",
+                                       "norm_kind",   "norm_eps",   "tied",        "activation",
+                                       "positions",   "rope_theta", "rope_halves", "rotary_dim",
+                                       "score_scale", "parallel",   "window",      "local_layers"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0)
+            return true;
+    return false;
+}
+
+/* What else we understood of a config.json. */
 static void put_config(struct ruvm_buffer *b, const struct ruvm_subject *s)
 {
     const struct ruvm_tensors *t = &s->container.tensors;
     for (size_t i = 0; i < t->n_meta; i++) {
         const struct ruvm_meta *m = &t->meta[i];
+        if (is_told(m->key))
+            continue;
         if (m->text)
             put_pair(b, m->key, strlen(m->key), m->text, strlen(m->text));
         else
