@@ -8,10 +8,11 @@
 #include "formats/ruvm_read.h"
 #include "lib/base/crc32.h"
 #include "lib/base/file.h"
+#include "lib/convert/engine_open.h"
 #include "lib/convert/source.h"
 #include "lib/ruvm_tool.h"
-#include "tests/support/container_files.h"
 #include "tests/convert/tiny_models.h"
+#include "tests/support/container_files.h"
 #include "tests/support/tiny_model.h"
 
 static const char tokenizer[] = "tests/fuzz/corpus/tokenizer_json/llama2";
@@ -51,6 +52,19 @@ static void refuse(const struct ruvm_source_options *o, int code, const char *pa
 
 /* ---- images ------------------------------------------------------------------------ */
 
+/* The golden vectors in the image, run again. */
+static void verify(const struct ruvm_map *map)
+{
+    struct ruvm_arena arena = {0};
+    struct ruvm_engine *engine;
+    struct ruvm_verify_result result;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_engine_open(&engine, &arena, map->data, map->size, NULL, &err), RUVM_OK, "%s",
+                 err.text);
+    cr_expect_eq(ruvm_engine_verify(engine, &result), RUVM_OK);
+    ruvm_arena_free(&arena);
+}
+
 /* Of all that is not about the source: each section's name and CRC, and the shape. */
 static uint32_t image_crc(const char *path)
 {
@@ -58,6 +72,7 @@ static uint32_t image_crc(const char *path)
     struct ruvm_image img;
     cr_assert_eq(ruvm_file_map(&map, path, NULL), RUVM_OK);
     cr_assert_eq(ruvm_image_open(&img, map.data, map.size, NULL), RUVM_OK);
+    verify(&map);
     uint32_t crc = ruvm_crc32(0, map.data, 14);
     for (unsigned i = 0; i < img.n_sections; i++) {
         struct ruvm_section s = ruvm_image_section(&img, i);
