@@ -163,7 +163,7 @@ const char *ruvm_formats_guess(const uint8_t *data, size_t size)
     if (ruvm_llama2c_probe(data, size))
         return "a llama2.c checkpoint";
     if (is_sentencepiece(data, size))
-        return "a SentencePiece tokenizer.model, not supported yet";
+        return "a SentencePiece tokenizer.model";
     if (is_onnx(data, size))
         return "an ONNX model, not supported yet";
     return is_text(data, size) ? guess_text(data, size) : "data of an unknown kind";
