@@ -71,6 +71,7 @@ Test(tokn, every_rule_is_checked)
     breach(RUVM_TOKN_KIND, 4, 1, new, "kind of tokenizer");
     breach(RUVM_TOKN_FLAGS, 8, 1, new, "flags");
     breach(RUVM_TOKN_FLAGS, 0, 1, bad, "the section ends too early for its kind of tokenizer");
+    breach(RUVM_TOKN_FLAGS, 6, 1, new, "a space before bytes");
     breach(more - 1, 1, 1, bad, "padding");
     breach(more + RUVM_MORE_PATTERN, 4, 1, new, "family of the pattern is not known");
     breach(more + RUVM_MORE_PATTERN, 128, 1, new, "pattern");
