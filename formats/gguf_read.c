@@ -39,18 +39,19 @@ bool ruvm_gguf_probe(const uint8_t *data, size_t size)
 static int check_version(uint32_t version, struct ruvm_error *err)
 {
     if (version == 1)
-        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "header: byte %d: GGUF version 1, ruvm reads 2 and 3 (of 2023: convert "
-                         "the original model again with a newer llama.cpp)",
-                         RUVM_GGUF_HDR_VERSION);
+        return ruvm_fail(
+            err, RUVM_ERR_UNSUPPORTED,
+            "GGUF header: byte %d: GGUF version 1, ruvm reads 2 and 3 (of 2023: convert "
+            "the original model again with a newer llama.cpp)",
+            RUVM_GGUF_HDR_VERSION);
     if ((version & 0xffff) == 0 && version != 0)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "header: byte %d: a big-endian GGUF, ruvm reads little-endian ones "
+                         "GGUF header: byte %d: a big-endian GGUF, ruvm reads little-endian ones "
                          "(gguf-py's gguf_convert_endian.py turns it)",
                          RUVM_GGUF_HDR_VERSION);
     if (version < RUVM_GGUF_MIN_VERSION || version > RUVM_GGUF_MAX_VERSION)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "header: byte %d: GGUF version %u, ruvm reads 2 and 3",
+                         "GGUF header: byte %d: GGUF version %u, ruvm reads 2 and 3",
                          RUVM_GGUF_HDR_VERSION, version);
     return RUVM_OK;
 }
@@ -60,7 +61,7 @@ static int check_count(const char *what, int off, uint64_t n, uint64_t bytes_eac
 {
     if (n > (size - RUVM_GGUF_HDR_BYTES) / bytes_each)
         return ruvm_fail(err, RUVM_ERR_CORRUPT,
-                         "header: byte %d: %llu %s do not fit into a file of %zu bytes "
+                         "GGUF header: byte %d: %llu %s do not fit into a file of %zu bytes "
                          "(truncated, or damaged?)",
                          off, (unsigned long long)n, what, size);
     return RUVM_OK;
@@ -69,16 +70,16 @@ static int check_count(const char *what, int off, uint64_t n, uint64_t bytes_eac
 static int read_header(struct ruvm_gguf *g, uint64_t *n_pairs, struct ruvm_error *err)
 {
     if (!ruvm_gguf_probe(g->data, g->size))
-        return ruvm_fail(err, RUVM_ERR_CORRUPT, "header: byte 0: not GGUF");
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "GGUF header: byte 0: not GGUF");
     if (g->size < RUVM_GGUF_HDR_N_TENSORS)
-        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: the file ends inside its header",
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: the file ends inside its GGUF header",
                          g->size);
     g->version = ruvm_load_u32(g->data + RUVM_GGUF_HDR_VERSION);
     int rc = check_version(g->version, err);
     if (rc != RUVM_OK)
         return rc;
     if (g->size < RUVM_GGUF_HDR_BYTES)
-        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: the file ends inside its header",
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: the file ends inside its GGUF header",
                          g->size);
     g->n_tensors = ruvm_load_u64(g->data + RUVM_GGUF_HDR_N_TENSORS);
     *n_pairs = ruvm_load_u64(g->data + RUVM_GGUF_HDR_N_PAIRS);
