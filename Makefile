@@ -44,6 +44,7 @@ CORE = \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
 	formats/check_read.c \
+	formats/arch_read.c \
 	formats/weights_read.c \
 	formats/optional_read.c \
 	formats/tokn_read.c \
@@ -123,6 +124,7 @@ $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAG
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
 $B/lib/convert/%.o $B/lib/quant/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 
 # ---- building ----------------------------------------------------------------
@@ -224,6 +226,9 @@ bench: all ## speed of this machine on the built-in model
 
 bench-peers: all ## DIR=folder: llama2.c and llama.cpp builds found there, interleaved with ours
 	@RUVM=$B/ruvm bash tests/bench_peers.sh $(DIR)
+
+bench-peer-quality: all ## DIR=source LLAMA=build: KL of llama.cpp's types beside ours
+	@BUILDDIR=$B bash tests/bench_peer_quality.sh $(DIR) $(LLAMA)
 
 # ---- checking ----------------------------------------------------------------
 
@@ -338,6 +343,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers check check-core check-laws \
+.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
 	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
 	install uninstall dist core-list clean help
