@@ -73,6 +73,8 @@ complete -c ruvm -n '__fish_seen_subcommand_from run' -l block -x -d 'prompt tok
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l threads -x -d 'processor cores to use'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l kernels -x -a '(__ruvm_kernels)' -d 'arithmetic to use'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -s i -l interactive -d 'hold a conversation, a line at a time'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l chat -d 'the prompt, or each line of -i, is a message to a model that was made to talk'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l system -x -d 'what the model is told before --chat'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l in-prefix -x -d 'put before each line of -i'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l in-suffix -x -d 'put after each line of -i'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l tokenize -d 'show the prompt'\''s tokens and exit'

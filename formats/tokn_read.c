@@ -208,7 +208,9 @@ static bool check_pattern(struct ruvm_check *c, const struct ruvm_tokn *t)
            ruvm_check_known(c, t->more, "pattern", 127, t->pattern) &&
            ruvm_check_supported(c, t->more, "family of the pattern is not known",
                                 family <= RUVM_PATTERN_SPACES) &&
-           ruvm_check_supported(c, t->more, "pattern is for another kind of tokenizer", fits);
+           ruvm_check_supported(c, t->more, "pattern is for another kind of tokenizer", fits) &&
+           ruvm_check_supported(c, t->more + RUVM_MORE_OPTIONS, "a space before bytes",
+                                !bytes || !(t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX));
 }
 
 /* Of a Unigram tokenizer the unknown token stands for any character, not for its text. */

@@ -61,7 +61,7 @@ int ruvm_vocab_read_any(struct ruvm_vocab *v, struct ruvm_arena *arena, const ui
     if (i == N_READERS)
         return ruvm_vocab_read(v, arena, data, size, err);
     int rc = readers[i].read(v, arena, data, size, err);
-    if (rc != RUVM_OK)
+    if (rc != RUVM_OK && readers[i].read != ruvm_vocab_read) /* which says its name when it helps */
         ruvm_error_prefix(err, readers[i].name);
     return rc;
 }

@@ -128,6 +128,7 @@ enum {
     RUVM_ENCODE_PLAIN = 1,   /* add neither BOS nor the space: continue a text */
     RUVM_ENCODE_SPECIAL = 2, /* "<|im_start|>" in the text is that token: for texts that the
                                 program wrote, not for those of strangers */
+    RUVM_ENCODE_NO_BOS = 4,  /* add the space, but no BOS */
 };
 
 /* Encodes any bytes (NUL included). ids has room for RUVM_MAX_TOKENS(n_bytes)

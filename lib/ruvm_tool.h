@@ -321,6 +321,8 @@ struct ruvm_generate_options {
     size_t n_stops;
     bool continue_context; /* keep what is in the context: the next turn of a conversation */
     bool ignore_end;       /* go on after BOS or EOS */
+    bool chat;             /* the prompt is a message: put it in the image's form of a turn */
+    const char *system;    /* of a chat's first turn: what the model is told first, or NULL */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */

@@ -404,6 +404,7 @@ class Image:
         rule(options < 256 and pattern < 128 and family <= 3, "options or pattern of tokn")
         rule(not byte_level or (kind == 2 and family != 3), "a pattern of bytes")
         rule(byte_level or pattern in (0, 3), "a pattern of characters")
+        rule(not byte_level or not s[1] & 2, "a space before bytes")
         rule(kind == 2 or n_merges == 0, "merges of kind %d", kind)
         rule(kind == 3 or score == 0, "score of kind %d", kind)
         found = struct.unpack_from("<%dH" % n_special, s, at)

@@ -217,6 +217,16 @@ static bool open_follower(struct follower *f, struct ruvm_arena *work)
     return true;
 }
 
+/* What an unknown character costs depends on the lowest score. */
+static void keep_lowest(struct follower *f)
+{
+    const struct ruvm_piece *lowest = NULL;
+    for (uint32_t i = 0; i < f->n_sorted; i++)
+        if (!lowest || f->sorted[i]->score < lowest->score)
+            lowest = f->sorted[i];
+    keep(f, lowest ? lowest - f->v->pieces : NO_PIECE);
+}
+
 int ruvm_prune_vocab(bool *kept, const struct ruvm_vocab *v, struct ruvm_arena *work,
                      struct ruvm_error *err)
 {
@@ -230,6 +240,8 @@ int ruvm_prune_vocab(bool *kept, const struct ruvm_vocab *v, struct ruvm_arena *
         keep(&f, v->ends[i]);
     for (unsigned byte = 0; byte < 256; byte++)
         keep(&f, f.bytes[byte]);
+    if (v->kind == RUVM_TOKN_UNIGRAM)
+        keep_lowest(&f);
     if (v->space_prefix)
         keep(&f, find(&f, (const uint8_t *)" ", 1));
     for (uint32_t i = 0; i < v->n_pieces; i++)

@@ -223,7 +223,7 @@ int ruvm_encode(const struct ruvm_tokenizer *t, uint16_t *ids, size_t max_ids, c
         return RUVM_ERR_ARG;
     size_t n = 0;
     bool bos = (t->flags & RUVM_TOKN_FLAG_ADD_BOS) && t->bos != RUVM_NO_TOKEN;
-    if (bos && !(flags & RUVM_ENCODE_PLAIN))
+    if (bos && !(flags & (RUVM_ENCODE_PLAIN | RUVM_ENCODE_NO_BOS)))
         ids[n++] = t->bos;
     return encode_text(t, ids, n, (struct ruvm_span){text, n_bytes}, flags);
 }

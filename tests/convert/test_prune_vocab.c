@@ -59,6 +59,38 @@ static size_t random_text(char *out, uint64_t *rng, size_t n_letters)
     return n;
 }
 
+static uint32_t find_text(const struct ruvm_vocab *v, const char *text, size_t n)
+{
+    for (uint32_t i = 3; i < v->n_pieces; i++)
+        if (v->pieces[i].kind == RUVM_PIECE_NORMAL && v->pieces[i].n_bytes == n &&
+            memcmp(v->pieces[i].text, text, n) == 0)
+            return i;
+    return RUVM_NO_TOKEN;
+}
+
+/* Half of the ways to make a piece of two, in the order of the first parts' scores; of bytes
+ * or of characters. */
+static void random_merges(struct ruvm_vocab *v, struct ruvm_arena *arena, uint64_t *rng)
+{
+    enum { MAX_MERGES = 400 };
+    char text[64];
+    v->options = !v->space_prefix && tiny_random(rng) % 2 ? RUVM_TOKN_BYTE_LEVEL : 0;
+    v->merges = ruvm_arena_alloc(arena, MAX_MERGES, sizeof *v->merges);
+    for (int order = 0; order > -12; order--)
+        for (uint32_t a = 3; a < v->n_pieces; a++)
+            for (uint32_t b = 3; b < v->n_pieces; b++) {
+                const struct ruvm_piece *x = &v->pieces[a], *y = &v->pieces[b];
+                if ((int)x->score != order || x->n_bytes + y->n_bytes > sizeof text ||
+                    x->n_bytes == 0 || y->n_bytes == 0 || tiny_random(rng) % 2)
+                    continue;
+                memcpy(text, x->text, x->n_bytes);
+                memcpy(text + x->n_bytes, y->text, y->n_bytes);
+                uint32_t result = find_text(v, text, x->n_bytes + y->n_bytes);
+                if (result != RUVM_NO_TOKEN && v->n_merges < MAX_MERGES)
+                    v->merges[v->n_merges++] = (struct ruvm_merge){a, b, result};
+            }
+}
+
 /* Specials, bytes (some written as text), letters, and pieces that are joined from others or
  * from nothing that is there; some twice, some with equal scores. */
 static struct ruvm_vocab random_vocab(struct ruvm_arena *arena, uint64_t *rng)
@@ -88,13 +120,17 @@ static struct ruvm_vocab random_vocab(struct ruvm_arena *arena, uint64_t *rng)
                                      .n_bytes = (uint32_t)n_bytes,
                                      .score = -(float)(tiny_random(rng) % 12)};
     }
-    return (struct ruvm_vocab){.pieces = p,
-                               .n_pieces = n,
-                               .bos = 1,
-                               .eos = 2,
-                               .unk = tiny_random(rng) % 2 ? 0 : RUVM_NO_TOKEN,
-                               .add_bos = tiny_random(rng) % 2,
-                               .space_prefix = tiny_random(rng) % 2};
+    struct ruvm_vocab v = {.pieces = p,
+                           .n_pieces = n,
+                           .bos = 1,
+                           .eos = 2,
+                           .unk = tiny_random(rng) % 2 ? 0 : RUVM_NO_TOKEN,
+                           .add_bos = tiny_random(rng) % 2,
+                           .space_prefix = tiny_random(rng) % 2};
+    v.kind = (enum ruvm_tokn_kind)(1 + tiny_random(rng) % 3);
+    if (v.kind == RUVM_TOKN_MERGES)
+        random_merges(&v, arena, rng);
+    return v;
 }
 
 /* The pieces kept, in their order; ids of the pruned vocabulary in now[]. */
@@ -112,6 +148,14 @@ static struct ruvm_vocab kept_of(struct ruvm_arena *arena, const struct ruvm_voc
     out.bos = now[v->bos];
     out.eos = now[v->eos];
     out.unk = v->unk == RUVM_NO_TOKEN ? RUVM_NO_TOKEN : now[v->unk];
+    out.merges = ruvm_arena_alloc(arena, v->n_merges + 1u, sizeof *out.merges);
+    out.n_merges = 0;
+    for (uint32_t i = 0; i < v->n_merges; i++) {
+        const struct ruvm_merge *m = &v->merges[i];
+        if (keep[m->left] && keep[m->right] && keep[m->result])
+            out.merges[out.n_merges++] =
+                (struct ruvm_merge){now[m->left], now[m->right], now[m->result]};
+    }
     return out;
 }
 
