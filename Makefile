@@ -39,6 +39,7 @@ CORE = \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
 	formats/check_read.c \
+	formats/arch_read.c \
 	formats/weights_read.c \
 	formats/optional_read.c \
 	formats/ruvm_codes.c \
@@ -117,6 +118,7 @@ $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAG
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
 $B/lib/convert/%.o $B/lib/quant/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 
 # ---- building ----------------------------------------------------------------

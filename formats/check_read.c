@@ -4,8 +4,8 @@
 #include "formats/check_read.h"
 
 const char ruvm_check_names[RUVM_N_PARTS][5] = {
-    RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_ROPE,
-    RUVM_SEC_KVSC, RUVM_SEC_WGTS, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
+    RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_KVSC, RUVM_SEC_WGTS,
+    RUVM_SEC_ROPE, RUVM_SEC_BIAS, RUVM_SEC_WIND, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
 };
 
 bool ruvm_check_fail(struct ruvm_check *c, const uint8_t *at, const struct ruvm_image_fault *fault)
@@ -104,4 +104,11 @@ bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size)
 {
     c->section = ruvm_check_names[part];
     return ruvm_check_equal(c, c->part[part].data, "size of the section", size, c->part[part].size);
+}
+
+bool ruvm_check_present(struct ruvm_check *c, enum ruvm_part part)
+{
+    c->section = ruvm_check_names[part];
+    return ruvm_check_holds(c, c->img->data + RUVM_HDR_N_SECTIONS, "required section is missing",
+                            c->part[part].data != NULL);
 }

@@ -11,17 +11,20 @@
 
 #include "formats/ruvm_read.h"
 
-/* The sections this version knows, required ones first. */
+/* The sections this version knows: those of every image, those of some networks, which
+ * ARCH asks for, and optional ones. */
 enum ruvm_part {
     RUVM_PART_ARCH,
     RUVM_PART_TENS,
     RUVM_PART_SCAL,
     RUVM_PART_NORM,
-    RUVM_PART_ROPE,
     RUVM_PART_KVSC,
     RUVM_PART_WGTS,
     RUVM_N_REQUIRED,
-    RUVM_PART_TOKN = RUVM_N_REQUIRED,
+    RUVM_PART_ROPE = RUVM_N_REQUIRED,
+    RUVM_PART_BIAS,
+    RUVM_PART_WIND,
+    RUVM_PART_TOKN,
     RUVM_PART_META,
     RUVM_PART_GOLD,
     RUVM_N_PARTS,
@@ -62,5 +65,7 @@ bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *
 bool ruvm_check_exponents(struct ruvm_check *c, const uint8_t *at, uint32_t n);
 /* Begins the checks of what is in a section; its size must be exactly this. */
 bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size);
+/* A section that every image must have, or one with this ARCH. */
+bool ruvm_check_present(struct ruvm_check *c, enum ruvm_part part);
 
 #endif

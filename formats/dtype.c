@@ -5,7 +5,6 @@
  */
 #include "formats/tensors.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "lib/base/bytes.h"
@@ -38,27 +37,27 @@ uint32_t ruvm_dtype_block(enum ruvm_dtype dtype, uint32_t *bytes)
 
 /* ---- one value ------------------------------------------------------------------- */
 
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 /* IEEE 754 binary16: 1 sign, 5 exponent, 10 fraction bits. */
 static float half_at(const uint8_t *p)
 {
-    uint16_t bits = ruvm_load_u16(p);
-    int exponent = bits >> 10 & 31;
-    float fraction = (float)(bits & 1023), value;
-    if (exponent == 0)
-        value = ldexpf(fraction, -24);
-    else if (exponent == 31)
-        value = fraction > 0 ? NAN : INFINITY;
-    else
-        value = ldexpf(fraction + 1024, exponent - 25);
-    return bits & 0x8000 ? -value : value;
+    uint32_t bits = ruvm_load_u16(p), size = bits & 0x7fff, sign = (bits & 0x8000) << 16;
+    if (size < 1u << 10)
+        return (sign ? -1.0f : 1.0f) * 0x1p-24f * (float)size;
+    if (size >= 31u << 10)
+        return float_of(sign | 255u << 23 | (size & 1023) << 13);
+    return float_of(sign | ((size << 13) + ((127 - 15) << 23)));
 }
 
 static float bfloat_at(const uint8_t *p)
 {
-    uint32_t bits = (uint32_t)ruvm_load_u16(p) << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return float_of((uint32_t)ruvm_load_u16(p) << 16);
 }
 
 static float double_at(const uint8_t *p)
@@ -69,38 +68,31 @@ static float double_at(const uint8_t *p)
     return (float)value;
 }
 
-static float real_at(const struct ruvm_view *v, uint64_t i)
-{
-    switch (v->dtype) {
-    case RUVM_DTYPE_F64: return double_at(v->data + 8 * i);
-    case RUVM_DTYPE_F16: return half_at(v->data + 2 * i);
-    case RUVM_DTYPE_BF16: return bfloat_at(v->data + 2 * i);
-    default: return ruvm_tensors_f32(v->data + 4 * i);
-    }
-}
-
 /* ---- blocks ----------------------------------------------------------------------- */
 
-enum { HALF = 16, SUPER = 256 };
+enum { HALF = 16 };
 
-/* Codes of four bits: the low nibbles are the first half of the block. */
-static void block_4(const uint8_t *codes, float scale, float least, float *out)
+#define NO_LEAST (-0.0f) /* x + -0 is x for every x, -0 included */
+
+/* Codes of four bits less an offset: the low nibbles are the first half of the block. */
+static void block_4(const uint8_t *codes, int offset, float scale, float least, float *out)
 {
     for (int i = 0; i < HALF; i++) {
-        out[i] = (float)(codes[i] & 15) * scale + least;
-        out[i + HALF] = (float)(codes[i] >> 4) * scale + least;
+        out[i] = (float)((codes[i] & 15) - offset) * scale + least;
+        out[i + HALF] = (float)((codes[i] >> 4) - offset) * scale + least;
     }
 }
 
-/* The fifth bit of value i is bit i of a word. */
-static void block_5(const uint8_t *high, const uint8_t *codes, float scale, float least, float *out)
+/* The fifth bit of value i is bit i of a word before the codes. */
+static void block_5(const uint8_t *p, int offset, float scale, float least, float *out)
 {
-    uint32_t bits = ruvm_load_u32(high);
+    uint32_t bits = ruvm_load_u32(p);
+    const uint8_t *codes = p + 4;
     for (int i = 0; i < HALF; i++) {
         uint32_t low = (codes[i] & 15u) | (bits >> i & 1) << 4;
         uint32_t up = (codes[i] >> 4) | (bits >> (i + HALF) & 1) << 4;
-        out[i] = (float)low * scale + least;
-        out[i + HALF] = (float)up * scale + least;
+        out[i] = (float)((int)low - offset) * scale + least;
+        out[i + HALF] = (float)((int)up - offset) * scale + least;
     }
 }
 
@@ -142,16 +134,19 @@ static void block_45_k(const uint8_t *p, bool five, float *out)
     }
 }
 
-/* q6_K: 128 bytes of low nibbles, 64 of upper pairs, 16 int8 scales, f16 scale. */
+/* q6_K: 128 bytes of low nibbles, 64 of upper pairs, 16 int8 scales, f16 scale. Each half of
+ * the block has 64 bytes of nibbles and 32 of pairs, for its four quarters of 32 values. */
 static void block_6_k(const uint8_t *p, float *out)
 {
     float d = half_at(p + 208);
-    for (int i = 0; i < SUPER; i++) {
-        int part = i / 128, quarter = i % 128 / 32, k = i % 32;
-        uint32_t low = p[part * 64 + (quarter & 1) * 32 + k] >> (quarter & 2 ? 4 : 0) & 15u;
-        uint32_t high = p[128 + part * 32 + k] >> 2 * quarter & 3u;
-        float scale = (float)(int8_t)p[192 + i / 16];
-        out[i] = d * scale * (float)((int)(low | high << 4) - 32);
+    for (int q = 0; q < 8; q++) {
+        const uint8_t *low = p + q / 4 * 64 + q % 2 * 32, *high = p + 128 + q / 4 * 32;
+        int shift = q % 4 / 2 * 4, pair = q % 4 * 2;
+        const int8_t *scales = (const int8_t *)p + 192 + 2 * q;
+        for (int k = 0; k < 32; k++) {
+            int code = (low[k] >> shift & 15) | (high[k] >> pair & 3) << 4;
+            out[32 * q + k] = d * (float)scales[k / 16] * (float)(code - 32);
+        }
     }
 }
 
@@ -159,10 +154,10 @@ static void block(enum ruvm_dtype dtype, const uint8_t *p, float *out)
 {
     float d = half_at(p);
     switch (dtype) {
-    case RUVM_DTYPE_Q4_0: block_4(p + 2, d, -8 * d, out); break;
-    case RUVM_DTYPE_Q4_1: block_4(p + 4, d, half_at(p + 2), out); break;
-    case RUVM_DTYPE_Q5_0: block_5(p + 2, p + 6, d, -16 * d, out); break;
-    case RUVM_DTYPE_Q5_1: block_5(p + 4, p + 8, d, half_at(p + 2), out); break;
+    case RUVM_DTYPE_Q4_0: block_4(p + 2, 8, d, NO_LEAST, out); break;
+    case RUVM_DTYPE_Q4_1: block_4(p + 4, 0, d, half_at(p + 2), out); break;
+    case RUVM_DTYPE_Q5_0: block_5(p + 2, 16, d, NO_LEAST, out); break;
+    case RUVM_DTYPE_Q5_1: block_5(p + 4, 0, d, half_at(p + 2), out); break;
     case RUVM_DTYPE_Q8_0: block_8(p + 2, d, out); break;
     case RUVM_DTYPE_Q4_K: block_45_k(p, false, out); break;
     case RUVM_DTYPE_Q5_K: block_45_k(p, true, out); break;
@@ -197,8 +192,26 @@ static void row_i8_scaled(const struct ruvm_view *v, uint64_t first, uint64_t n,
 
 static void row_real(const struct ruvm_view *v, uint64_t row, uint64_t cols, float *out)
 {
-    for (uint64_t i = 0; i < cols; i++)
-        out[i] = real_at(v, v->stride ? i * v->stride + row : row * cols + i);
+    size_t bytes = dtypes[v->dtype].bytes;
+    size_t step = v->stride ? (size_t)v->stride * bytes : bytes;
+    const uint8_t *p = v->data + (v->stride ? row : row * cols) * bytes;
+    switch (v->dtype) {
+    case RUVM_DTYPE_F64:
+        for (uint64_t i = 0; i < cols; i++, p += step)
+            out[i] = double_at(p);
+        break;
+    case RUVM_DTYPE_F16:
+        for (uint64_t i = 0; i < cols; i++, p += step)
+            out[i] = half_at(p);
+        break;
+    case RUVM_DTYPE_BF16:
+        for (uint64_t i = 0; i < cols; i++, p += step)
+            out[i] = bfloat_at(p);
+        break;
+    default:
+        for (uint64_t i = 0; i < cols; i++, p += step)
+            out[i] = float_of(ruvm_load_u32(p));
+    }
 }
 
 void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)

@@ -15,12 +15,18 @@
 
 #include <string.h>
 
+#include "formats/gguf.h"
 #include "formats/llama2c.h"
+#include "formats/onnx.h"
 #include "formats/ruvm_v0.h"
+#include "formats/safetensors.h"
 #include "lib/base/bytes.h"
 
 static const struct ruvm_format importers[] = {
+    {"GGUF model", ruvm_gguf_probe, ruvm_gguf_read},
     {"RUVM v0 (bare layout)", ruvm_v0_probe, ruvm_v0_read},
+    {"ONNX model", ruvm_onnx_probe, ruvm_onnx_read},
+    {"safetensors model", ruvm_safetensors_probe, ruvm_safetensors_read},
     {"llama2.c checkpoint", ruvm_llama2c_probe, ruvm_llama2c_read},
 };
 
@@ -42,7 +48,7 @@ struct magic {
 
 static const struct magic magics[] = {
     {"RUVM", 4, "a RUVM image"},
-    {"GGUF", 4, "a GGUF model, not supported yet"},
+    {"GGUF", 4, "a GGUF model"},
     {"PK\3\4", 4, "a zip archive (a PyTorch file?)"},
     {"\x80\2", 2, "a Python pickle (an old PyTorch file?)"},
     {"\x93NUMPY", 6, "a NumPy array"},
@@ -65,21 +71,6 @@ static const char *guess_magic(const uint8_t *data, size_t size)
         if (size >= magics[i].n_bytes && memcmp(data, magics[i].bytes, magics[i].n_bytes) == 0)
             return magics[i].what;
     return NULL;
-}
-
-/* A length of the JSON header, then the header. */
-static bool is_safetensors(const uint8_t *data, size_t size)
-{
-    return size > 8 && data[8] == '{' && ruvm_load_u64(data) >= 2 &&
-           ruvm_load_u64(data) <= 100u << 20;
-}
-
-/* A protobuf that begins with field 1, a small number (ir_version), and goes on with
- * the producer's name, or, when there is none, with the graph or the opsets. */
-static bool is_onnx(const uint8_t *data, size_t size)
-{
-    return size > 3 && data[0] == 0x08 && data[1] >= 1 && data[1] <= 32 &&
-           (data[2] == 0x12 || data[2] == 0x3a || data[2] == 0x42);
 }
 
 /* A protobuf whose first piece is the unknown token. */
@@ -156,15 +147,15 @@ const char *ruvm_formats_guess(const uint8_t *data, size_t size)
         return what;
     if (is_zeros(data, size))
         return "nothing but zero bytes (an unfinished download?)";
-    if (is_safetensors(data, size))
-        return "a safetensors model, not supported yet";
+    if (ruvm_safetensors_probe(data, size))
+        return "a safetensors model";
     if (is_llama2c_tokenizer(data, size))
         return "a llama2.c tokenizer.bin";
     if (ruvm_llama2c_probe(data, size))
         return "a llama2.c checkpoint";
     if (is_sentencepiece(data, size))
         return "a SentencePiece tokenizer.model, not supported yet";
-    if (is_onnx(data, size))
-        return "an ONNX model, not supported yet";
+    if (ruvm_onnx_probe(data, size))
+        return "an ONNX model";
     return is_text(data, size) ? guess_text(data, size) : "data of an unknown kind";
 }

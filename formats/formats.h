@@ -16,8 +16,8 @@ struct ruvm_format {
 const struct ruvm_format *ruvm_formats_probe(const uint8_t *data, size_t size);
 
 /* What unrecognised bytes look like, for the message: "an HTML page", "a zip
- * archive (a PyTorch file?)", "a GGUF model, not supported yet", "an empty
- * file", "a RUVM image" ...; never NULL. Static text. */
+ * archive (a PyTorch file?)", "a GGUF model", "an empty file", "a RUVM image"
+ * ...; never NULL. Static text. */
 const char *ruvm_formats_guess(const uint8_t *data, size_t size);
 
 #endif

@@ -63,7 +63,9 @@ enum { RUVM_MIN_EXP = -80, RUVM_MAX_EXP = 30 };
 #define RUVM_SEC_TENS "TENS" /* tensor directory */
 #define RUVM_SEC_SCAL "SCAL" /* scales of the tensors' rows */
 #define RUVM_SEC_NORM "NORM" /* norm gains */
-#define RUVM_SEC_ROPE "ROPE" /* phase increments */
+#define RUVM_SEC_BIAS "BIAS" /* biases: only where the network has any */
+#define RUVM_SEC_ROPE "ROPE" /* phase increments: only where positions are RoPE */
+#define RUVM_SEC_WIND "WIND" /* layers with a window: only where some have none */
 #define RUVM_SEC_KVSC "KVSC" /* KV cache scales */
 #define RUVM_SEC_WGTS "WGTS" /* weights, in the published order */
 #define RUVM_SEC_TOKN "tokn" /* tokenizer: optional */
@@ -72,20 +74,44 @@ enum { RUVM_MIN_EXP = -80, RUVM_MAX_EXP = 30 };
 
 /* ---- ARCH: 32 bytes ------------------------------------------------------ */
 enum {
-    RUVM_ARCH_NORM = 0,       /* u8: 0 RMSNorm */
-    RUVM_ARCH_ACT = 1,        /* u8: 0 SiLU-gated feed-forward (SwiGLU) */
-    RUVM_ARCH_POS = 2,        /* u8: 0 RoPE on the pairs (2i, 2i+1) of each head */
-    RUVM_ARCH_FLAGS = 3,      /* u8: bit 0 the head is the embedding (tied) */
+    RUVM_ARCH_NORM = 0,       /* u8: enum ruvm_norm */
+    RUVM_ARCH_ACT = 1,        /* u8: enum ruvm_act */
+    RUVM_ARCH_POS = 2,        /* u8: enum ruvm_pos */
+    RUVM_ARCH_FLAGS = 3,      /* u8: enum below; other bits 0 */
     RUVM_ARCH_HEAD_DIM = 4,   /* u16, even, >= 2; times n_heads <= 65535 */
-    RUVM_ARCH_ROPE_DIMS = 6,  /* u16: leading dimensions of a head that rotate, even, >= 2 */
+    RUVM_ARCH_ROPE_DIMS = 6,  /* u16: leading dimensions of a head that rotate, even, >= 2;
+                                 0 when positions are learned */
     RUVM_ARCH_EPS = 8,        /* u32: norm epsilon, mantissa */
     RUVM_ARCH_EPS_EXP = 12,   /* i8 */
     RUVM_ARCH_RESID_EXP = 13, /* i8: unit of the int32 residual stream is 2^this */
     RUVM_ARCH_K_BITS = 14,    /* u8: bits of a cached key; 0 is 8, 4 is 4 */
     RUVM_ARCH_V_BITS = 15,    /* u8: bits of a cached value; the same */
+    RUVM_ARCH_WINDOW = 16,    /* u16: positions a token sees, itself included; 0: all */
+    RUVM_ARCH_SCORE_EXP = 18, /* i8; 0 when the mantissa is */
+    RUVM_ARCH_SCORE = 20,     /* u32: scale of the scores, mantissa; 0: 1 / sqrt(head_dim) */
     RUVM_ARCH_BYTES = 32,     /* the rest is zero */
 };
-enum { RUVM_ARCH_FLAG_TIED = 1 };
+enum {
+    RUVM_ARCH_FLAG_TIED = 1,     /* the head is the embedding */
+    RUVM_ARCH_FLAG_PARALLEL = 2, /* attention and feed-forward read the same residual */
+};
+enum ruvm_norm {
+    RUVM_NORM_RMS = 0,
+    RUVM_NORM_LAYER = 1, /* the mean is taken away first */
+    RUVM_N_NORMS,
+};
+enum ruvm_act {
+    RUVM_ACT_SILU_GATED = 0, /* down(silu(gate x) * up x): SwiGLU */
+    RUVM_ACT_GELU_TANH = 1,  /* down(gelu(up x)), without gate, as all that follow */
+    RUVM_ACT_GELU_ERF = 2,
+    RUVM_ACT_RELU = 3,
+    RUVM_N_ACTS,
+};
+enum ruvm_pos {
+    RUVM_POS_ROPE = 0,    /* on the pairs (2i, 2i+1) of each head */
+    RUVM_POS_LEARNED = 1, /* a row a position, added to the embedding */
+    RUVM_N_POS,
+};
 
 /* ---- TENS: 32 bytes a tensor, in the published order ---------------------- */
 enum {
@@ -102,10 +128,11 @@ enum {
     RUVM_TENS_SCALE_BYTES = 28, /* u32 */
     RUVM_TENS_BYTES = 32,
 };
-/* Published order: embedding; a layer's wq wk wv wo w_up w_gate w_down; head
- * (absent when tied). Data and scales follow each other without gaps in that order and
- * fill WGTS and SCAL. Because wq|wk|wv and w_up|w_gate follow each other with
- * the same width, an engine may multiply each group as one matrix. */
+/* Published order: embedding; positions (only learned ones); a layer's wq wk wv wo w_up
+ * w_gate (only where gated) w_down; head (absent when tied). Data and scales follow each
+ * other without gaps in that order and fill WGTS and SCAL. Because wq|wk|wv and
+ * w_up|w_gate follow each other with the same width, an engine may multiply each group as
+ * one matrix. */
 enum ruvm_tensor_kind {
     RUVM_TENSOR_EMBED = 0,
     RUVM_TENSOR_WQ = 1,
@@ -116,8 +143,9 @@ enum ruvm_tensor_kind {
     RUVM_TENSOR_W_GATE = 6,
     RUVM_TENSOR_W_DOWN = 7,
     RUVM_TENSOR_HEAD = 8,
+    RUVM_TENSOR_POSITION = 9, /* [context, dim] */
 };
-enum { RUVM_TENSORS_PER_LAYER = 7 };
+enum { RUVM_TENSORS_PER_LAYER = 7 }; /* at most: one less without a gate */
 /* A weight is level * multiplier * scale[row] * 2^scale_exp. Levels, and how a row of
  * them is packed (ruvm_codes.h does both ways):
  *   INT8     -127..127; a byte each, rows padded with zeros to 16 bytes
@@ -153,6 +181,34 @@ enum { RUVM_ROW_ALIGN = 16 };
 /* 2 * layers + 1 vectors: attention and feed-forward norm of each layer, then
  * the final one. First an i8 exponent a vector, zero-padded to a multiple of
  * 16; then the vectors, dim i16 gains each: real = gain * 2^exponent. */
+
+/* ---- BIAS ---------------------------------------------------------------- */
+/* Which kinds of vectors there are, a bit each (bit = enum value), not 0; all layers have
+ * the same. The vectors: of layer 0 those kinds in the order of the bits, of layer 1 and
+ * so on; last, if there, that of the final norm. First an i8 exponent a vector in this
+ * order, zero-padded to a multiple of 16 from the start of the section; then the vectors,
+ * i16: real = number * 2^exponent. A matrix's bias has an entry a row, a norm's dim. */
+enum {
+    RUVM_BIAS_KINDS = 0, /* u16 */
+    RUVM_BIAS_EXPS = 2,  /* i8, one a vector */
+};
+enum ruvm_bias_kind {
+    RUVM_BIAS_WQ = 0, /* of the outputs of each matrix of a layer, in their order */
+    RUVM_BIAS_WK = 1,
+    RUVM_BIAS_WV = 2,
+    RUVM_BIAS_WO = 3,
+    RUVM_BIAS_W_UP = 4,
+    RUVM_BIAS_W_GATE = 5, /* only where gated */
+    RUVM_BIAS_W_DOWN = 6,
+    RUVM_BIAS_ATTN_NORM = 7,
+    RUVM_BIAS_FFN_NORM = 8,
+    RUVM_BIAS_FINAL_NORM = 9, /* not of a layer: one vector */
+    RUVM_N_BIASES,
+};
+
+/* ---- WIND ---------------------------------------------------------------- */
+/* A u8 a layer: 1 where a token sees only the window, 0 where it sees all. Without this
+ * section a window holds in all layers. */
 
 /* ---- ROPE ---------------------------------------------------------------- */
 /* rope_dims / 2 u32 phase increments: pair i turns by increment * 2^-32 of a

@@ -8,6 +8,7 @@
  */
 #include "formats/ruvm_read.h"
 
+#include "formats/arch_read.h"
 #include "formats/check_read.h"
 #include "formats/optional_read.h"
 #include "formats/weights_read.h"
@@ -180,107 +181,9 @@ static bool check_sections(struct ruvm_check *c)
 
 static bool check_required(struct ruvm_check *c)
 {
-    for (int k = 0; k < RUVM_N_REQUIRED; k++) {
-        c->section = ruvm_check_names[k];
-        if (!ruvm_check_holds(c, c->img->data + RUVM_HDR_N_SECTIONS, "required section is missing",
-                              c->part[k].data != NULL))
+    for (int k = 0; k < RUVM_N_REQUIRED; k++)
+        if (!ruvm_check_present(c, (enum ruvm_part)k))
             return false;
-    }
-    return true;
-}
-
-/* ---- ARCH and the small sections ------------------------------------------ */
-
-static void read_arch(struct ruvm_image *img, const uint8_t *a)
-{
-    img->norm = a[RUVM_ARCH_NORM];
-    img->act = a[RUVM_ARCH_ACT];
-    img->pos = a[RUVM_ARCH_POS];
-    img->tied = (a[RUVM_ARCH_FLAGS] & RUVM_ARCH_FLAG_TIED) != 0;
-    img->head_dim = ruvm_load_u16(a + RUVM_ARCH_HEAD_DIM);
-    img->rope_dims = ruvm_load_u16(a + RUVM_ARCH_ROPE_DIMS);
-    img->eps_mantissa = ruvm_load_u32(a + RUVM_ARCH_EPS);
-    img->eps_exp = (int8_t)a[RUVM_ARCH_EPS_EXP];
-    img->resid_exp = (int8_t)a[RUVM_ARCH_RESID_EXP];
-    img->k_bits = a[RUVM_ARCH_K_BITS] ? a[RUVM_ARCH_K_BITS] : 8;
-    img->v_bits = a[RUVM_ARCH_V_BITS] ? a[RUVM_ARCH_V_BITS] : 8;
-}
-
-/* 8 is written as 0, so that images which know nothing of this have it. */
-static bool check_cache_bits(struct ruvm_check *c, const uint8_t *at, const char *what)
-{
-    return ruvm_check_supported(c, at, what, *at == 0 || *at == 4);
-}
-
-static bool check_arch(struct ruvm_check *c)
-{
-    const uint8_t *a = c->part[RUVM_PART_ARCH].data;
-    struct ruvm_image *img = c->img;
-    if (!ruvm_check_enter(c, RUVM_PART_ARCH, RUVM_ARCH_BYTES))
-        return false;
-    read_arch(img, a);
-    return ruvm_check_known(c, a + RUVM_ARCH_NORM, "kind of norm", 0, img->norm) &&
-           ruvm_check_known(c, a + RUVM_ARCH_ACT, "kind of activation", 0, img->act) &&
-           ruvm_check_known(c, a + RUVM_ARCH_POS, "kind of positions", 0, img->pos) &&
-           ruvm_check_known(c, a + RUVM_ARCH_FLAGS, "flags", RUVM_ARCH_FLAG_TIED,
-                            a[RUVM_ARCH_FLAGS]) &&
-           ruvm_check_at_least(c, a + RUVM_ARCH_HEAD_DIM, "size of a head", 2, img->head_dim) &&
-           ruvm_check_multiple(c, a + RUVM_ARCH_HEAD_DIM, "size of a head", 2, img->head_dim) &&
-           ruvm_check_at_most(c, a + RUVM_ARCH_HEAD_DIM, "size of all heads", UINT16_MAX,
-                              (uint32_t)img->head_dim * img->n_heads) &&
-           ruvm_check_at_least(c, a + RUVM_ARCH_ROPE_DIMS, "rotating dimensions", 2,
-                               img->rope_dims) &&
-           ruvm_check_multiple(c, a + RUVM_ARCH_ROPE_DIMS, "rotating dimensions", 2,
-                               img->rope_dims) &&
-           ruvm_check_at_most(c, a + RUVM_ARCH_ROPE_DIMS, "rotating dimensions", img->head_dim,
-                              img->rope_dims) &&
-           ruvm_check_exponents(c, a + RUVM_ARCH_EPS_EXP, 2) &&
-           check_cache_bits(c, a + RUVM_ARCH_K_BITS, "bits of a cached key are neither 8 nor 4") &&
-           check_cache_bits(c, a + RUVM_ARCH_V_BITS,
-                            "bits of a cached value are neither 8 nor 4") &&
-           ruvm_check_zeros(c, a + RUVM_ARCH_V_BITS + 1, a + RUVM_ARCH_BYTES, "reserved byte");
-}
-
-static bool check_norm(struct ruvm_check *c)
-{
-    const uint8_t *s = c->part[RUVM_PART_NORM].data;
-    uint32_t n = 2u * c->img->n_layers + 1;
-    uint32_t padded = (uint32_t)ruvm_align_up(n, 16);
-    if (!ruvm_check_enter(c, RUVM_PART_NORM, padded + (uint64_t)n * c->img->dim * 2) ||
-        !ruvm_check_exponents(c, s, n))
-        return false;
-    c->img->norm_exp = (const int8_t *)s;
-    c->img->norm_gain = (const int16_t *)(const void *)(s + padded);
-    return ruvm_check_zeros(c, s + n, s + padded, "padding of the exponents");
-}
-
-static bool check_rope(struct ruvm_check *c)
-{
-    c->img->rope_inc = (const uint32_t *)(const void *)c->part[RUVM_PART_ROPE].data;
-    return ruvm_check_enter(c, RUVM_PART_ROPE, c->img->rope_dims / 2u * sizeof *c->img->rope_inc);
-}
-
-static bool check_kvsc(struct ruvm_check *c)
-{
-    const uint8_t *s = c->part[RUVM_PART_KVSC].data;
-    struct ruvm_image *img = c->img;
-    uint32_t channels = (uint32_t)img->n_kv_heads * img->head_dim;
-    uint32_t zeros_at = RUVM_KVSC_ARRAYS + 8 * channels, record = zeros_at + 2 * channels;
-    if (!ruvm_check_enter(c, RUVM_PART_KVSC, (uint64_t)record * img->n_layers))
-        return false;
-    img->kvsc = s;
-    img->kvsc_bytes = record;
-    for (unsigned layer = 0; layer < img->n_layers; layer++, s += record) {
-        if (!ruvm_check_exponents(c, s, RUVM_KVSC_ARRAYS))
-            return false;
-        for (uint32_t i = 0; i < channels; i++) {
-            const uint8_t *at = s + zeros_at + 2 * (size_t)i;
-            int zero = (int16_t)ruvm_load_u16(at);
-            if (!ruvm_check_holds(c, at, "zero of a key channel is beyond +-16383",
-                                  zero <= RUVM_KVSC_ZERO_MAX && zero >= -RUVM_KVSC_ZERO_MAX))
-                return false;
-        }
-    }
     return true;
 }
 
@@ -299,9 +202,9 @@ static bool check_image(struct ruvm_check *c)
         return check_v0(c);
     return ruvm_check_known(c, img->data + RUVM_HDR_VERSION, "version", RUVM_VERSION_V1,
                             img->version) &&
-           check_header(c) && check_sections(c) && check_required(c) && check_arch(c) &&
-           check_norm(c) && check_rope(c) && check_kvsc(c) && ruvm_weights_check(c) &&
-           ruvm_optional_tokn(c) && ruvm_optional_gold(c) && ruvm_optional_meta(c);
+           check_header(c) && check_sections(c) && check_required(c) && ruvm_arch_check(c) &&
+           ruvm_weights_check(c) && ruvm_optional_tokn(c) && ruvm_optional_gold(c) &&
+           ruvm_optional_meta(c);
 }
 
 int ruvm_image_open(struct ruvm_image *img, const void *data, size_t size,

@@ -35,6 +35,13 @@ struct ruvm_tensor {
     uint32_t mult_bytes;
 };
 
+/* A vector that is added: number * 2^exp. */
+struct ruvm_bias {
+    const int16_t *m; /* [n]; NULL: there is none */
+    uint32_t n;
+    int8_t exp;
+};
+
 struct ruvm_image {
     const uint8_t *data;
     size_t size;
@@ -43,18 +50,25 @@ struct ruvm_image {
     uint8_t n_layers, n_heads, n_kv_heads, quant;
     uint16_t n_sections;
     /* ARCH */
-    uint8_t norm, act, pos;
-    bool tied;
+    uint8_t norm, act, pos; /* enum ruvm_norm, ruvm_act, ruvm_pos */
+    bool tied, parallel;
     uint16_t head_dim, rope_dims;
     uint32_t eps_mantissa;
     int8_t eps_exp, resid_exp;
-    uint8_t k_bits, v_bits; /* of a cached key and value: 8 or 4 */
+    uint8_t k_bits, v_bits;  /* of a cached key and value: 8 or 4 */
+    uint16_t window;         /* 0: none; ruvm_image_window() tells for a layer */
+    uint32_t score_mantissa; /* 0: scores are scaled by 1 / sqrt(head_dim) */
+    int8_t score_exp;
     /* sections in place */
     uint32_t n_tensors;
     const uint8_t *tens;
     const int8_t *norm_exp;   /* [2 * layers + 1] */
     const int16_t *norm_gain; /* [2 * layers + 1, dim] */
-    const uint32_t *rope_inc; /* [rope_dims / 2] */
+    uint16_t bias_kinds;      /* a bit for each enum ruvm_bias_kind that there is */
+    const int8_t *bias_exp;   /* ruvm_image_bias() finds them */
+    const int16_t *bias;
+    const uint32_t *rope_inc; /* [rope_dims / 2]; NULL when positions are learned */
+    const uint8_t *wind;      /* [layers] whether the window holds; NULL: it does in all */
     const uint8_t *kvsc;      /* [layers] records of kvsc_bytes */
     uint32_t kvsc_bytes;
     const uint8_t *tokn, *gold, *meta; /* NULL when absent */
@@ -94,11 +108,17 @@ int ruvm_image_open(struct ruvm_image *img, const void *data, size_t size,
 struct ruvm_section ruvm_image_section(const struct ruvm_image *img, unsigned i);
 /* Tensor i < n_tensors, in the published order. */
 struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i);
-/* The tensor of that kind (layer 0 for EMBED and HEAD; a tied HEAD is EMBED). */
+/* The tensor of that kind, which the network has (layer 0 for EMBED, POSITION and HEAD; a
+ * tied HEAD is EMBED). */
 struct ruvm_tensor ruvm_image_find(const struct ruvm_image *img, int kind, unsigned layer);
 /* What the level in that row and column is multiplied by, besides the row's scale: 0..15,
  * 1 in a tensor without groups. */
 uint32_t ruvm_image_multiplier(const struct ruvm_tensor *t, uint32_t row, uint32_t col);
+/* The bias of that kind (any layer for FINAL_NORM). */
+struct ruvm_bias ruvm_image_bias(const struct ruvm_image *img, enum ruvm_bias_kind kind,
+                                 unsigned layer);
+/* How many positions a token sees in that layer, itself included; 0: all. */
+uint32_t ruvm_image_window(const struct ruvm_image *img, unsigned layer);
 /* Size of the bare v0 layout of a shape: 32 + weights at one byte each. */
 uint64_t ruvm_image_v0_bytes(const struct ruvm_image *img);
 

@@ -37,14 +37,30 @@ struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i)
     return t;
 }
 
+/* Tensors before the first layer, and of a layer. */
+static unsigned before_layers(const struct ruvm_image *img)
+{
+    return img->pos == RUVM_POS_LEARNED ? 2 : 1;
+}
+
+static unsigned per_layer(const struct ruvm_image *img)
+{
+    return RUVM_TENSORS_PER_LAYER - (img->act != RUVM_ACT_SILU_GATED);
+}
+
+/* W_DOWN takes the place of a gate that is not there. */
 struct ruvm_tensor ruvm_image_find(const struct ruvm_image *img, int kind, unsigned layer)
 {
+    unsigned place = (unsigned)(kind - RUVM_TENSOR_WQ);
     if (kind == RUVM_TENSOR_EMBED || (kind == RUVM_TENSOR_HEAD && img->tied))
         return ruvm_image_tensor(img, 0);
     if (kind == RUVM_TENSOR_HEAD)
         return ruvm_image_tensor(img, img->n_tensors - 1);
-    return ruvm_image_tensor(img, 1 + layer * RUVM_TENSORS_PER_LAYER +
-                                      (unsigned)(kind - RUVM_TENSOR_WQ));
+    if (kind == RUVM_TENSOR_POSITION)
+        return ruvm_image_tensor(img, 1);
+    if (kind == RUVM_TENSOR_W_DOWN)
+        place = per_layer(img) - 1;
+    return ruvm_image_tensor(img, before_layers(img) + layer * per_layer(img) + place);
 }
 
 uint32_t ruvm_image_multiplier(const struct ruvm_tensor *t, uint32_t row, uint32_t col)
@@ -64,6 +80,7 @@ static uint32_t rows_of(const struct ruvm_image *img, int kind)
     case RUVM_TENSOR_W_GATE: return img->hidden;
     case RUVM_TENSOR_WO:
     case RUVM_TENSOR_W_DOWN: return img->dim;
+    case RUVM_TENSOR_POSITION: return img->context;
     default: return img->vocab;
     }
 }
@@ -79,18 +96,19 @@ static uint32_t cols_of(const struct ruvm_image *img, int kind)
 
 static int kind_of(const struct ruvm_image *img, unsigned i)
 {
-    unsigned in_layers = (unsigned)img->n_layers * RUVM_TENSORS_PER_LAYER;
-    if (i == 0)
-        return RUVM_TENSOR_EMBED;
-    if (i > in_layers)
+    unsigned first = before_layers(img), n = per_layer(img);
+    if (i < first)
+        return i == 0 ? RUVM_TENSOR_EMBED : RUVM_TENSOR_POSITION;
+    if (i - first >= n * img->n_layers)
         return RUVM_TENSOR_HEAD;
-    return RUVM_TENSOR_WQ + (int)((i - 1) % RUVM_TENSORS_PER_LAYER);
+    unsigned place = (i - first) % n;
+    return place == n - 1 ? RUVM_TENSOR_W_DOWN : RUVM_TENSOR_WQ + (int)place;
 }
 
 static unsigned layer_of(const struct ruvm_image *img, unsigned i)
 {
-    unsigned in_layers = (unsigned)img->n_layers * RUVM_TENSORS_PER_LAYER;
-    return i == 0 || i > in_layers ? 0 : (i - 1) / RUVM_TENSORS_PER_LAYER;
+    unsigned first = before_layers(img), n = per_layer(img);
+    return i < first || i - first >= n * img->n_layers ? 0 : (i - first) / n;
 }
 
 static bool check_type(struct ruvm_check *c, const uint8_t *at, const struct ruvm_tensor *t)
@@ -236,7 +254,7 @@ bool ruvm_weights_check(struct ruvm_check *c)
     struct ruvm_image *img = c->img;
     const struct ruvm_section *w = &c->part[RUVM_PART_WGTS], *s = &c->part[RUVM_PART_SCAL];
     uint64_t data_off = w->off, scale_off = s->off;
-    img->n_tensors = 1u + (uint32_t)img->n_layers * RUVM_TENSORS_PER_LAYER + !img->tied;
+    img->n_tensors = before_layers(img) + img->n_layers * per_layer(img) + !img->tied;
     img->tens = c->part[RUVM_PART_TENS].data;
     if (!ruvm_check_enter(c, RUVM_PART_TENS, (uint64_t)img->n_tensors * RUVM_TENS_BYTES))
         return false;

@@ -109,4 +109,73 @@ static inline void ruvm_elementwise_swiglu(int32_t *x, const int32_t *up, const 
     }
 }
 
+/* The sum of n numbers and n / 2, divided by n, towards minus infinity. */
+static inline int32_t ruvm_elementwise_mean(int64_t sum, uint32_t n)
+{
+    int64_t with_half = sum + n / 2;
+    int64_t quotient = with_half / n;
+    return (int32_t)(quotient - (with_half < 0 && quotient * n != with_half));
+}
+
+static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n, int32_t *mean)
+{
+    int64_t sum = 0;
+    int32_t low = h[0], high = h[0];
+    for (uint32_t i = 0; i < n; i++) {
+        sum += h[i];
+        low = h[i] < low ? h[i] : low;
+        high = h[i] > high ? h[i] : high;
+    }
+    int32_t m = *mean = ruvm_elementwise_mean(sum, n);
+    uint32_t below = (uint32_t)m - (uint32_t)low, above = (uint32_t)high - (uint32_t)m;
+    return below > above ? below : above;
+}
+
+static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h, const int16_t *gain,
+                                                  uint32_t n, const struct ruvm_centre *c)
+{
+    int64_t offset = c->down ? ((int64_t)1 << (c->down - 1)) - c->mean : -(int64_t)c->mean;
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t d = h[i] + offset;
+        int32_t v = (int32_t)(c->down ? d >> c->down : d * ((int64_t)1 << c->up));
+        y[i] = (int32_t)(((int64_t)v * gain[i] + 128) >> 8);
+        sum += (uint64_t)((int64_t)v * v);
+    }
+    return sum;
+}
+
+static inline void ruvm_elementwise_scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+{
+    int64_t half = (int64_t)1 << (shift - 1);
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = (int32_t)(((int64_t)x[i] * (int32_t)mult + half) >> shift);
+}
+
+static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias, uint32_t n,
+                                             uint32_t mult, uint32_t shift)
+{
+    int64_t half = (int64_t)1 << (shift - 1);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = x[i] + (((int64_t)bias[i] * (int32_t)mult + half) >> shift);
+        v = v > INT32_MAX ? INT32_MAX : v;
+        x[i] = v < -INT32_MAX ? -INT32_MAX : (int32_t)v;
+    }
+}
+
+static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t n,
+                                         const struct ruvm_gelu *p)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t g = in[i] >> p->down;
+        x[i] = g * ruvm_gelu_q15(p->row, (g * (int32_t)p->mult) >> p->shift);
+    }
+}
+
+static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = in[i] > 0 ? in[i] : 0;
+}
+
 #endif

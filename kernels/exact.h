@@ -1,6 +1,6 @@
-/* Exact: the two rounded functions that kernels share, spelled out to the last bit.
+/* Exact: the rounded functions that kernels share, spelled out to the last bit.
  *
- * Everything else in kernels.h is an exact sum or a stated shift; these two are
+ * Everything else in kernels.h is an exact sum or a stated shift; these are
  * approximations, so all variants must make the same error. They are written
  * with 32-bit operations only, so that a compiler can put them into lanes.
  */
@@ -49,6 +49,23 @@ static inline int32_t ruvm_sigmoid_q15(int32_t g_q12)
     const uint16_t *t = &ruvm_scalar_sigmoid[a >> 8];
     int32_t s = (t[0] * 256 + (t[1] - t[0]) * (int32_t)(a & 255) + 128) >> 8;
     return g_q12 < 0 ? 32768 - s : s;
+}
+
+/* The factor of GELU, p(i / 32) in Q15; in scalar.c. Row 0, as GPT-2 approximates it:
+ * p(x) = 1/2 + 1/2 tanh(sqrt(2 / pi) (x + 0.044715 x^3)); row 1: p(x) = 1/2 + 1/2 erf(x /
+ * sqrt 2). */
+enum { RUVM_GELU_STEPS = 160, RUVM_GELU_LAST = RUVM_GELU_STEPS * 128 - 1 };
+extern const uint16_t ruvm_scalar_gelu[2][RUVM_GELU_STEPS + 1];
+
+/* p of t in Q12 as Q15 (32768 is 1); error below 6e-5, and x * p(x) is off by less than
+ * 1e-4 for any x. */
+static inline int32_t ruvm_gelu_q15(uint32_t row, int32_t t_q12)
+{
+    uint32_t a = t_q12 < 0 ? 0u - (uint32_t)t_q12 : (uint32_t)t_q12;
+    a = a > RUVM_GELU_LAST ? RUVM_GELU_LAST : a;
+    const uint16_t *t = &ruvm_scalar_gelu[row][a >> 7];
+    int32_t s = (t[0] * 128 + (t[1] - t[0]) * (int32_t)(a & 127) + 64) >> 7;
+    return t_q12 < 0 ? 32768 - s : s;
 }
 
 #endif

@@ -60,6 +60,19 @@ struct ruvm_swiglu {
     uint32_t mult, shift; /* gate in Q12 = (gate15 * mult) >> shift; mult < 2^15, shift <= 30 */
 };
 
+/* The same for gelu, and which one. */
+struct ruvm_gelu {
+    uint32_t row; /* of ruvm_scalar_gelu in exact.h: 0 with tanh, 1 with erf */
+    uint32_t down, mult, shift;
+};
+
+/* What is taken from a residual vector, and the shift of what is left: one of up and down
+ * is 0. */
+struct ruvm_centre {
+    int32_t mean;
+    uint32_t up, down;
+};
+
 struct ruvm_kernels {
     const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
@@ -116,6 +129,31 @@ struct ruvm_kernels {
      * |x| <= 2^30. x may be up. */
     void (*swiglu)(int32_t *x, const int32_t *up, const int32_t *gate, uint32_t n,
                    const struct ruvm_swiglu *p);
+
+    /* LayerNorm's first part: *mean = floor((sum of h + n / 2) / n), n / 2 rounded down;
+     * returns the largest |h[i] - *mean|. h is never INT32_MIN, n > 0. */
+    uint32_t (*spread)(const int32_t *h, uint32_t n, int32_t *mean);
+
+    /* LayerNorm's second part, in 64 bits: v = ((h[i] - mean) << up), or for down > 0
+     * (h[i] - mean + 2^(down-1)) >> down; y[i] = (v * gain[i] + 2^7) >> 8; returns the sum
+     * of the squares of the v (< 2^62: n <= 65535). |v| <= 2^23, so |y| <= 2^30. */
+    uint64_t (*layernorm)(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                          const struct ruvm_centre *c);
+
+    /* x[i] = (x[i] * mult + 2^(shift-1)) >> shift in 64 bits; the result is within +-2^30;
+     * mult < 2^31, 1 <= shift <= 62. */
+    void (*scale)(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift);
+
+    /* x[i] = clamp(x[i] + ((bias[i] * mult + 2^(shift-1)) >> shift)), as add_scaled. */
+    void (*add_bias)(int32_t *x, const int16_t *bias, uint32_t n, uint32_t mult, uint32_t shift);
+
+    /* GELU, with g = in[i] >> down, |g| <= 2^15: x[i] = g * ruvm_gelu_q15(row, t) with
+     * t = (g * mult) >> shift, which is g in Q12; mult < 2^15, shift <= 30. |x| <= 2^30. x
+     * may be in. */
+    void (*gelu)(int32_t *x, const int32_t *in, uint32_t n, const struct ruvm_gelu *p);
+
+    /* x[i] = max(in[i], 0); x may be in. */
+    void (*relu)(int32_t *x, const int32_t *in, uint32_t n);
 };
 
 /* The tables, best first; ends with NULL. scalar is always there and last. */

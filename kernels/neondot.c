@@ -72,4 +72,10 @@ const struct ruvm_kernels ruvm_kernels_neondot = {
     .add_scaled = ruvm_elementwise_add_scaled,
     .norm = ruvm_elementwise_norm,
     .swiglu = ruvm_elementwise_swiglu,
+    .spread = ruvm_elementwise_spread,
+    .layernorm = ruvm_elementwise_layernorm,
+    .scale = ruvm_elementwise_scale,
+    .add_bias = ruvm_elementwise_add_bias,
+    .gelu = ruvm_elementwise_gelu,
+    .relu = ruvm_elementwise_relu,
 };

@@ -71,6 +71,9 @@ if [ ! -x "$ruvm" ]; then
 fi
 compare decoder-golden "$golden"
 compare decoder-packed "$packed"
+for network in tests/golden/networks/*.ruvm; do
+    compare "decoder-$(basename "$network" .ruvm)" "$network"
+done
 if [ -e lib/demo.ruvm ]; then
     compare decoder-demo lib/demo.ruvm
 else
@@ -91,6 +94,10 @@ verdict damage-is-seen-by-both \
     "$(python3 tests/compare_ruvm.py --damage 500 "$ruvm" "$golden" 2>&1)"
 verdict damage-of-packed-weights-is-seen-by-both \
     "$(python3 tests/compare_ruvm.py --damage 500 "$ruvm" "$packed" 2>&1)"
+for network in gpt_neo gpt_neox mistral; do
+    verdict "damage-of-$network-is-seen-by-both" \
+        "$(python3 tests/compare_ruvm.py --damage 200 "$ruvm" "tests/golden/networks/$network.ruvm" 2>&1)"
+done
 
 # ---- the comparison sees what it is for ---------------------------------------------------
 

@@ -13,7 +13,8 @@ import struct
 import sys
 import zlib
 
-REQUIRED = ("ARCH", "TENS", "SCAL", "NORM", "ROPE", "KVSC", "WGTS")
+REQUIRED = ("ARCH", "TENS", "SCAL", "NORM", "KVSC", "WGTS")
+OF_SOME_NETWORKS = ("BIAS", "ROPE", "WIND")
 OPTIONAL = ("tokn", "meta", "gold")
 MIN_EXP, MAX_EXP = -80, 30
 NONE = 65535
@@ -22,6 +23,7 @@ GROUPED = ("int4", "int3", "int2", "binary")
 QUANT_TYPES = {"int8": 0, "int4": 1, "binary": 2, "ternary": 3}
 MIXED = 255
 LAYER_TENSORS = ("wq", "wk", "wv", "wo", "w_up", "w_gate", "w_down")
+FINAL_NORM_BIAS = 9
 
 
 class Broken(Exception):
@@ -105,7 +107,9 @@ class Image:
         self.read_table()
         self.read_arch()
         self.read_norm()
+        self.read_bias()
         self.read_rope()
+        self.read_windows()
         self.read_kvsc()
         self.read_tensors()
         self.read_tokenizer()
@@ -155,7 +159,7 @@ class Image:
             rule(end <= off and off + size <= len(self.data), "%s is not in its place", name)
             rule(not any(self.data[end:off]), "bytes before %s are not zero", name)
             rule(zlib.crc32(self.data[off:off + size]) == crc, "CRC-32 of %s", name)
-            is_known = name in REQUIRED or name in OPTIONAL
+            is_known = name in REQUIRED or name in OF_SOME_NETWORKS or name in OPTIONAL
             rule(is_known or name[0].islower(), "unknown required section %s", name)
             self.places[name] = (off, size)
             self.sections.append({"name": name, "off_bytes": off, "size_bytes": size, "crc32": crc,
@@ -174,17 +178,23 @@ class Image:
 
     def read_arch(self):
         (norm, act, pos, flags, self.head_dim, self.rope_dims, mantissa, exponent, self.resid_exp,
-         key_bits, value_bits) = struct.unpack_from("<BBBBHHIbbBB", self.section("ARCH", 32))
-        rule((norm, act, pos) == (0, 0, 0), "unknown network %d %d %d", norm, act, pos)
-        rule(flags & ~1 == 0, "ARCH flags %d", flags)
+         key_bits, value_bits, self.window, score_exp, gap,
+         score) = struct.unpack_from("<BBBBHHIbbBBHbBI", self.section("ARCH", 32))
+        rule(norm <= 1 and act <= 3 and pos <= 1, "unknown network %d %d %d", norm, act, pos)
+        rule(flags & ~3 == 0, "ARCH flags %d", flags)
         rule(key_bits in (0, 4) and value_bits in (0, 4), "cache of %d and %d bits", key_bits,
              value_bits)
-        rule(not any(self.section("ARCH")[16:]), "ARCH does not end with zeros")
+        rule(gap == 0 and not any(self.section("ARCH")[24:]), "reserved bytes of ARCH")
+        rule(score != 0 or score_exp == 0, "scale of scores 0 * 2^%d", score_exp)
+        self.gated, self.learned = act == 0, pos == 1
         self.key_bits, self.value_bits = key_bits or 8, value_bits or 8
         rule(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim %d", self.head_dim)
-        rule(2 <= self.rope_dims <= self.head_dim and self.rope_dims % 2 == 0, "rope_dims %d",
-             self.rope_dims)
-        check_exponents((exponent, self.resid_exp), "ARCH")
+        if self.learned:
+            rule(self.rope_dims == 0, "rope_dims %d with learned positions", self.rope_dims)
+        else:
+            rule(2 <= self.rope_dims <= self.head_dim and self.rope_dims % 2 == 0, "rope_dims %d",
+                 self.rope_dims)
+        check_exponents((exponent, self.resid_exp, score_exp), "ARCH")
         self.tied = bool(flags & 1)
         self.norm_eps = math.ldexp(mantissa, exponent)
         self.q_dim = self.heads * self.head_dim
@@ -197,10 +207,39 @@ class Image:
         check_exponents(struct.unpack_from("<%db" % n, section), "NORM")
         rule(not any(section[n:up(n, 16)]), "padding in NORM")
 
+    def read_bias(self):
+        self.bias_numbers = 0
+        if "BIAS" not in self.places:
+            return
+        section = self.section("BIAS")
+        rule(len(section) >= 2, "BIAS is short")
+        (kinds,) = struct.unpack_from("<H", section)
+        rule(kinds != 0 and kinds < 1 << 10, "kinds of biases %d", kinds)
+        rule(self.gated or not kinds & 1 << 5, "bias of no gate")
+        lengths = (self.q_dim, self.kv_dim, self.kv_dim, self.dim, self.hidden, self.hidden,
+                   self.dim, self.dim, self.dim)
+        vectors = [n for k, n in enumerate(lengths) if kinds >> k & 1] * self.layers
+        if kinds >> FINAL_NORM_BIAS & 1:
+            vectors.append(self.dim)
+        self.bias_numbers = sum(vectors)
+        start = up(2 + len(vectors), 16)
+        section = self.section("BIAS", start + 2 * self.bias_numbers)
+        check_exponents(struct.unpack_from("<%db" % len(vectors), section, 2), "BIAS")
+        rule(not any(section[2 + len(vectors):start]), "padding in BIAS")
+
+    def read_windows(self):
+        if "WIND" not in self.places:
+            return
+        rule(self.window > 0, "WIND without a window")
+        rule(all(b <= 1 for b in self.section("WIND", self.layers)), "window of a layer")
+
     def read_rope(self):
+        self.rope_theta = 0
+        rule(("ROPE" in self.places) != self.learned, "ROPE and learned positions")
+        if self.learned:
+            return
         pairs = self.rope_dims // 2
         increments = struct.unpack("<%dI" % pairs, self.section("ROPE", 4 * pairs))
-        self.rope_theta = 0
         if pairs > 1 and increments[1]:
             self.rope_theta = (2 ** 32 / (2 * math.pi) / increments[1]) ** (self.rope_dims / 2)
 
@@ -220,8 +259,12 @@ class Image:
                   (self.dim, self.q_dim), (self.hidden, self.dim), (self.hidden, self.dim),
                   (self.dim, self.hidden))
         yield 0, 0, "embed", self.vocab, self.dim
+        if self.learned:
+            yield 9, 0, "positions", self.context, self.dim
         for layer in range(self.layers):
             for k, (rows, columns) in enumerate(shapes):
+                if LAYER_TENSORS[k] == "w_gate" and not self.gated:
+                    continue
                 yield 1 + k, layer, "layers.%d.%s" % (layer, LAYER_TENSORS[k]), rows, columns
         if not self.tied:
             yield 8, 0, "head", self.vocab, self.dim
@@ -375,7 +418,7 @@ class Image:
             "context": self.context, "k_bits": self.key_bits, "v_bits": self.value_bits,
             "tied": self.tied, "norm_eps": self.norm_eps,
             "rope_theta": self.rope_theta,
-            "parameters": weights + (2 * self.layers + 1) * self.dim,
+            "parameters": weights + (2 * self.layers + 1) * self.dim + self.bias_numbers,
             "version": self.version, "quant_type": self.quant_type,
             "header_crc32": self.header_crc, "sections": self.sections,
             "tensors": self.tensors, "has_tokenizer": self.tokenizer is not None,

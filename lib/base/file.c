@@ -163,65 +163,97 @@ static bool write_all(int fd, const void *data, size_t n)
     return true;
 }
 
-/* Standard output, a device or a pipe: nothing that a rename could replace. */
-static int write_in_place(const char *path, int fd, const void *data, size_t n,
-                          struct ruvm_error *err)
+/* A stream is written in place: there is nothing that a rename could replace. */
+static int create_stream(struct ruvm_file_output *out, struct ruvm_error *err)
 {
-    return write_all(fd, data, n) ? RUVM_OK : fail(err, path, "cannot write");
+    out->fd = open(out->path, O_WRONLY | O_CLOEXEC);
+    return out->fd >= 0 ? RUVM_OK : fail(err, out->path, "cannot open");
 }
 
-/* Fills and closes the temporary; mode 0: as the umask has it. */
-static bool fill(int fd, const void *data, size_t n, mode_t mode)
+/* Behind a symbolic link the file is replaced, not the link. */
+static int create_temporary(struct ruvm_file_output *out, bool exists, struct ruvm_error *err)
 {
-    bool ok = write_all(fd, data, n) && (!mode || fchmod(fd, mode) == 0) &&
-              (fsync(fd) == 0 || errno == EINVAL); /* some file systems cannot */
-    int error = errno;
-    if (close(fd) != 0 && ok)
-        return false;
-    errno = error;
-    return ok;
+    char *real = exists ? realpath(out->path, NULL) : NULL;
+    out->target = real ? real : strdup(out->path);
+    size_t size = out->target ? strlen(out->target) + sizeof ".tmp-" + 3 * sizeof(long) : 0;
+    out->temporary = size ? malloc(size) : NULL;
+    if (!out->temporary)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", out->path);
+    snprintf(out->temporary, size, "%s.tmp-%ld", out->target, (long)getpid());
+    unlink(out->temporary); /* of a process that had our number and was killed */
+    out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return out->fd >= 0 ? RUVM_OK : fail(err, out->path, "cannot create");
 }
 
-static int write_and_rename(const char *path, const char *target, mode_t mode, const void *data,
-                            size_t n, struct ruvm_error *err)
+int ruvm_file_create(struct ruvm_file_output *out, const char *path, struct ruvm_error *err)
 {
-    size_t size = strlen(target) + sizeof ".tmp-" + 3 * sizeof(long);
-    char *temporary = malloc(size);
-    if (!temporary)
-        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: out of memory", path);
-    snprintf(temporary, size, "%s.tmp-%ld", target, (long)getpid());
-    unlink(temporary); /* of a process that had our number and was killed */
-    int rc = RUVM_OK;
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        rc = fail(err, path, "cannot create");
-    else if (!fill(fd, data, n, mode) || rename(temporary, target) != 0) {
-        rc = fail(err, path, "cannot write");
-        unlink(temporary);
+    *out = (struct ruvm_file_output){.path = path, .fd = -1};
+    if (strcmp(path, "-") == 0) {
+        out->path = "standard output";
+        out->fd = STDOUT_FILENO;
+        return RUVM_OK;
     }
-    free(temporary);
-    return rc;
-}
-
-int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err)
-{
-    if (strcmp(path, "-") == 0)
-        return write_in_place("standard output", STDOUT_FILENO, data, n, err);
     struct stat st = {0};
     bool exists = stat(path, &st) == 0;
     if (exists && S_ISDIR(st.st_mode))
         return ruvm_fail(err, RUVM_ERR_IO, "%s: is a directory; name a file in it", path);
-    if (exists && !S_ISREG(st.st_mode)) {
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0)
-            return fail(err, path, "cannot open");
-        int rc = write_in_place(path, fd, data, n, err);
-        close(fd);
-        return rc;
-    }
-    /* Behind a symbolic link the file is replaced, not the link. */
-    char *target = exists ? realpath(path, NULL) : NULL;
-    int rc = write_and_rename(path, target ? target : path, st.st_mode & 07777, data, n, err);
-    free(target);
+    out->mode = st.st_mode & 07777;
+    int rc = exists && !S_ISREG(st.st_mode) ? create_stream(out, err)
+                                            : create_temporary(out, exists, err);
+    if (rc != RUVM_OK)
+        ruvm_file_abandon(out);
+    return rc;
+}
+
+int ruvm_file_append(struct ruvm_file_output *out, const void *data, size_t n,
+                     struct ruvm_error *err)
+{
+    return write_all(out->fd, data, n) ? RUVM_OK : fail(err, out->path, "cannot write");
+}
+
+/* Permissions, then the disk; false with errno. */
+static bool finish(struct ruvm_file_output *out)
+{
+    bool ok = (!out->mode || fchmod(out->fd, out->mode) == 0) &&
+              (fsync(out->fd) == 0 || errno == EINVAL); /* some file systems cannot */
+    int error = errno, fd = out->fd;
+    out->fd = -1;
+    if (close(fd) != 0 && ok)
+        return false;
+    errno = error;
+    return ok && rename(out->temporary, out->target) == 0;
+}
+
+int ruvm_file_commit(struct ruvm_file_output *out, struct ruvm_error *err)
+{
+    int rc = RUVM_OK;
+    if (out->temporary && !finish(out))
+        rc = fail(err, out->path, "cannot write");
+    else if (out->temporary)
+        out->temporary[0] = '\0'; /* nothing of that name is left */
+    ruvm_file_abandon(out);
+    return rc;
+}
+
+void ruvm_file_abandon(struct ruvm_file_output *out)
+{
+    if (out->fd >= 0 && out->fd != STDOUT_FILENO)
+        close(out->fd);
+    if (out->temporary && out->temporary[0])
+        unlink(out->temporary);
+    free(out->target);
+    free(out->temporary);
+    *out = (struct ruvm_file_output){.fd = -1};
+}
+
+int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err)
+{
+    struct ruvm_file_output out;
+    int rc = ruvm_file_create(&out, path, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_file_append(&out, data, n, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_file_commit(&out, err);
+    ruvm_file_abandon(&out);
     return rc;
 }

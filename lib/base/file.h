@@ -26,4 +26,28 @@ void ruvm_file_unmap(struct ruvm_map *map);
  * file at path is untouched. RUVM_ERR_IO. path "-" is standard output. */
 int ruvm_file_write(const char *path, const void *data, size_t n, struct ruvm_error *err);
 
+/* The same in pieces, for what is too large to be held:
+ *
+ *     rc = ruvm_file_create(&out, path, err);
+ *     while (rc == RUVM_OK && ...)
+ *         rc = ruvm_file_append(&out, data, n, err);
+ *     if (rc == RUVM_OK)
+ *         rc = ruvm_file_commit(&out, err);
+ *     ruvm_file_abandon(&out);
+ */
+struct ruvm_file_output {
+    const char *path;         /* for messages; borrowed */
+    char *target, *temporary; /* owned; NULL: a stream, written in place */
+    unsigned mode;            /* of the file that is replaced, or 0 */
+    int fd;                   /* -1: closed */
+};
+
+/* After a failure nothing needs abandoning, but it does no harm. */
+int ruvm_file_create(struct ruvm_file_output *out, const char *path, struct ruvm_error *err);
+int ruvm_file_append(struct ruvm_file_output *out, const void *data, size_t n,
+                     struct ruvm_error *err);
+int ruvm_file_commit(struct ruvm_file_output *out, struct ruvm_error *err);
+/* Removes what was not committed; nothing to do after a commit. */
+void ruvm_file_abandon(struct ruvm_file_output *out);
+
 #endif

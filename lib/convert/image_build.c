@@ -13,7 +13,8 @@
 static const char *const part_names[RUVM_BUILD_COUNT] = {
     [RUVM_BUILD_ARCH] = RUVM_SEC_ARCH, [RUVM_BUILD_TENS] = RUVM_SEC_TENS,
     [RUVM_BUILD_SCAL] = RUVM_SEC_SCAL, [RUVM_BUILD_NORM] = RUVM_SEC_NORM,
-    [RUVM_BUILD_ROPE] = RUVM_SEC_ROPE, [RUVM_BUILD_KVSC] = RUVM_SEC_KVSC,
+    [RUVM_BUILD_BIAS] = RUVM_SEC_BIAS, [RUVM_BUILD_ROPE] = RUVM_SEC_ROPE,
+    [RUVM_BUILD_WIND] = RUVM_SEC_WIND, [RUVM_BUILD_KVSC] = RUVM_SEC_KVSC,
     [RUVM_BUILD_WGTS] = RUVM_SEC_WGTS, [RUVM_BUILD_TOKN] = RUVM_SEC_TOKN,
     [RUVM_BUILD_META] = RUVM_SEC_META, [RUVM_BUILD_GOLD] = RUVM_SEC_GOLD,
 };
@@ -27,28 +28,34 @@ static int no_memory(struct ruvm_error *err)
 
 uint32_t ruvm_image_build_most(const struct ruvm_model *m)
 {
-    return m->n_layers * RUVM_TENSORS_PER_LAYER + 2;
+    return m->n_layers * RUVM_TENSORS_PER_LAYER + 3;
 }
 
-static void add_tensor(struct ruvm_scheme_tensor *t, const struct ruvm_model *m, int kind,
-                       unsigned layer)
+/* Adds the tensor if the network has it; returns how many there are then. */
+static uint32_t add_tensor(struct ruvm_scheme_tensor *tensors, uint32_t n,
+                           const struct ruvm_model *m, int kind, unsigned layer)
 {
-    *t = (struct ruvm_scheme_tensor){.kind = (uint8_t)kind, .layer = (uint8_t)layer};
-    const struct ruvm_view *view = ruvm_model_tensor(m, kind, layer, t->name);
-    t->rows = (uint32_t)view->dims[0];
-    t->cols = (uint32_t)view->dims[1];
+    struct ruvm_scheme_tensor *t = &tensors[n];
+    char name[sizeof t->name];
+    const struct ruvm_view *view = ruvm_model_tensor(m, kind, layer, name);
+    if (!view)
+        return n;
+    *t = (struct ruvm_scheme_tensor){.kind = (uint8_t)kind,
+                                     .layer = (uint8_t)layer,
+                                     .rows = (uint32_t)view->dims[0],
+                                     .cols = (uint32_t)view->dims[1]};
+    memcpy(t->name, name, sizeof name);
+    return n + 1;
 }
 
 uint32_t ruvm_image_build_tensors(struct ruvm_scheme_tensor *tensors, const struct ruvm_model *m)
 {
-    uint32_t n = 0;
-    add_tensor(&tensors[n++], m, RUVM_TENSOR_EMBED, 0);
+    uint32_t n = add_tensor(tensors, 0, m, RUVM_TENSOR_EMBED, 0);
+    n = add_tensor(tensors, n, m, RUVM_TENSOR_POSITION, 0);
     for (unsigned l = 0; l < m->n_layers; l++)
         for (int kind = RUVM_TENSOR_WQ; kind <= RUVM_TENSOR_W_DOWN; kind++)
-            add_tensor(&tensors[n++], m, kind, l);
-    if (!m->tied)
-        add_tensor(&tensors[n++], m, RUVM_TENSOR_HEAD, 0);
-    return n;
+            n = add_tensor(tensors, n, m, kind, l);
+    return m->tied ? n : add_tensor(tensors, n, m, RUVM_TENSOR_HEAD, 0);
 }
 
 static int check_size(const struct ruvm_scheme_tensor *tensors, const struct ruvm_scheme *schemes,
@@ -136,9 +143,9 @@ int ruvm_image_build_open(struct ruvm_image_build *b, struct ruvm_arena *arena,
     if (rc == RUVM_OK)
         rc = make_room(b, err);
     if (rc == RUVM_OK)
-        rc = ruvm_image_parts_norm(&b->part[RUVM_BUILD_NORM], arena, m, err);
-    if (rc == RUVM_OK)
-        ruvm_image_parts_rope(&b->part[RUVM_BUILD_ROPE], m);
+        rc = ruvm_image_build_norms(b, arena, m, err);
+    ruvm_image_parts_rope(&b->part[RUVM_BUILD_ROPE], m);
+    ruvm_image_parts_window(&b->part[RUVM_BUILD_WIND], m);
     return rc;
 }
 
@@ -165,7 +172,9 @@ int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
                            const struct ruvm_model *m, struct ruvm_error *err)
 {
     ruvm_buffer_free(&b->part[RUVM_BUILD_NORM]);
-    return ruvm_image_parts_norm(&b->part[RUVM_BUILD_NORM], arena, m, err);
+    ruvm_buffer_free(&b->part[RUVM_BUILD_BIAS]);
+    int rc = ruvm_image_parts_norm(&b->part[RUVM_BUILD_NORM], arena, m, err);
+    return rc == RUVM_OK ? ruvm_image_parts_bias(&b->part[RUVM_BUILD_BIAS], arena, m, err) : rc;
 }
 
 /* The parts that are there as sections; order[i] is the part of section i. */

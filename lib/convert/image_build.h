@@ -22,7 +22,9 @@ enum ruvm_build_part {
     RUVM_BUILD_TENS,
     RUVM_BUILD_SCAL,
     RUVM_BUILD_NORM,
+    RUVM_BUILD_BIAS,
     RUVM_BUILD_ROPE,
+    RUVM_BUILD_WIND,
     RUVM_BUILD_KVSC,
     RUVM_BUILD_WGTS,
     RUVM_BUILD_TOKN, /* filled by ruvm_tokenizer_build() */
@@ -46,8 +48,8 @@ uint32_t ruvm_image_build_most(const struct ruvm_model *m);
 uint32_t ruvm_image_build_tensors(struct ruvm_scheme_tensor *tensors, const struct ruvm_model *m);
 
 /* Lays the tensors out with schemes[n_tensors], which stay the caller's, and fills what needs
- * no calibration (NORM, ROPE); WGTS and SCAL are zeros until each matrix is given. A cache of
- * 8 bits. RUVM_ERR_UNSUPPORTED: too large, or too wide for multipliers; _MEMORY. */
+ * no calibration (NORM, BIAS, ROPE, WIND); WGTS and SCAL are zeros until each matrix is given. A
+ * cache of 8 bits. RUVM_ERR_UNSUPPORTED: too large, or too wide for multipliers; _MEMORY. */
 int ruvm_image_build_open(struct ruvm_image_build *b, struct ruvm_arena *arena,
                           const struct ruvm_model *m, const struct ruvm_scheme *schemes,
                           struct ruvm_error *err);
@@ -60,7 +62,7 @@ void ruvm_image_build_matrix(struct ruvm_image_build *b, uint32_t i,
 /* What calibration decides (ARCH, KVSC). */
 void ruvm_image_build_ranges(struct ruvm_image_build *b, const struct ruvm_calibration *c);
 
-/* Takes the norms of another model of the same shape: one that was trained further. */
+/* Takes norms and biases of another model of the same shape: one that was trained further. */
 int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
                            const struct ruvm_model *m, struct ruvm_error *err);
 

@@ -29,63 +29,92 @@ static int residual_exp(const struct ruvm_calibration *c)
     return e;
 }
 
-/* Epsilon's 24 bits of float as a mantissa of 31. */
-static void add_eps(struct ruvm_buffer *out, float eps)
+/* A float's 24 bits as a mantissa of 31. */
+struct split {
+    uint32_t mantissa;
+    int8_t exp;
+};
+
+static struct split split(float x)
 {
     int exp = 0;
-    double fraction = eps > 0.0f ? frexp((double)eps, &exp) : 0.0;
+    double fraction = x > 0.0f ? frexp((double)x, &exp) : 0.0;
     exp -= 31;
     uint32_t mantissa = (uint32_t)(fraction * 0x1p31);
     for (; exp < RUVM_MIN_EXP; exp++)
         mantissa >>= 1;
-    ruvm_buffer_u32(out, mantissa);
-    ruvm_buffer_u8(out, (uint8_t)(mantissa ? exp : 0));
+    return (struct split){mantissa, (int8_t)(mantissa ? exp : 0)};
+}
+
+/* How many layers do not see the whole context. */
+static uint32_t count_windows(const struct ruvm_model *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; m->window && i < m->n_layers; i++)
+        n += ruvm_model_window(m, i) < m->context;
+    return n;
 }
 
 void ruvm_image_parts_arch(struct ruvm_buffer *out, const struct ruvm_model *m,
                            const struct ruvm_calibration *c)
 {
-    size_t start = out->size;
-    ruvm_buffer_u8(out, 0); /* RMSNorm */
-    ruvm_buffer_u8(out, 0); /* SwiGLU */
-    ruvm_buffer_u8(out, 0); /* RoPE on neighbours */
-    ruvm_buffer_u8(out, m->tied ? RUVM_ARCH_FLAG_TIED : 0);
-    ruvm_buffer_u16(out, (uint16_t)m->head_dim);
-    ruvm_buffer_u16(out, (uint16_t)m->head_dim); /* all of it rotates */
-    add_eps(out, m->norm_eps);
-    ruvm_buffer_u8(out, (uint8_t)residual_exp(c));
-    ruvm_buffer_zeros(out, start + RUVM_ARCH_BYTES - out->size);
+    uint8_t *arch = ruvm_buffer_zeros(out, RUVM_ARCH_BYTES);
+    struct split eps = split(m->norm_eps), score = split(m->score_scale);
+    if (!arch)
+        return;
+    arch[RUVM_ARCH_NORM] = m->norm;
+    arch[RUVM_ARCH_ACT] = m->act;
+    arch[RUVM_ARCH_POS] = m->pos;
+    arch[RUVM_ARCH_FLAGS] = (uint8_t)((m->tied ? RUVM_ARCH_FLAG_TIED : 0) |
+                                      (m->parallel ? RUVM_ARCH_FLAG_PARALLEL : 0));
+    ruvm_store_u16(arch + RUVM_ARCH_HEAD_DIM, (uint16_t)m->head_dim);
+    ruvm_store_u16(arch + RUVM_ARCH_ROPE_DIMS, (uint16_t)m->rotary_dim);
+    ruvm_store_u32(arch + RUVM_ARCH_EPS, eps.mantissa);
+    arch[RUVM_ARCH_EPS_EXP] = (uint8_t)eps.exp;
+    arch[RUVM_ARCH_RESID_EXP] = (uint8_t)residual_exp(c);
+    if (count_windows(m))
+        ruvm_store_u16(arch + RUVM_ARCH_WINDOW, (uint16_t)m->window);
+    ruvm_store_u32(arch + RUVM_ARCH_SCORE, score.mantissa);
+    arch[RUVM_ARCH_SCORE_EXP] = (uint8_t)score.exp;
 }
 
-/* ---- NORM ------------------------------------------------------------------ */
+void ruvm_image_parts_window(struct ruvm_buffer *out, const struct ruvm_model *m)
+{
+    uint32_t n = count_windows(m);
+    for (uint32_t i = 0; n > 0 && n < m->n_layers && i < m->n_layers; i++)
+        ruvm_buffer_u8(out, m->layers[i].windowed);
+}
 
-static int largest_gain(double *largest, const float *gain, uint32_t dim, const char *name,
+/* ---- NORM and BIAS --------------------------------------------------------- */
+
+static int largest_size(double *largest, const float *x, uint32_t n, const char *name,
                         struct ruvm_error *err)
 {
     *largest = 0.0;
-    for (uint32_t i = 0; i < dim; i++) {
-        double size = fabs((double)gain[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        double size = fabs((double)x[i]);
         if (!ruvm_mantissa_fits(2.0 * size)) /* a NaN neither */
             return ruvm_fail(err, RUVM_ERR_CORRUPT,
                              "%s: value %u is %g; the file is damaged or its training diverged",
-                             name, i, (double)gain[i]);
+                             name, i, (double)x[i]);
         *largest = fmax(*largest, size);
     }
     return RUVM_OK;
 }
 
-/* Gains are signed: they have 15 bits of the 16 that a scale has. */
-static int add_norm(struct ruvm_buffer *out, size_t exp_off, const struct ruvm_view *view,
-                    float *gain, uint32_t dim, struct ruvm_error *err)
+/* Gains and biases are signed: they have 15 bits of the 16 that a scale has. x is room for
+ * the n values. */
+static int add_vector(struct ruvm_buffer *out, size_t exp_off, const struct ruvm_view *view,
+                      float *x, uint32_t n, struct ruvm_error *err)
 {
     double largest;
-    ruvm_view_row(view, 0, gain);
-    int rc = largest_gain(&largest, gain, dim, view->name, err);
+    ruvm_view_row(view, 0, x);
+    int rc = largest_size(&largest, x, n, view->name, err);
     if (rc != RUVM_OK)
         return rc;
-    int exp = ruvm_mantissa_exponent(2.0 * largest);
-    for (uint32_t i = 0; i < dim; i++) {
-        double m = round(ldexp((double)gain[i], -exp));
+    int exp = largest > 0.0 ? ruvm_mantissa_exponent(2.0 * largest) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        double m = round(ldexp((double)x[i], -exp));
         ruvm_buffer_u16(out, (uint16_t)(int16_t)fmax(fmin(m, INT16_MAX), -INT16_MAX));
     }
     if (!out->failed)
@@ -104,11 +133,88 @@ int ruvm_image_parts_norm(struct ruvm_buffer *out, struct ruvm_arena *arena,
     ruvm_buffer_zeros(out, ruvm_align_up(n, RUVM_SEC_ALIGN));
     int rc = RUVM_OK;
     for (uint32_t i = 0; i < m->n_layers && rc == RUVM_OK; i++) {
-        rc = add_norm(out, start + 2 * i, m->layers[i].attn_norm, gain, m->dim, err);
+        rc = add_vector(out, start + 2 * i, m->layers[i].attn_norm, gain, m->dim, err);
         if (rc == RUVM_OK)
-            rc = add_norm(out, start + 2 * i + 1, m->layers[i].ffn_norm, gain, m->dim, err);
+            rc = add_vector(out, start + 2 * i + 1, m->layers[i].ffn_norm, gain, m->dim, err);
     }
-    return rc == RUVM_OK ? add_norm(out, start + n - 1, m->final_norm, gain, m->dim, err) : rc;
+    return rc == RUVM_OK ? add_vector(out, start + n - 1, m->final_norm, gain, m->dim, err) : rc;
+}
+
+static uint32_t bias_length(const struct ruvm_model *m, int kind)
+{
+    switch (kind) {
+    case RUVM_BIAS_WQ: return m->n_heads * m->head_dim;
+    case RUVM_BIAS_WK:
+    case RUVM_BIAS_WV: return m->n_kv_heads * m->head_dim;
+    case RUVM_BIAS_W_UP:
+    case RUVM_BIAS_W_GATE: return m->hidden;
+    default: return m->dim;
+    }
+}
+
+/* Bits of the kinds that any layer has. */
+static unsigned bias_kinds(const struct ruvm_model *m)
+{
+    unsigned kinds = m->final_bias ? 1u << RUVM_BIAS_FINAL_NORM : 0;
+    for (uint32_t l = 0; l < m->n_layers; l++)
+        for (unsigned k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
+            kinds |= m->layers[l].bias[k] ? 1u << k : 0;
+    return kinds;
+}
+
+static uint32_t count_biases(const struct ruvm_model *m, unsigned kinds)
+{
+    uint32_t n = 0;
+    for (unsigned k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
+        n += kinds >> k & 1;
+    return n * m->n_layers + (kinds >> RUVM_BIAS_FINAL_NORM & 1);
+}
+
+static uint32_t longest_bias(const struct ruvm_model *m)
+{
+    uint32_t longest = 0;
+    for (int k = 0; k < RUVM_N_BIASES; k++)
+        longest = bias_length(m, k) > longest ? bias_length(m, k) : longest;
+    return longest;
+}
+
+/* A layer without a bias that others have gets zeros. */
+static int add_layer_biases(struct ruvm_buffer *out, size_t *exp_off, const struct ruvm_model *m,
+                            uint32_t layer, unsigned kinds, float *work, struct ruvm_error *err)
+{
+    int rc = RUVM_OK;
+    for (int k = 0; k < RUVM_BIAS_FINAL_NORM && rc == RUVM_OK; k++) {
+        const struct ruvm_view *view = m->layers[layer].bias[k];
+        if (!(kinds >> k & 1))
+            continue;
+        if (view)
+            rc = add_vector(out, *exp_off, view, work, bias_length(m, k), err);
+        else
+            ruvm_buffer_zeros(out, 2 * (size_t)bias_length(m, k));
+        (*exp_off)++;
+    }
+    return rc;
+}
+
+int ruvm_image_parts_bias(struct ruvm_buffer *out, struct ruvm_arena *arena,
+                          const struct ruvm_model *m, struct ruvm_error *err)
+{
+    unsigned kinds = bias_kinds(m);
+    if (kinds == 0)
+        return RUVM_OK;
+    float *work = ruvm_arena_alloc(arena, longest_bias(m), sizeof *work);
+    if (!work)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for the biases");
+    size_t exp_off = out->size + RUVM_BIAS_EXPS;
+    ruvm_buffer_u16(out, (uint16_t)kinds);
+    ruvm_buffer_zeros(out, ruvm_align_up(RUVM_BIAS_EXPS + count_biases(m, kinds), RUVM_SEC_ALIGN) -
+                               RUVM_BIAS_EXPS);
+    int rc = RUVM_OK;
+    for (uint32_t l = 0; l < m->n_layers && rc == RUVM_OK; l++)
+        rc = add_layer_biases(out, &exp_off, m, l, kinds, work, err);
+    if (rc == RUVM_OK && m->final_bias)
+        rc = add_vector(out, exp_off, m->final_bias, work, m->dim, err);
+    return rc;
 }
 
 /* ---- ROPE ------------------------------------------------------------------ */
@@ -116,10 +222,8 @@ int ruvm_image_parts_norm(struct ruvm_buffer *out, struct ruvm_arena *arena,
 void ruvm_image_parts_rope(struct ruvm_buffer *out, const struct ruvm_model *m)
 {
     const double turn = 6.283185307179586;
-    for (uint32_t i = 0; i < m->head_dim / 2; i++) {
-        double angle = pow((double)m->rope_theta, -2.0 * i / m->head_dim);
-        ruvm_buffer_u32(out, (uint32_t)llround(angle / turn * 0x1p32));
-    }
+    for (uint32_t i = 0; i < m->rotary_dim / 2; i++)
+        ruvm_buffer_u32(out, (uint32_t)llround(ruvm_model_turn(m, i) / turn * 0x1p32));
 }
 
 /* ---- KVSC ------------------------------------------------------------------ */

@@ -18,7 +18,15 @@ void ruvm_image_parts_arch(struct ruvm_buffer *out, const struct ruvm_model *m,
 int ruvm_image_parts_norm(struct ruvm_buffer *out, struct ruvm_arena *arena,
                           const struct ruvm_model *m, struct ruvm_error *err);
 
+/* BIAS. Nothing for a network without biases; else as above. */
+int ruvm_image_parts_bias(struct ruvm_buffer *out, struct ruvm_arena *arena,
+                          const struct ruvm_model *m, struct ruvm_error *err);
+
+/* ROPE. Nothing when positions are learned. */
 void ruvm_image_parts_rope(struct ruvm_buffer *out, const struct ruvm_model *m);
+
+/* WIND. Nothing when all layers see the same. */
+void ruvm_image_parts_window(struct ruvm_buffer *out, const struct ruvm_model *m);
 
 /* KVSC. */
 void ruvm_image_parts_kv(struct ruvm_buffer *out, const struct ruvm_calibration *c);

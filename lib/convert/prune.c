@@ -11,6 +11,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/convert/prune_job.h"
+#include "lib/train/network.h"
 
 int ruvm_prune_tell(struct ruvm_prune_job *j, const char *stage, uint64_t done, uint64_t total)
 {
@@ -61,6 +62,10 @@ int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune
         rc = check_count(o->ffn, s->model.hidden, "feed-forward units", err);
     if (rc != RUVM_OK)
         return rc;
+    if ((o->heads || o->ffn) && !ruvm_network_knows(&s->model))
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "pruning of heads and feed-forward units knows Llama networks only so "
+                         "far; layers and tokens can be pruned");
     if (o->vocab && !s->has_vocab)
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "tokens cannot be pruned without a tokenizer to follow them; give the "
@@ -161,15 +166,6 @@ const struct ruvm_view *ruvm_prune_rows(struct ruvm_prune_job *j, const struct r
 
 /* ---- steps ------------------------------------------------------------------ */
 
-static uint64_t parameters(const struct ruvm_model *m)
-{
-    uint64_t q_dim = (uint64_t)m->n_heads * m->head_dim;
-    uint64_t kv_dim = (uint64_t)m->n_kv_heads * m->head_dim;
-    uint64_t layer = 2 * q_dim + 2 * kv_dim + 3 * (uint64_t)m->hidden + 2;
-    uint64_t tables = m->tied ? m->vocab : 2 * (uint64_t)m->vocab;
-    return m->dim * (tables + m->n_layers * layer + 1);
-}
-
 /* A kind of pruning as the job knows it. */
 struct kind {
     bool asked;
@@ -182,8 +178,8 @@ static int take_step(struct ruvm_prune_job *j, const struct kind *k,
     struct ruvm_model before = j->now.model;
     int rc = k->prune(j, step);
     ruvm_arena_free(&j->work);
-    step->parameters_before = parameters(&before);
-    step->parameters_after = parameters(&j->now.model);
+    step->parameters_before = ruvm_model_parameters(&before);
+    step->parameters_after = ruvm_model_parameters(&j->now.model);
     if (rc == RUVM_OK && j->now.eval.n_windows)
         rc = ruvm_prune_measure(j, source, &before, step);
     ruvm_arena_free(&j->work);

@@ -96,10 +96,6 @@ static int check_options(const struct ruvm_quantize_options *o, struct ruvm_erro
 {
     if (!o->input)
         return ruvm_fail(err, RUVM_ERR_ARG, "no model file is given");
-    if (o->vocab_prune && !o->tokenizer)
-        return ruvm_fail(err, RUVM_ERR_ARG,
-                         "tokens cannot be pruned without a tokenizer to follow them; give the "
-                         "model's tokenizer.bin as well");
     int rc = check_text(o, o->eval_text, err);
     if (rc == RUVM_OK)
         rc = check_text(o, o->calib_text, err);

@@ -3,15 +3,19 @@
  * Its text is drawn by several copies of the float model at once, each with its own seed, so
  * that the text does not depend on how many processors there are.
  */
-#define _POSIX_C_SOURCE 200809L /* access, clock_gettime */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include "lib/train/distill.h"
 
+#include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "formats/ruvm_codes.h"
+#include "formats/ruvm_read.h"
+#include "lib/base/bytes.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/quant/steps.h"
 #include "lib/train/pool.h"
@@ -23,6 +27,7 @@ enum {
     TEXT_TOKENS_MAX = 1 << 20, /* then it is read again */
     CHECKPOINT_STEPS = 100,
 };
+#define MIN_STEP 1e-12f
 #define DISTILL_SEED 0x94D049BB133111EBu
 
 struct lesson {
@@ -47,8 +52,27 @@ struct writers {
     struct ruvm_quantize_job *j;
     struct writer list[N_WRITERS];
     uint64_t n_positions; /* of each */
-    uint32_t done;
+    atomic_bool stop;     /* the caller wants no more */
 };
+
+/* Progress of the writers beside the caller's thread: nothing is shown, but they stop. */
+static int see_stop(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    const struct writers *all = user;
+    (void)stage, (void)done, (void)total;
+    return atomic_load(&all->stop);
+}
+
+/* Progress of the writer on the caller's thread, where the caller may be asked. */
+static int ask_stop(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    struct writers *all = user;
+    const struct ruvm_progress *p = &all->j->o->progress;
+    int stop = atomic_load(&all->stop) || (p->report && p->report(p->user, stage, done, total));
+    if (stop)
+        atomic_store(&all->stop, true);
+    return stop;
+}
 
 static void write_part(void *user, uint32_t i, uint32_t thread)
 {
@@ -60,23 +84,23 @@ static void write_part(void *user, uint32_t i, uint32_t thread)
     struct ruvm_samples_options o =
         ruvm_quantize_samples(j, "sample", all->n_positions,
                               (ruvm_quantize_seed(j) ^ DISTILL_SEED) + i * 0x632BE59BD9B4E019u);
-    if (thread != 0) /* progress belongs to the caller's thread */
-        o.progress = (struct ruvm_progress){0};
+    o.progress = (struct ruvm_progress){.report = thread == 0 ? ask_stop : see_stop, .user = all};
     w->rc = ruvm_reference_open(&reference, &w->arena, m, m->context, &w->err);
     if (w->rc == RUVM_OK)
         w->rc = ruvm_samples_draw(&w->text, &w->arena, reference, m->vocab, &o, &w->err);
 }
 
-static void append(struct ruvm_text *to, const struct ruvm_text *from)
+/* Whole windows, as long as there are not more than so many positions. */
+static void append(struct ruvm_text *to, const struct ruvm_text *from, uint64_t max_positions)
 {
-    for (uint32_t w = 0; w < from->n_windows; w++) {
+    for (uint32_t w = 0; w < from->n_windows && from->first[w + 1] - w - 1 <= max_positions; w++) {
         ruvm_text_window(to, from->tokens[from->first[w]]);
         for (uint32_t i = from->first[w] + 1; i < from->first[w + 1]; i++)
             ruvm_text_token(to, from->tokens[i]);
     }
 }
 
-static int write_text(struct lesson *l, uint64_t n_positions)
+static int write_text(struct lesson *l, uint64_t n_positions, const struct ruvm_text *given)
 {
     struct writers all = {.j = l->j, .n_positions = (n_positions + N_WRITERS - 1) / N_WRITERS};
     struct ruvm_pool *pool;
@@ -88,31 +112,88 @@ static int write_text(struct lesson *l, uint64_t n_positions)
     for (int i = 0; i < N_WRITERS && rc == RUVM_OK; i++)
         if (all.list[i].rc != RUVM_OK)
             rc = ruvm_fail(l->j->err, all.list[i].rc, "%s", all.list[i].err.text);
-    if (rc == RUVM_OK && !ruvm_text_reserve(&l->text, &l->arena, all.n_positions * N_WRITERS))
+    if (rc == RUVM_OK &&
+        !ruvm_text_reserve(&l->text, &l->arena,
+                           all.n_positions * N_WRITERS + (given ? n_positions : 0)))
         rc = ruvm_fail(l->j->err, RUVM_ERR_MEMORY, "memory is short for the text to learn from");
     for (int i = 0; i < N_WRITERS; i++) {
         if (rc == RUVM_OK)
-            append(&l->text, &all.list[i].text);
+            append(&l->text, &all.list[i].text, all.n_positions);
         ruvm_arena_free(&all.list[i].arena);
     }
+    if (rc == RUVM_OK && given)
+        append(&l->text, given, n_positions);
     if (rc == RUVM_OK)
         ruvm_text_window(&l->text, ruvm_source_start(&l->j->source));
     return rc;
 }
 
+/* What the float model writes, and as much again at most of the text given for calibration:
+ * alone that may be too little, and would be learned by heart. */
 static int find_text(struct lesson *l)
 {
     uint64_t n = (uint64_t)l->j->o->distill_steps * STEP_TOKENS;
-    if (l->j->calibration) {
-        l->text = *l->j->calibration;
-        return RUVM_OK;
-    }
-    return write_text(l, n < TEXT_TOKENS_MIN   ? TEXT_TOKENS_MIN
-                         : n > TEXT_TOKENS_MAX ? TEXT_TOKENS_MAX
-                                               : n);
+    n = n < TEXT_TOKENS_MIN ? TEXT_TOKENS_MIN : n > TEXT_TOKENS_MAX ? TEXT_TOKENS_MAX : n;
+    return write_text(l, n, l->j->calibration);
 }
 
 /* ---- the lesson ------------------------------------------------------------------ */
+
+/* The step and the latent weight of each weight of a row, so that training begins with the
+ * levels that the quantizer chose: the float weight, or the nearest to it that is rounded
+ * to that level. */
+static void start_row(const struct ruvm_tensor *t, uint32_t row, int8_t *levels, float *steps,
+                      float *w)
+{
+    const uint8_t *mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL;
+    uint32_t group = t->group ? t->group : t->cols;
+    float scale = ldexpf((float)ruvm_load_u16((const uint8_t *)(t->scales + row)), t->scale_exp);
+    int max = ruvm_codes_max_level(t->type);
+    float reach = t->type == RUVM_TYPE_INT8 || t->type == RUVM_TYPE_TERNARY ? 0.49f : 0.98f;
+    ruvm_codes_unpack(t->type, levels, (const uint8_t *)t->data + (size_t)row * t->row_bytes,
+                      t->cols);
+    for (uint32_t c = 0; c < t->cols; c++) {
+        float step = scale * (float)(mult ? ruvm_codes_mult(mult, c / group) : 1u);
+        float low = ((float)levels[c] - reach) * step, high = ((float)levels[c] + reach) * step;
+        if (c % group == 0)
+            steps[c / group] = step > MIN_STEP ? step : MIN_STEP;
+        if (levels[c] > -max && w[c] < low)
+            w[c] = low;
+        if (levels[c] < max && w[c] > high)
+            w[c] = high;
+    }
+}
+
+static int start_matrix(struct lesson *l, const struct ruvm_tensor *t, uint32_t i)
+{
+    struct ruvm_distill_matrix *m = &l->matrices[i];
+    const float *source = l->student.matrices[i].w;
+    uint32_t n_groups = t->group ? (t->cols + t->group - 1) / t->group : 1;
+    float *steps = ruvm_arena_alloc(&l->arena, t->rows, n_groups * sizeof *steps);
+    float *w = ruvm_arena_alloc(&l->arena, t->rows, t->cols * sizeof *w);
+    int8_t *levels = ruvm_arena_alloc(&l->arena, t->cols, 1);
+    if (!steps || !w || !levels)
+        return ruvm_fail(l->j->err, RUVM_ERR_MEMORY, "memory is short for a student");
+    memcpy(w, source, (size_t)t->rows * t->cols * sizeof *w);
+    for (uint32_t r = 0; r < t->rows; r++)
+        start_row(t, r, levels, steps + (size_t)r * n_groups, w + (size_t)r * t->cols);
+    m->steps = steps;
+    m->weights = w;
+    return RUVM_OK;
+}
+
+/* Training begins where the quantizer ended: with the image made so far. */
+static int start_all(struct lesson *l)
+{
+    struct ruvm_image img;
+    struct ruvm_image_fault fault;
+    int rc = ruvm_image_open(&img, l->j->image.data, l->j->image.size, &fault);
+    for (uint32_t i = 0; i < l->j->n_tensors && rc == RUVM_OK; i++) {
+        struct ruvm_tensor t = ruvm_image_tensor(&img, i);
+        rc = start_matrix(l, &t, i);
+    }
+    return rc;
+}
 
 static int open_student(struct lesson *l)
 {
@@ -124,14 +205,9 @@ static int open_student(struct lesson *l)
         l->matrices[i] =
             (struct ruvm_distill_matrix){.type = j->schemes[i].type, .group = j->schemes[i].group};
     int rc = ruvm_network_open(&l->teacher, &l->arena, &j->source.model, j->err);
-    return rc == RUVM_OK ? ruvm_network_open(&l->student, &l->arena, &j->model, j->err) : rc;
-}
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    if (rc == RUVM_OK)
+        rc = ruvm_network_open(&l->student, &l->arena, &j->model, j->err);
+    return rc == RUVM_OK ? start_all(l) : rc;
 }
 
 static int train(struct lesson *l)
@@ -158,13 +234,13 @@ static int train(struct lesson *l)
 }
 
 /* The mean of the first and of the last part of the run that was trained. */
-static void describe(struct lesson *l, double seconds)
+static void describe(struct lesson *l)
 {
     struct ruvm_quantize_distill *r = &l->j->r->distill;
     double curve[RUVM_DISTILL_CURVE];
     ruvm_distill_curve(l->d, curve);
     r->steps = l->j->o->distill_steps;
-    r->seconds = seconds;
+    r->seconds = ruvm_distill_seconds(l->d);
     r->tokens = ruvm_distill_tokens_done(l->d);
     r->threads = ruvm_distill_threads(l->d);
     r->kl_before = curve[0];
@@ -214,14 +290,13 @@ static int take_norms(struct lesson *l)
 int ruvm_quantize_distill(struct ruvm_quantize_job *j)
 {
     struct lesson l = {.j = j};
-    double start = now_s();
     int rc = open_student(&l);
     if (rc == RUVM_OK)
         rc = find_text(&l);
     if (rc == RUVM_OK)
         rc = train(&l);
     if (rc == RUVM_OK)
-        describe(&l, now_s() - start);
+        describe(&l);
     for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
         rc = take_matrix(&l, i);
     if (rc == RUVM_OK)

@@ -2,8 +2,8 @@
  *
  * Weights are expanded to float once, so this is for models that fit in memory
  * four bytes a weight. Single sequence, any position, no tricks: each line can be
- * checked against the Llama paper (arXiv 2302.13971). Optionally observes what the
- * calibration needs.
+ * checked against the papers (Llama: arXiv 2302.13971, GPT-NeoX: 2204.06745; LayerNorm:
+ * 1607.06450, GELU: 1606.08415). Optionally observes what the calibration needs.
  */
 #ifndef RUVM_CONVERT_REFERENCE_H
 #define RUVM_CONVERT_REFERENCE_H
@@ -17,10 +17,11 @@ struct ruvm_observer {
     void *user;
     void (*kv)(void *user, unsigned layer, const float *k,
                const float *v);                   /* [kv_dim], k rotated */
-    void (*residual)(void *user, const float *h); /* [dim] */
+    void (*residual)(void *user, const float *h); /* [dim]: embedded, after each half */
     /* The vector x that the matrices of this kind are about to multiply. WQ: once for wq, wk
      * and wv, [dim]; WO: the mixed heads, [n_heads * head_dim]; W_UP: once for up and gate,
-     * [dim]; W_DOWN: the gated units, [hidden]; HEAD: the normed residual, [dim], layer 0. */
+     * [dim]; W_DOWN: the gated or activated units, [hidden]; HEAD: the normed residual, [dim],
+     * layer 0. */
     void (*input)(void *user, int kind, unsigned layer, const float *x);
 };
 

@@ -45,9 +45,9 @@ static int choose_context(struct ruvm_model *m, const struct ruvm_source_options
                          "what it learned; ask for %u at most",
                          m->context, o->context, m->context);
     if (o->context != 0)
-        m->context = o->context;
+        ruvm_model_cut_context(m, o->context);
     if (o->max_context != 0 && m->context > o->max_context)
-        m->context = o->max_context;
+        ruvm_model_cut_context(m, o->max_context);
     if (m->context > MAX_CONTEXT)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "was made for %u positions, an image holds at most %d: choose a context "

@@ -23,8 +23,7 @@ int ruvm_student_open(struct ruvm_student *s, struct ruvm_arena *arena, const st
 /* Where the model keeps the view of a matrix. */
 static const struct ruvm_view **place_of(struct ruvm_model *m, int kind, unsigned layer)
 {
-    struct ruvm_layer *l =
-        kind == RUVM_TENSOR_EMBED || kind == RUVM_TENSOR_HEAD ? NULL : &m->layers[layer];
+    struct ruvm_layer *l = &m->layers[layer];
     switch (kind) {
     case RUVM_TENSOR_EMBED: return &m->embed;
     case RUVM_TENSOR_HEAD: return &m->head;
@@ -66,6 +65,10 @@ int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
             w[(size_t)r * q->cols + c] = (float)row[c];
     }
     v->signs = q->scheme.type == RUVM_TYPE_XNOR;
+    if (kind == RUVM_TENSOR_POSITION) {
+        s->model.positions = *v;
+        return RUVM_OK;
+    }
     *place_of(&s->model, kind, layer) = v;
     if (kind == RUVM_TENSOR_EMBED && s->model.tied)
         s->model.head = v;

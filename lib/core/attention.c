@@ -124,26 +124,27 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
     return ruvm_real_mul(step, unit);
 }
 
-static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t n_pos)
+/* Scores of the n_pos positions from `first` on. */
+static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
 {
     uint32_t hd = e->img.head_dim;
     for (uint32_t p = 0, n; p < n_pos; p += n) {
         n = n_pos - p;
-        const int8_t *keys = ruvm_cache_read(&e->keys, head, p, &n);
+        const int8_t *keys = ruvm_cache_read(&e->keys, head, first + p, &n);
         e->k->scores(e->scores + p, e->query, keys, n, hd, hd);
     }
 }
 
-/* The values of one head over n_pos positions, weighted, into e->mixed_sum. Blocks keep
+/* The values of one head over those positions, weighted, into e->mixed_sum. Blocks keep
  * the kernel's sums within 32 bits. */
-static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t n_pos)
+static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
 {
     uint32_t hd = e->img.head_dim;
     for (uint32_t i = 0; i < hd; i++)
         e->mixed_sum[i] = 0;
     for (uint32_t p = 0, n; p < n_pos; p += n) {
         n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
-        const int8_t *values = ruvm_cache_read(&e->values, head, p, &n);
+        const int8_t *values = ruvm_cache_read(&e->values, head, first + p, &n);
         for (uint32_t i = 0; i < hd; i++)
             e->mixed[i] = 0;
         e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
@@ -172,7 +173,9 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
 {
     struct kv_scales s = scales_of(e, layer);
     uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
-    uint32_t n_pos = e->position + t + 1;
+    uint32_t n_pos = e->position + t + 1, window = ruvm_image_window(&e->img, layer);
+    uint32_t first = window && window < n_pos ? n_pos - window : 0;
+    n_pos -= first;
     for (uint32_t h = 0; h < e->img.n_heads; h++) {
         uint32_t j = h / group, head = layer * e->img.n_kv_heads + j;
         struct ruvm_real unit = prepare_query(e, q + (size_t)h * hd, t, s.k + (size_t)j * hd,
@@ -180,13 +183,22 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
         /* weights() takes exp2 in Q15 */
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
         struct ruvm_ratio r = ruvm_real_ratio(unit);
-        score_head(e, head, n_pos);
+        score_head(e, head, first, n_pos);
         uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
-        mix_head(e, head, n_pos);
+        mix_head(e, head, first, n_pos);
         divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
     }
     struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
     ruvm_vector_quantize(e, t, e->vector, e->q_dim, e->x_stride, out_unit);
+}
+
+/* What one of wq, wk and wv made of x of token t, with its bias; returns the worth of a step. */
+static struct ruvm_real complete(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                 int32_t *v, uint32_t t)
+{
+    static const enum ruvm_bias_kind kinds[3] = {RUVM_BIAS_WQ, RUVM_BIAS_WK, RUVM_BIAS_WV};
+    struct ruvm_bias b = ruvm_image_bias(&e->img, kinds[w->kind - RUVM_TENSOR_WQ], w->layer);
+    return ruvm_vector_add_bias(e, v, b, ruvm_vector_rescale(e, w, v, t, 0));
 }
 
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
@@ -201,10 +213,11 @@ void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens
     for (uint32_t t = 0; t < n_tokens; t++) {
         int32_t *q = e->work + (size_t)t * (e->q_dim + 2 * (size_t)e->kv_dim);
         int32_t *k = q + e->q_dim, *v = k + e->kv_dim;
-        struct ruvm_real k_unit = ruvm_vector_rescale(e, &w[1], k, t, 0);
-        struct ruvm_real v_unit = ruvm_vector_rescale(e, &w[2], v, t, 0);
+        struct ruvm_real k_unit = complete(e, &w[1], k, t);
+        struct ruvm_real v_unit = complete(e, &w[2], v, t);
         cache_token(e, layer, t, k, v, k_unit, v_unit);
-        attend_token(e, layer, t, q, ruvm_vector_rescale(e, &w[0], q, t, 0));
+        attend_token(e, layer, t, q, complete(e, &w[0], q, t));
     }
-    ruvm_vector_add_to_residual(e, &wo, e->x_stride, n_tokens);
+    ruvm_vector_add_to_residual(e, &wo, ruvm_image_bias(&e->img, RUVM_BIAS_WO, layer), e->x_stride,
+                                n_tokens);
 }

@@ -47,6 +47,14 @@ static void carve_room(struct carver *c, struct ruvm_engine *e)
         e->keys.room = e->values.room = carve(c, n, e->img.head_dim);
 }
 
+/* Whether what is read row by row, not multiplied, has to be unpacked. */
+static bool has_packed_rows(const struct ruvm_image *img)
+{
+    return ruvm_image_find(img, RUVM_TENSOR_EMBED, 0).type != RUVM_TYPE_INT8 ||
+           (img->pos == RUVM_POS_LEARNED &&
+            ruvm_image_find(img, RUVM_TENSOR_POSITION, 0).type != RUVM_TYPE_INT8);
+}
+
 /* The one description of the memory: ruvm_engine_bytes() and ruvm_engine_init() both
  * run it, so they cannot disagree. The caches come last: a full context touches the
  * last byte. */
@@ -54,12 +62,14 @@ static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
 {
     const struct ruvm_image *img = &e->img;
     struct carver c = {.base = memory};
-    bool is_packed = ruvm_image_find(img, RUVM_TENSOR_EMBED, 0).type != RUVM_TYPE_INT8;
     carve(&c, 1, sizeof *e);
     e->residual = carve(&c, (size_t)e->block * img->dim, sizeof *e->residual);
+    e->layer_input = e->residual;
+    if (img->parallel)
+        e->layer_input = carve(&c, (size_t)e->block * img->dim, sizeof *e->layer_input);
     e->work = carve(&c, e->work_ints, sizeof *e->work);
     e->vector = carve(&c, max_u32(max_u32(img->dim, img->hidden), e->q_dim), sizeof *e->vector);
-    e->levels = carve(&c, is_packed ? img->dim : 0, sizeof *e->levels);
+    e->levels = carve(&c, has_packed_rows(img) ? img->dim : 0, sizeof *e->levels);
     e->x = carve(&c, e->block, e->x_stride);
     e->x_unit = carve(&c, (size_t)e->block * RUVM_MAX_GROUPS, sizeof *e->x_unit);
     e->signs = carve(&c, e->block, e->sign_stride);
@@ -91,7 +101,8 @@ static void set_widths(struct ruvm_engine *e)
     const struct ruvm_image *img = &e->img;
     struct ruvm_tensor head = ruvm_image_find(img, RUVM_TENSOR_HEAD, 0);
     uint32_t widest = max_u32(max_u32(img->dim, img->hidden), e->q_dim);
-    uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, 2u * img->hidden);
+    uint32_t ffn_rows = (img->act == RUVM_ACT_SILU_GATED ? 2u : 1u) * img->hidden;
+    uint32_t rows = max_u32(e->q_dim + 2 * e->kv_dim, ffn_rows);
     uint32_t share = (img->hidden + RUVM_MAX_GROUPS - 1u) / RUVM_MAX_GROUPS;
     e->x_stride = ruvm_vector_padded(widest);
     if (has_type(img, RUVM_TYPE_XNOR))
@@ -100,6 +111,15 @@ static void set_widths(struct ruvm_engine *e)
     e->head_group = ruvm_vector_group(
         e, &head, img->dim <= RUVM_NARROW_DIM ? (uint32_t)RUVM_HEAD_GROUP : e->x_stride);
     e->work_ints = e->block * max_u32(rows, img->dim);
+}
+
+/* log2(e) times the scale of the scores, for weights are powers of two. */
+static struct ruvm_real score_unit(const struct ruvm_image *img)
+{
+    struct ruvm_real scale = img->score_mantissa
+                                 ? ruvm_real_make(img->score_mantissa, img->score_exp)
+                                 : ruvm_real_rsqrt(ruvm_real_make(img->head_dim, 0));
+    return ruvm_real_mul(scale, (struct ruvm_real){0xB8AA3B29u, -31}); /* 1.442695... */
 }
 
 static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
@@ -121,9 +141,7 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->values.bits = img->v_bits;
     set_widths(e);
     e->inv_dim = ruvm_real_make(((uint64_t)1 << 48) / img->dim, -48);
-    /* log2(e) = 1.442695... */
-    e->score_unit = ruvm_real_mul(ruvm_real_rsqrt(ruvm_real_make(img->head_dim, 0)),
-                                  (struct ruvm_real){0xB8AA3B29u, -31});
+    e->score_unit = score_unit(img);
     return RUVM_OK;
 }
 
@@ -164,7 +182,7 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
     return RUVM_OK;
 }
 
-/* Levels of a row of the embedding. */
+/* Levels of a row of the embedding, or of the positions. */
 static const int8_t *levels_of(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                                uint32_t row)
 {
@@ -175,20 +193,35 @@ static const int8_t *levels_of(const struct ruvm_engine *e, const struct ruvm_te
     return e->levels;
 }
 
-/* residual = embedding row, from a level times its multipliers to the stream's unit. */
+/* Adds a row to h, from a level times its multipliers to the stream's unit. */
+static void add_row(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t row,
+                    int32_t *h)
+{
+    struct ruvm_real unit = ruvm_real_make(1, w->scale_exp - e->img.resid_exp);
+    struct ruvm_ratio r = ruvm_real_ratio(unit);
+    const int8_t *levels = levels_of(e, w, row);
+    int32_t scale = w->scales[row];
+    for (uint32_t i = 0; i < w->cols; i++) {
+        int32_t level = levels[i] * (int32_t)ruvm_image_multiplier(w, row, i);
+        int64_t sum = (int64_t)h[i] + ruvm_fixed_scale(level * scale, r, INT32_MAX);
+        h[i] = ruvm_fixed_clamp(sum);
+    }
+}
+
+/* residual = row of the embedding, plus that of the position where those are learned. */
 static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens)
 {
-    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0);
-    struct ruvm_real unit = ruvm_real_make(1, w.scale_exp - e->img.resid_exp);
-    struct ruvm_ratio r = ruvm_real_ratio(unit);
+    bool is_learned = e->img.pos == RUVM_POS_LEARNED;
+    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0), positions;
+    if (is_learned)
+        positions = ruvm_image_find(&e->img, RUVM_TENSOR_POSITION, 0);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        const int8_t *row = levels_of(e, &w, tokens[t]);
-        int32_t scale = w.scales[tokens[t]];
         int32_t *h = e->residual + (size_t)t * e->img.dim;
-        for (uint32_t i = 0; i < e->img.dim; i++) {
-            int32_t level = row[i] * (int32_t)ruvm_image_multiplier(&w, tokens[t], i);
-            h[i] = ruvm_fixed_scale(level * scale, r, INT32_MAX);
-        }
+        for (uint32_t i = 0; i < e->img.dim; i++)
+            h[i] = 0;
+        add_row(e, &w, tokens[t], h);
+        if (is_learned)
+            add_row(e, &positions, e->position + t, h);
     }
 }
 
@@ -234,10 +267,18 @@ static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
     }
 }
 
-static void copy_logits(int32_t *to, const int32_t *from, uint32_t n)
+static void copy(int32_t *to, const int32_t *from, size_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         to[i] = from[i];
+}
+
+/* The two halves of a parallel layer read the same input, though the first has already
+ * added its output to the residual when the second reads it. */
+static void begin_layer(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    if (e->layer_input != e->residual)
+        copy(e->layer_input, e->residual, (size_t)n_tokens * e->img.dim);
 }
 
 /* n_tokens <= block. all_logits: [n_tokens, vocab] or NULL; last: the call's last block. */
@@ -248,17 +289,19 @@ static void eval_block(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n
     embed(e, tokens, n_tokens);
     ruvm_attention_rope(e, n_tokens);
     for (uint32_t l = 0; l < img->n_layers; l++) {
+        begin_layer(e, n_tokens);
         ruvm_attention_run(e, l, n_tokens);
         ruvm_feed_forward_run(e, l, n_tokens);
     }
     e->position += n_tokens;
     if (!all_logits && !last)
         return;
+    begin_layer(e, n_tokens);
     ruvm_vector_norm(e, 2u * img->n_layers, e->head_group, n_tokens);
     for (uint32_t t = all_logits ? 0 : n_tokens - 1; t < n_tokens; t++)
         head(e, t, all_logits ? all_logits + (size_t)t * img->vocab : e->logits);
     if (all_logits && last)
-        copy_logits(e->logits, all_logits + (size_t)(n_tokens - 1) * img->vocab, img->vocab);
+        copy(e->logits, all_logits + (size_t)(n_tokens - 1) * img->vocab, img->vocab);
 }
 
 int ruvm_engine_eval(struct ruvm_engine *e, const uint16_t *tokens, size_t n, int32_t *all_logits)

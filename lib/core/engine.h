@@ -50,11 +50,12 @@ struct ruvm_engine {
     uint32_t group;              /* columns of a group of the gated vector */
     uint32_t work_ints;          /* capacity of work */
     struct ruvm_real inv_dim;    /* 1 / dim */
-    struct ruvm_real score_unit; /* log2(e) / sqrt(head_dim) */
+    struct ruvm_real score_unit; /* log2(e) times the scale of the scores */
     int32_t *residual;           /* [block, dim] unit 2^resid_exp */
+    int32_t *layer_input;        /* the same, or what it was before a parallel layer */
     int32_t *work;               /* [work_ints] raw outputs of a block's matrix */
     int32_t *vector;             /* [max(dim, hidden, q_dim)] one token's before quantizing */
-    int8_t *levels;              /* [dim] one token's embedding; only when it is packed */
+    int8_t *levels;              /* [dim] a row of embedding or positions; when packed */
     int8_t *x;                   /* [block, x_stride] quantized inputs of a matrix */
     struct ruvm_real *x_unit;    /* [block, RUVM_MAX_GROUPS] worth of one step of x */
     uint8_t *signs;              /* [block, sign_stride] of x, packed as a BINARY row */
@@ -102,17 +103,20 @@ void ruvm_vector_matmul_all(const struct ruvm_engine *e, const struct ruvm_tenso
  * `group` values, at most RUVM_MAX_GROUPS; unit: the worth of one step of v. */
 void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, uint32_t n,
                           uint32_t group, struct ruvm_real unit);
-/* RMSNorm of the residual of each of n tokens by gain vector `norm`, quantized into x in
- * groups. */
+/* The layer's input of each of n tokens, normalised with gain and bias `norm` and quantized
+ * into x in groups. */
 void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens);
 /* Applies a tensor's row scales to its sums with group g of x, token t, in place; returns
  * the worth of one step. */
 struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                                      int32_t *sums, uint32_t t, uint32_t g);
-/* Multiplies x, quantized in groups of `group`, by w and adds the result to the residual
- * stream, for n tokens. */
-void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t group,
-                                 uint32_t n_tokens);
+/* Adds a bias, if there is one, to a vector; returns what a step is worth then. */
+struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, struct ruvm_bias b,
+                                      struct ruvm_real unit);
+/* Multiplies x, quantized in groups of `group`, by w and adds the result and a bias to the
+ * residual stream, for n tokens. */
+void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                 struct ruvm_bias bias, uint32_t group, uint32_t n_tokens);
 
 /* The two halves of layer l for the block's n tokens at positions e->position.. */
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);

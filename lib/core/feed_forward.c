@@ -1,8 +1,9 @@
-/* The gated feed-forward half of a layer: down(silu(gate(x)) * up(x)).
+/* The feed-forward half of a layer: down(silu(gate(x)) * up(x)), or, without a gate,
+ * down(gelu(up(x))) or down(relu(up(x))).
  *
  * Up and gate follow each other in the image. Both come out with a scale a vector;
  * only the argument of the sigmoid needs an absolute unit, the rest of the product
- * keeps its own.
+ * keeps its own. GELU is x times a sigmoid of its own, so the same holds for it.
  */
 #include "lib/core/engine.h"
 
@@ -12,8 +13,8 @@ static uint32_t down_to_15_bits(const struct ruvm_engine *e, const int32_t *v)
     return bits > 15 ? bits - 15 : 0;
 }
 
-/* The multiplier that brings a 15-bit gate to Q12: 15 bits, so that the product has 30. */
-static void gate_ratio(struct ruvm_swiglu *p, struct ruvm_real unit)
+/* The multiplier that brings 15 bits to Q12: it has 15 as well, so that the product has 30. */
+static struct ruvm_ratio ratio_to_q12(struct ruvm_real unit)
 {
     struct ruvm_real q12 = ruvm_real_shift(unit, 12);
     int32_t shift = -(q12.e + 17);
@@ -26,38 +27,70 @@ static void gate_ratio(struct ruvm_swiglu *p, struct ruvm_real unit)
         mult = shift - 30 < 15 ? mult >> (shift - 30) : 0;
         shift = 30;
     }
-    p->mult = mult;
-    p->shift = (uint32_t)shift;
+    return (struct ruvm_ratio){mult, (uint32_t)shift};
+}
+
+/* What a matrix made of x of token t, with its bias; returns the worth of one step. */
+static struct ruvm_real complete(const struct ruvm_engine *e, uint32_t t,
+                                 const struct ruvm_tensor *w, enum ruvm_bias_kind kind, int32_t *v)
+{
+    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t, 0);
+    return ruvm_vector_add_bias(e, v, ruvm_image_bias(&e->img, kind, w->layer), unit);
 }
 
 /* The gated vector of one token into e->vector; returns the worth of one step. */
 static struct ruvm_real gate_token(struct ruvm_engine *e, uint32_t t, const struct ruvm_tensor *w,
                                    int32_t *up, int32_t *gate)
 {
-    struct ruvm_real up_unit = ruvm_vector_rescale(e, &w[0], up, t, 0);
-    struct ruvm_real gate_unit = ruvm_vector_rescale(e, &w[1], gate, t, 0);
+    struct ruvm_real up_unit = complete(e, t, &w[0], RUVM_BIAS_W_UP, up);
+    struct ruvm_real gate_unit = complete(e, t, &w[1], RUVM_BIAS_W_GATE, gate);
     struct ruvm_swiglu p = {.up_down = down_to_15_bits(e, up),
                             .gate_down = down_to_15_bits(e, gate)};
     up_unit = ruvm_real_shift(up_unit, (int32_t)p.up_down);
     gate_unit = ruvm_real_shift(gate_unit, (int32_t)p.gate_down);
-    gate_ratio(&p, gate_unit);
+    struct ruvm_ratio r = ratio_to_q12(gate_unit);
+    p.mult = r.mult;
+    p.shift = r.shift;
     e->k->swiglu(e->vector, up, gate, e->img.hidden, &p);
     return ruvm_real_mul(up_unit, gate_unit);
 }
 
+/* The same without a gate. */
+static struct ruvm_real activate_token(const struct ruvm_engine *e, uint32_t t,
+                                       const struct ruvm_tensor *w, int32_t *up)
+{
+    struct ruvm_real unit = complete(e, t, w, RUVM_BIAS_W_UP, up);
+    if (e->img.act == RUVM_ACT_RELU) {
+        e->k->relu(e->vector, up, e->img.hidden);
+        return unit;
+    }
+    struct ruvm_gelu p = {.row = e->img.act == RUVM_ACT_GELU_ERF, .down = down_to_15_bits(e, up)};
+    unit = ruvm_real_shift(unit, (int32_t)p.down);
+    struct ruvm_ratio r = ratio_to_q12(unit);
+    p.mult = r.mult;
+    p.shift = r.shift;
+    e->k->gelu(e->vector, up, e->img.hidden, &p);
+    return ruvm_real_shift(unit, -15);
+}
+
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
-    const struct ruvm_tensor w[2] = {ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer),
-                                     ruvm_image_find(&e->img, RUVM_TENSOR_W_GATE, layer)};
+    bool gated = e->img.act == RUVM_ACT_SILU_GATED;
+    const struct ruvm_tensor w[2] = {
+        ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer),
+        ruvm_image_find(&e->img, gated ? RUVM_TENSOR_W_GATE : RUVM_TENSOR_W_UP, layer)};
     struct ruvm_tensor w_down = ruvm_image_find(&e->img, RUVM_TENSOR_W_DOWN, layer);
+    struct ruvm_bias bias = ruvm_image_bias(&e->img, RUVM_BIAS_W_DOWN, layer);
     uint32_t hidden = e->img.hidden, group = ruvm_vector_group(e, &w_down, e->group);
+    uint32_t n = gated ? 2 : 1;
 
     ruvm_vector_norm(e, 2 * layer + 1, e->x_stride, n_tokens);
-    ruvm_vector_matmul_all(e, w, 2, n_tokens);
+    ruvm_vector_matmul_all(e, w, n, n_tokens);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *up = e->work + (size_t)t * 2 * hidden;
-        struct ruvm_real unit = gate_token(e, t, w, up, up + hidden);
+        int32_t *up = e->work + (size_t)t * n * hidden;
+        struct ruvm_real unit =
+            gated ? gate_token(e, t, w, up, up + hidden) : activate_token(e, t, w, up);
         ruvm_vector_quantize(e, t, e->vector, hidden, group, unit);
     }
-    ruvm_vector_add_to_residual(e, &w_down, group, n_tokens);
+    ruvm_vector_add_to_residual(e, &w_down, bias, group, n_tokens);
 }

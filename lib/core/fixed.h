@@ -62,6 +62,11 @@ static inline struct ruvm_real ruvm_fixed_window_top(struct ruvm_window w)
     return ruvm_real_make(w.top, (int32_t)w.down - (int32_t)w.up);
 }
 
+static inline int32_t ruvm_fixed_clamp(int64_t x)
+{
+    return x > INT32_MAX ? INT32_MAX : x < -INT32_MAX ? -INT32_MAX : (int32_t)x;
+}
+
 /* (x * mult + half) >> shift in 64 bits, clamped to +-limit. */
 static inline int32_t ruvm_fixed_scale(int32_t x, struct ruvm_ratio r, int32_t limit)
 {

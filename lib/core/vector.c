@@ -140,20 +140,61 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
         quantize_signs(e, t, n);
 }
 
+/* ---- norms --------------------------------------------------------------- */
+
+/* 1 / sqrt(mean square + epsilon) of a vector whose steps are worth 2^h_exp. */
+static struct ruvm_real inverse_rms(const struct ruvm_engine *e, uint64_t squares, int32_t h_exp)
+{
+    const struct ruvm_image *img = &e->img;
+    struct ruvm_real mean = ruvm_real_mul(ruvm_real_make(squares, 0), e->inv_dim);
+    struct ruvm_real eps = ruvm_real_make(img->eps_mantissa, img->eps_exp - 2 * h_exp);
+    return ruvm_real_rsqrt(ruvm_real_add(mean, eps));
+}
+
+/* Both norms leave the vector in e->vector and return the worth of a step. */
+static struct ruvm_real rms_norm(const struct ruvm_engine *e, const int32_t *h, const int16_t *gain)
+{
+    uint32_t n = e->img.dim, bits = ruvm_bits(e->k->amax(h, n));
+    uint32_t down = bits > 15 ? bits - 15 : 0;
+    uint64_t squares = e->k->norm(e->vector, h, gain, n, down);
+    return inverse_rms(e, squares, e->img.resid_exp + (int32_t)down);
+}
+
+/* Networks with LayerNorm let a few channels grow a thousand times larger than the others,
+ * whose gains then make up for it: so 23 bits, not 15. */
+enum { LAYERNORM_BITS = 23, LAYERNORM_DROPPED = 8 };
+
+static struct ruvm_real layer_norm(const struct ruvm_engine *e, const int32_t *h,
+                                   const int16_t *gain)
+{
+    struct ruvm_centre c;
+    uint32_t n = e->img.dim, bits = ruvm_bits(e->k->spread(h, n, &c.mean));
+    c.down = bits > LAYERNORM_BITS ? bits - LAYERNORM_BITS : 0;
+    c.up = bits < LAYERNORM_BITS ? LAYERNORM_BITS - bits : 0;
+    uint64_t squares = e->k->layernorm(e->vector, h, gain, n, &c);
+    int32_t h_exp = e->img.resid_exp + (int32_t)c.down - (int32_t)c.up;
+    return ruvm_real_shift(inverse_rms(e, squares, h_exp), LAYERNORM_DROPPED);
+}
+
+/* Norms alternate: before attention, before the feed-forward layer; the final one is last. */
+static struct ruvm_bias norm_bias(const struct ruvm_engine *e, uint32_t norm)
+{
+    static const enum ruvm_bias_kind kinds[2] = {RUVM_BIAS_ATTN_NORM, RUVM_BIAS_FFN_NORM};
+    uint32_t layer = norm / 2;
+    return ruvm_image_bias(
+        &e->img, layer == e->img.n_layers ? RUVM_BIAS_FINAL_NORM : kinds[norm % 2], layer);
+}
+
 static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
 {
     const struct ruvm_image *img = &e->img;
-    const int32_t *h = e->residual + (size_t)t * img->dim;
-    uint32_t bits = ruvm_bits(e->k->amax(h, img->dim));
-    uint32_t down = bits > 15 ? bits - 15 : 0;
-    uint64_t squares =
-        e->k->norm(e->vector, h, img->norm_gain + (size_t)norm * img->dim, img->dim, down);
-    struct ruvm_real mean = ruvm_real_mul(ruvm_real_make(squares, 0), e->inv_dim);
-    int32_t h_exp = img->resid_exp + (int32_t)down;
-    struct ruvm_real eps = ruvm_real_make(img->eps_mantissa, img->eps_exp - 2 * h_exp);
-    struct ruvm_real inv_rms = ruvm_real_rsqrt(ruvm_real_add(mean, eps));
-    ruvm_vector_quantize(e, t, e->vector, img->dim, group,
-                         ruvm_real_shift(inv_rms, img->norm_exp[norm]));
+    const int32_t *h = e->layer_input + (size_t)t * img->dim;
+    const int16_t *gain = img->norm_gain + (size_t)norm * img->dim;
+    struct ruvm_real unit =
+        img->norm == RUVM_NORM_LAYER ? layer_norm(e, h, gain) : rms_norm(e, h, gain);
+    unit = ruvm_real_shift(unit, img->norm_exp[norm]);
+    unit = ruvm_vector_add_bias(e, e->vector, norm_bias(e, norm), unit);
+    ruvm_vector_quantize(e, t, e->vector, img->dim, group, unit);
 }
 
 void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens)
@@ -161,6 +202,8 @@ void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint
     for (uint32_t t = 0; t < n_tokens; t++)
         norm_one(e, norm, group, t);
 }
+
+/* ---- after a matrix ------------------------------------------------------ */
 
 /* A sum of n signs is so small that a 16-bit scale would take most of its bits: it is
  * brought to the others' 30. */
@@ -184,6 +227,38 @@ struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct r
     return ruvm_real_shift(unit, w->scale_exp + 16);
 }
 
+static uint32_t largest_of(struct ruvm_bias b)
+{
+    int32_t largest = 0;
+    for (uint32_t i = 0; i < b.n; i++) {
+        int32_t a = b.m[i] < 0 ? -b.m[i] : b.m[i];
+        largest = a > largest ? a : largest;
+    }
+    return (uint32_t)largest;
+}
+
+/* Both are brought to a unit in which the larger one takes 29 bits, so that what is added
+ * is off by no more than a step of that, and the sum has room. */
+enum { BIASED_BITS = 29 };
+
+struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, struct ruvm_bias b,
+                                      struct ruvm_real unit)
+{
+    if (!b.m)
+        return unit;
+    struct ruvm_real most = ruvm_real_mul(ruvm_real_make(e->k->amax(v, b.n), 0), unit);
+    struct ruvm_real bias = ruvm_real_make(largest_of(b), b.exp);
+    if (bias.m == 0)
+        return unit;
+    int32_t top = most.m && most.e > bias.e ? most.e : bias.e;
+    int32_t step = top + 32 - BIASED_BITS;
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -step));
+    e->k->scale(v, b.n, r.mult, r.shift);
+    r = ruvm_real_ratio(ruvm_real_make(1, b.exp - step));
+    e->k->add_bias(v, b.m, b.n, r.mult, r.shift);
+    return ruvm_real_make(1, step);
+}
+
 static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t g,
                       uint32_t n_tokens)
 {
@@ -195,8 +270,16 @@ static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32
     }
 }
 
-void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t group,
-                                 uint32_t n_tokens)
+/* The residual has a unit of its own, which any bias can be brought to. */
+static void add_bias_to_residual(struct ruvm_engine *e, struct ruvm_bias b, uint32_t n_tokens)
+{
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_make(1, b.exp - e->img.resid_exp));
+    for (uint32_t t = 0; t < n_tokens; t++)
+        e->k->add_bias(e->residual + (size_t)t * b.n, b.m, b.n, r.mult, r.shift);
+}
+
+void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                 struct ruvm_bias bias, uint32_t group, uint32_t n_tokens)
 {
     struct ruvm_part p = {
         .n_cols = group, .n_tokens = n_tokens, .out = e->work, .out_stride = w->rows};
@@ -204,4 +287,6 @@ void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor
         ruvm_vector_matmul(e, w, &p);
         add_group(e, w, g, n_tokens);
     }
+    if (bias.m)
+        add_bias_to_residual(e, bias, n_tokens);
 }

@@ -130,8 +130,8 @@ static int measure(const struct job *j, struct matrix *m, struct ruvm_inspect_te
 static bool is_known(const char *name)
 {
     static const char *const names[] = {
-        RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_ROPE,
-        RUVM_SEC_KVSC, RUVM_SEC_WGTS, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
+        RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_BIAS, RUVM_SEC_ROPE,
+        RUVM_SEC_WIND, RUVM_SEC_KVSC, RUVM_SEC_WGTS, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0)
@@ -159,6 +159,15 @@ static int describe_sections(struct job *j, const struct ruvm_image *img)
     return RUVM_OK;
 }
 
+static uint64_t count_biases(const struct ruvm_image *img)
+{
+    uint64_t n = ruvm_image_bias(img, RUVM_BIAS_FINAL_NORM, 0).n;
+    for (unsigned l = 0; l < img->n_layers; l++)
+        for (int kind = 0; kind < RUVM_BIAS_FINAL_NORM; kind++)
+            n += ruvm_image_bias(img, (enum ruvm_bias_kind)kind, l).n;
+    return n;
+}
+
 static int describe_tensors(struct job *j, const struct ruvm_image *img)
 {
     struct ruvm_inspect_result *r = j->r;
@@ -166,7 +175,7 @@ static int describe_tensors(struct job *j, const struct ruvm_image *img)
     if (!r->tensors)
         return no_memory(j);
     r->n_tensors = img->n_tensors;
-    r->parameters = (2 * (uint64_t)img->n_layers + 1) * img->dim;
+    r->parameters = (2 * (uint64_t)img->n_layers + 1) * img->dim + count_biases(img);
     int rc = RUVM_OK;
     for (unsigned i = 0; i < img->n_tensors && rc == RUVM_OK; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(img, i);

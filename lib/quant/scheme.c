@@ -82,15 +82,17 @@ static int choose_by_kind(struct ruvm_scheme *schemes, const struct ruvm_scheme_
         rc = parse_or_int8(&head, rules->head_type, err);
     if (rc != RUVM_OK)
         return rc;
+    struct ruvm_scheme position = embed; /* a table that is looked up, too */
     if (rules->tied && !rules->embed_type)
         embed = head;
     if (rules->tied && rules->head_type && (head.type != embed.type || head.group != embed.group))
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "the head of this model is its embedding: give both the same type");
     for (uint32_t i = 0; i < n; i++)
-        schemes[i] = tensors[i].kind == RUVM_TENSOR_EMBED  ? embed
-                     : tensors[i].kind == RUVM_TENSOR_HEAD ? head
-                                                           : body;
+        schemes[i] = tensors[i].kind == RUVM_TENSOR_EMBED      ? embed
+                     : tensors[i].kind == RUVM_TENSOR_POSITION ? position
+                     : tensors[i].kind == RUVM_TENSOR_HEAD     ? head
+                                                               : body;
     return RUVM_OK;
 }
 

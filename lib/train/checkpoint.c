@@ -1,14 +1,16 @@
 /* Writes and reads the state of a run; what is read is checked whole before it is used. */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include "lib/train/checkpoint.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/buffer.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 #include "lib/base/file.h"
 
-enum { VERSION = 1, HEADER_BYTES = 32, CURVE_BYTES = 16, CRC_BYTES = 4 };
+enum { VERSION = 2, HEADER_BYTES = 32, CURVE_BYTES = 16, CRC_BYTES = 4 };
 static const char magic[4] = {'R', 'V', 'T', 'R'};
 
 static void put_u64(struct ruvm_buffer *b, uint64_t x)
@@ -37,7 +39,8 @@ int ruvm_checkpoint_write(const struct ruvm_checkpoint *c, const char *path, str
     ruvm_buffer_u32(&b, c->step);
     put_u64(&b, o->n);
     ruvm_buffer_u32(&b, c->n_curve);
-    ruvm_buffer_u32(&b, 0);
+    float seconds = (float)c->seconds;
+    put_f32(&b, &seconds, 1);
     put_f32(&b, o->values, o->n);
     put_f32(&b, o->mean, o->n);
     put_f32(&b, o->square, o->n);
@@ -57,8 +60,7 @@ int ruvm_checkpoint_write(const struct ruvm_checkpoint *c, const char *path, str
 
 /* ---- reading --------------------------------------------------------------------- */
 
-static int check(const struct ruvm_checkpoint *c, const struct ruvm_map *map, const char *path,
-                 struct ruvm_error *err)
+static int check_bytes(const struct ruvm_map *map, const char *path, struct ruvm_error *err)
 {
     const uint8_t *p = map->data;
     if (map->size < HEADER_BYTES + CRC_BYTES || memcmp(p, magic, sizeof magic) != 0)
@@ -74,6 +76,14 @@ static int check(const struct ruvm_checkpoint *c, const struct ruvm_map *map, co
                          "%s: the checkpoint is damaged (its checksum is wrong); start again "
                          "without resuming",
                          path);
+    return RUVM_OK;
+}
+
+static int check_run(const struct ruvm_checkpoint *c, const struct ruvm_map *map, const char *path,
+                     struct ruvm_error *err)
+{
+    const uint8_t *p = map->data;
+    size_t end = map->size - CRC_BYTES;
     size_t expected =
         HEADER_BYTES + 3 * sizeof(float) * c->optimizer->n + (size_t)c->n_curve * CURVE_BYTES;
     if (ruvm_load_u32(p + 8) != c->identity || ruvm_load_u64(p + 16) != c->optimizer->n ||
@@ -94,16 +104,34 @@ static const uint8_t *get_f32(float *x, size_t n, const uint8_t *from)
     return from + 4 * n;
 }
 
+int ruvm_checkpoint_probe(const char *path, struct ruvm_error *err)
+{
+    struct ruvm_map map;
+    if (access(path, F_OK) != 0)
+        return RUVM_OK;
+    int rc = ruvm_file_map(&map, path, err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = check_bytes(&map, path, err);
+    ruvm_file_unmap(&map);
+    return rc;
+}
+
 int ruvm_checkpoint_read(struct ruvm_checkpoint *c, const char *path, struct ruvm_error *err)
 {
     struct ruvm_map map;
     int rc = ruvm_file_map(&map, path, err);
     if (rc != RUVM_OK)
         return rc;
-    rc = check(c, &map, path, err);
+    rc = check_bytes(&map, path, err);
+    if (rc == RUVM_OK)
+        rc = check_run(c, &map, path, err);
     if (rc == RUVM_OK) {
         const uint8_t *p = map.data + HEADER_BYTES;
         c->step = ruvm_load_u32(map.data + 12);
+        float seconds;
+        get_f32(&seconds, 1, map.data + 28);
+        c->seconds = (double)seconds;
         p = get_f32(c->optimizer->values, c->optimizer->n, p);
         p = get_f32(c->optimizer->mean, c->optimizer->n, p);
         p = get_f32(c->optimizer->square, c->optimizer->n, p);

@@ -1,9 +1,11 @@
 /* The life of a distillation: made from its options, run, saved, resumed, read out. */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "lib/train/distill.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/base/crc32.h"
 #include "lib/train/distill_state.h"
@@ -206,13 +208,27 @@ static uint32_t identity_of(const struct ruvm_distill *d)
         crc = ruvm_crc32(crc, &p->weights.rate, sizeof p->weights.rate);
         crc = ruvm_crc32(crc, &p->steps.rate, sizeof p->steps.rate);
     }
+    crc = ruvm_crc32(crc, &d->o.soft, sizeof d->o.soft);
     return ruvm_crc32(crc, numbers, sizeof numbers);
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double ruvm_distill_seconds(const struct ruvm_distill *d)
+{
+    return d->seconds_before + (d->began > 0 ? now_s() - d->began : 0.0);
 }
 
 static struct ruvm_checkpoint checkpoint_of(struct ruvm_distill *d)
 {
     return (struct ruvm_checkpoint){.identity = d->identity,
                                     .step = d->step,
+                                    .seconds = ruvm_distill_seconds(d),
                                     .optimizer = &d->optimizer,
                                     .curve = d->sums,
                                     .n_curve = RUVM_DISTILL_CURVE};
@@ -230,6 +246,8 @@ static int resume(struct ruvm_distill *d, struct ruvm_error *err)
     if (!d->o.checkpoint)
         return ruvm_fail(err, RUVM_ERR_ARG, "there is no checkpoint to resume from");
     int rc = ruvm_checkpoint_read(&c, d->o.checkpoint, err);
+    if (rc == RUVM_OK)
+        d->seconds_before = c.seconds;
     for (d->step = 0; rc == RUVM_OK && d->step < c.step; d->step++)
         ruvm_optimizer_begin(&d->optimizer);
     return rc;
@@ -296,6 +314,7 @@ int ruvm_distill_run(struct ruvm_distill *d, struct ruvm_error *err)
 {
     const struct ruvm_progress *p = &d->o.progress;
     uint32_t every = d->o.checkpoint_steps;
+    d->began = now_s();
     while (d->step < d->o.steps) {
         if (p->report && p->report(p->user, "distill", d->step, d->o.steps) != 0)
             return interrupted(d, err);
@@ -305,7 +324,7 @@ int ruvm_distill_run(struct ruvm_distill *d, struct ruvm_error *err)
         if (!isfinite(loss))
             return ruvm_fail(err, RUVM_ERR_CORRUPT,
                              "training diverged at step %u: the loss is no number; "
-                             "try a lower rate",
+                             "take more bits",
                              d->step);
         part->sum += loss;
         part->positions += d->positions;

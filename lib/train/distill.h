@@ -38,6 +38,8 @@ struct ruvm_distill_options {
     uint64_t seed;                              /* of their order */
     uint32_t threads;                           /* 0: all processors */
     float rate;                                 /* factor of all learning rates; 0: 1 */
+    float soft;                                 /* share of the steps in which types of few levels
+                                                 * (ternary, binary, int2) come gradually */
     bool keep_norms;                            /* do not train the gains of the norms */
     const char *checkpoint;                     /* file to save the state in; NULL: none */
     uint32_t checkpoint_steps;                  /* how often; 0: when interrupted, and at the end */
@@ -63,8 +65,10 @@ int ruvm_distill_run(struct ruvm_distill *d, struct ruvm_error *err);
 
 /* Steps done: more than 0 after a resume. */
 uint32_t ruvm_distill_steps_done(const struct ruvm_distill *d);
-/* Positions trained on so far, and threads at work. */
+/* Positions trained on and seconds taken so far, those before a resume included; and
+ * threads at work. */
 uint64_t ruvm_distill_tokens_done(const struct ruvm_distill *d);
+double ruvm_distill_seconds(const struct ruvm_distill *d);
 uint32_t ruvm_distill_threads(const struct ruvm_distill *d);
 
 /* Matrix i as it is stored: levels [rows, cols], a scale [rows] and multipliers [rows, groups]

@@ -13,7 +13,6 @@
 struct distill_part {
     struct ruvm_fake_quant quant;
     struct ruvm_optimizer_span weights, steps; /* of the optimizer's arrays */
-    double square;                             /* sum of the squared gradient of this step */
 };
 
 /* What a thread works with. */
@@ -39,10 +38,10 @@ struct ruvm_distill {
     bool *has_hidden; /* [n_windows] */
     double *losses;   /* [batch] of the present step */
     const uint32_t *windows;
-    uint64_t positions; /* in the batch */
-    float share;        /* of the learning rates at this step */
-    float gradient_scale;
-    uint32_t step; /* done */
+    uint64_t positions;           /* in the batch */
+    float share;                  /* of the learning rates at this step */
+    uint32_t step;                /* done */
+    double began, seconds_before; /* the clock at the start; what earlier calls took */
     uint32_t identity;
     struct ruvm_checkpoint_curve sums[RUVM_DISTILL_CURVE];
 };

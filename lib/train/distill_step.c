@@ -48,14 +48,6 @@ static void run_slot(void *user, uint32_t slot, uint32_t thread)
 
 /* ---- parts ----------------------------------------------------------------------- */
 
-static double sum_of_squares(const float *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum;
-}
-
 static void gather_part(void *user, uint32_t i, uint32_t thread)
 {
     struct ruvm_distill *d = user;
@@ -70,17 +62,30 @@ static void gather_part(void *user, uint32_t i, uint32_t thread)
         ruvm_fake_quant_gradient(&p->quant, gradient, by_steps,
                                  d->optimizer.values + p->weights.first,
                                  d->optimizer.values + p->steps.first);
-    p->square = sum_of_squares(gradient, p->weights.n);
+}
+
+enum { SOFT_MAX_LEVEL = 3 };
+
+/* How much of the rounding is in the weights that the next step uses: few levels come little
+ * by little, so that what a weight is rounded to has time to turn out wrong. */
+static float hardness(const struct ruvm_distill *d, const struct distill_part *p)
+{
+    float end = d->o.soft * (float)d->o.steps, now = (float)d->step + 1.0f;
+    return ruvm_codes_max_level(p->quant.type) > SOFT_MAX_LEVEL || now >= end ? 1.0f : now / end;
 }
 
 static void quantize_part(struct ruvm_distill *d, const struct distill_part *p)
 {
     float *out = d->student.values + p->weights.first;
-    const float *values = d->optimizer.values;
-    if (p->steps.n > 0)
-        ruvm_fake_quant_weights(&p->quant, out, values + p->weights.first, values + p->steps.first);
-    else
-        memcpy(out, values + p->weights.first, p->weights.n * sizeof *out);
+    const float *values = d->optimizer.values, *w = values + p->weights.first;
+    if (p->steps.n == 0) {
+        memcpy(out, w, p->weights.n * sizeof *out);
+        return;
+    }
+    ruvm_fake_quant_weights(&p->quant, out, w, values + p->steps.first);
+    float hard = hardness(d, p);
+    if (hard < 1.0f)
+        ruvm_math_blend(out, w, hard, p->weights.n);
 }
 
 static void move_part(void *user, uint32_t i, uint32_t thread)
@@ -88,8 +93,8 @@ static void move_part(void *user, uint32_t i, uint32_t thread)
     struct ruvm_distill *d = user;
     struct distill_part *p = &d->parts[i];
     (void)thread;
-    ruvm_optimizer_move(&d->optimizer, &p->weights, d->share, d->gradient_scale);
-    ruvm_optimizer_move(&d->optimizer, &p->steps, d->share, d->gradient_scale);
+    ruvm_optimizer_move(&d->optimizer, &p->weights, d->share);
+    ruvm_optimizer_move(&d->optimizer, &p->steps, d->share);
     quantize_part(d, p);
 }
 
@@ -111,7 +116,7 @@ static float share_at(uint32_t step, uint32_t steps)
 
 double ruvm_distill_step(struct ruvm_distill *d)
 {
-    double loss = 0, square = 0;
+    double loss = 0;
     d->windows = ruvm_batches_step(&d->batches, d->step);
     d->positions = 0;
     for (uint32_t i = 0; i < d->batches.batch; i++)
@@ -120,13 +125,9 @@ double ruvm_distill_step(struct ruvm_distill *d)
     for (uint32_t i = 0; i < d->batches.batch; i++)
         loss += d->losses[i];
     ruvm_pool_run(d->pool, gather_part, d, d->n_parts);
-    for (uint32_t i = 0; i < d->n_parts; i++)
-        square += d->parts[i].square;
-    d->gradient_scale = 1.0f;
-    (void)square;
     d->share = share_at(d->step, d->o.steps);
+    d->step++;
     ruvm_optimizer_begin(&d->optimizer);
     ruvm_pool_run(d->pool, move_part, d, d->n_parts);
-    d->step++;
     return loss;
 }

@@ -42,6 +42,20 @@ void ruvm_math_add(float *y, const float *x, size_t n)
     add(y, x, n);
 }
 
+static inline RUVM_ISA_BODY void blend_body(float *restrict y, const float *restrict x, float share,
+                                            size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = share * y[i] + (1.0f - share) * x[i];
+}
+
+RUVM_ISA_EACH(blend, (float *y, const float *x, float share, size_t n), y, x, share, n)
+
+void ruvm_math_blend(float *y, const float *x, float share, size_t n)
+{
+    blend(y, x, share, n);
+}
+
 /* ---- RMS norm -------------------------------------------------------------- */
 
 static inline RUVM_ISA_BODY void norm_body(float *restrict y, const float *restrict h,

@@ -52,6 +52,8 @@ void ruvm_math_swiglu_backward(float *up, float *gate, const float *dy, size_t n
 
 /* y += x. */
 void ruvm_math_add(float *y, const float *x, size_t n);
+/* y = share * y + (1 - share) * x. */
+void ruvm_math_blend(float *y, const float *x, float share, size_t n);
 
 /* Signs of each token's values times the mean of their sizes: the input of an XNOR matrix
  * (arXiv 1603.05279). */

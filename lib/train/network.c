@@ -87,6 +87,33 @@ int ruvm_network_like(struct ruvm_network *net, struct ruvm_arena *arena,
     return rc;
 }
 
+static bool has_bias(const struct ruvm_layer *l)
+{
+    for (int i = 0; i < RUVM_BIAS_FINAL_NORM; i++)
+        if (l->bias[i])
+            return true;
+    return false;
+}
+
+bool ruvm_network_knows(const struct ruvm_model *m)
+{
+    bool plain = m->norm == RUVM_NORM_RMS && m->act == RUVM_ACT_SILU_GATED &&
+                 m->pos == RUVM_POS_ROPE && m->rotary_dim == m->head_dim && !m->rope_factors &&
+                 m->score_scale == 0 && !m->parallel && !m->final_bias;
+    for (uint32_t i = 0; i < m->n_layers && plain; i++)
+        plain = !has_bias(&m->layers[i]) && ruvm_model_window(m, i) == m->context;
+    return plain;
+}
+
+int ruvm_network_check(const struct ruvm_model *m, struct ruvm_error *err)
+{
+    if (ruvm_network_knows(m))
+        return RUVM_OK;
+    return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                     "distillation, the method gptq and the search for types know Llama networks "
+                     "only so far; use the method rtn or mse and give the types");
+}
+
 int ruvm_network_open(struct ruvm_network *net, struct ruvm_arena *arena,
                       const struct ruvm_model *m, struct ruvm_error *err)
 {
@@ -102,7 +129,9 @@ int ruvm_network_open(struct ruvm_network *net, struct ruvm_arena *arena,
                                  .norm_eps = m->norm_eps,
                                  .rope_theta = m->rope_theta,
                                  .tied = m->tied};
-    int rc = ruvm_network_empty(net, arena, err);
+    int rc = ruvm_network_check(m, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_network_empty(net, arena, err);
     if (rc != RUVM_OK)
         return rc;
     for (uint32_t i = 0; i < net->n_matrices; i++) {

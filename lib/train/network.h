@@ -35,7 +35,13 @@ struct ruvm_network {
 /* Index of a matrix; the head's is the embedding's when tied. */
 uint32_t ruvm_network_index(const struct ruvm_network *net, int kind, uint32_t layer);
 
-/* The values of a model. RUVM_ERR_MEMORY. Lives in the arena. */
+/* Whether the model is one that can be trained: a Llama, for now. */
+bool ruvm_network_knows(const struct ruvm_model *m);
+/* RUVM_ERR_UNSUPPORTED when it is not, and what else to do. */
+int ruvm_network_check(const struct ruvm_model *m, struct ruvm_error *err);
+
+/* The values of a model. RUVM_ERR_UNSUPPORTED when it is not known, _MEMORY. Lives in the
+ * arena. */
 int ruvm_network_open(struct ruvm_network *net, struct ruvm_arena *arena,
                       const struct ruvm_model *m, struct ruvm_error *err);
 /* The same shape, all values 0. */

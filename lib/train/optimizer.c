@@ -30,7 +30,7 @@ void ruvm_optimizer_begin(struct ruvm_optimizer *o)
 
 /* What one span is moved by. */
 struct move {
-    float mean_decay, square_decay, mean_scale, square_scale, gradient_scale, rate, fixed, grown;
+    float mean_decay, square_decay, mean_scale, square_scale, rate, fixed, grown;
 };
 
 static inline RUVM_ISA_BODY void move_body(float *restrict x, float *restrict mean,
@@ -38,7 +38,7 @@ static inline RUVM_ISA_BODY void move_body(float *restrict x, float *restrict me
                                            size_t n, const struct move *m)
 {
     for (size_t i = 0; i < n; i++) {
-        float g = gradient[i] * m->gradient_scale;
+        float g = gradient[i];
         mean[i] = mean[i] * m->mean_decay + g * (1.0f - m->mean_decay);
         square[i] = square[i] * m->square_decay + g * g * (1.0f - m->square_decay);
         float size = sqrtf(square[i] * m->square_scale) + tiny;
@@ -53,13 +53,12 @@ RUVM_ISA_EACH(move,
               x, mean, square, gradient, n, m)
 
 void ruvm_optimizer_move(const struct ruvm_optimizer *o, const struct ruvm_optimizer_span *span,
-                         float share, float gradient_scale)
+                         float share)
 {
     struct move m = {.mean_decay = mean_decay,
                      .square_decay = square_decay,
                      .mean_scale = (float)(1 / (1 - o->mean_left)),
                      .square_scale = (float)(1 / (1 - o->square_left)),
-                     .gradient_scale = gradient_scale,
                      .rate = span->rate * share,
                      .fixed = span->proportional ? 0.0f : 1.0f,
                      .grown = span->proportional ? 1.0f : 0.0f};

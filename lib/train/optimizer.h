@@ -33,9 +33,8 @@ int ruvm_optimizer_open(struct ruvm_optimizer *o, struct ruvm_arena *arena, size
                         struct ruvm_error *err);
 /* Once a step, before the spans. */
 void ruvm_optimizer_begin(struct ruvm_optimizer *o);
-/* Moves one span by share of its rate, with gradient_scale times the gradient. Spans may be
- * moved by different threads. */
+/* Moves one span by share of its rate. Spans may be moved by different threads. */
 void ruvm_optimizer_move(const struct ruvm_optimizer *o, const struct ruvm_optimizer_span *span,
-                         float share, float gradient_scale);
+                         float share);
 
 #endif

@@ -262,6 +262,25 @@ Test(file, survives_what_a_killed_process_left)
     cr_assert_eq(files_here(), 1);
 }
 
+Test(file, pieces_appear_together_or_not_at_all)
+{
+    struct ruvm_file_output out;
+    put("a", "old");
+    cr_assert_eq(ruvm_file_create(&out, "a", NULL), RUVM_OK);
+    cr_assert_eq(ruvm_file_append(&out, "on", 2, NULL), RUVM_OK);
+    expect_content("a", "old", 3);
+    ruvm_file_abandon(&out);
+    cr_assert_eq(files_here(), 1);
+    cr_assert_eq(ruvm_file_create(&out, "a", NULL), RUVM_OK);
+    cr_assert_eq(ruvm_file_append(&out, "on", 2, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_file_append(&out, "ce", 2, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_file_commit(&out, NULL), RUVM_OK);
+    ruvm_file_abandon(&out);
+    ruvm_file_abandon(&out);
+    expect_content("a", "once", 4);
+    cr_assert_eq(files_here(), 1);
+}
+
 Test(file, a_failed_write_leaves_the_older_file_and_no_other)
 {
     put("a", "precious");

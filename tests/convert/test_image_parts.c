@@ -17,7 +17,8 @@ Test(image_parts, arch)
         {0.1f, 64.0f, -20}, {1e-5f, 1e6f, -6},  {0.0f, 1e30f, RUVM_MAX_EXP},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        struct ruvm_model m = {.head_dim = 48, .norm_eps = table[i].eps, .tied = i % 2 == 0};
+        struct ruvm_model m = {
+            .head_dim = 48, .rotary_dim = 48, .norm_eps = table[i].eps, .tied = i % 2 == 0};
         struct ruvm_calibration c = {.residual = {-table[i].residual, table[i].residual / 2}};
         struct ruvm_buffer b = {0};
         ruvm_image_parts_arch(&b, &m, &c);
@@ -90,7 +91,7 @@ Test(image_parts, a_norm_that_is_not_finite_is_named)
 
 Test(image_parts, rope_turns)
 {
-    struct ruvm_model m = {.head_dim = 8, .rope_theta = 10000};
+    struct ruvm_model m = {.head_dim = 8, .rotary_dim = 8, .rope_theta = 10000};
     const double turn = 6.283185307179586;
     struct ruvm_buffer b = {0};
     ruvm_image_parts_rope(&b, &m);
@@ -187,4 +188,107 @@ Test(image_parts, silence_is_valid)
         for (int array = 0; array < 4; array += 2)
             cr_assert_gt(real_at(&kv, array, i, array ? RUVM_KVSC_V_EXP : RUVM_KVSC_K_EXP), 0.0);
     ruvm_buffer_free(&kv.b);
+}
+
+/* ---- networks that are no Llama -------------------------------------------------- */
+
+Test(image_parts, arch_of_other_networks)
+{
+    struct ruvm_layer layers[2] = {{.windowed = false}, {.windowed = true}};
+    struct ruvm_model m = {.n_layers = 2,
+                           .layers = layers,
+                           .context = 100,
+                           .head_dim = 12,
+                           .rotary_dim = 4,
+                           .norm = RUVM_NORM_LAYER,
+                           .act = RUVM_ACT_GELU_ERF,
+                           .parallel = true,
+                           .window = 30,
+                           .score_scale = 0.75f};
+    struct ruvm_calibration c = {.residual = {0, 1}};
+    struct ruvm_buffer b = {0}, w = {0};
+    ruvm_image_parts_arch(&b, &m, &c);
+    ruvm_image_parts_window(&w, &m);
+    cr_assert(b.data[RUVM_ARCH_NORM] == 1 && b.data[RUVM_ARCH_ACT] == 2 &&
+              b.data[RUVM_ARCH_POS] == 0);
+    cr_assert_eq(b.data[RUVM_ARCH_FLAGS], RUVM_ARCH_FLAG_PARALLEL);
+    cr_assert_eq(ruvm_load_u16(b.data + RUVM_ARCH_ROPE_DIMS), 4);
+    cr_assert_eq(ruvm_load_u16(b.data + RUVM_ARCH_WINDOW), 30);
+    double scale =
+        ldexp(ruvm_load_u32(b.data + RUVM_ARCH_SCORE), (int8_t)b.data[RUVM_ARCH_SCORE_EXP]);
+    cr_assert_float_eq(scale, 0.75, 0.0);
+    cr_assert(w.size == 2 && w.data[0] == 0 && w.data[1] == 1);
+    ruvm_buffer_free(&b);
+    ruvm_buffer_free(&w);
+    layers[0].windowed = true;
+    ruvm_image_parts_arch(&b, &m, &c);
+    ruvm_image_parts_window(&w, &m);
+    cr_assert(ruvm_load_u16(b.data + RUVM_ARCH_WINDOW) == 30 && w.size == 0, "all layers have it");
+    ruvm_buffer_free(&b);
+    m.context = 30;
+    m.pos = RUVM_POS_LEARNED;
+    m.rotary_dim = 0;
+    ruvm_image_parts_arch(&b, &m, &c);
+    ruvm_image_parts_window(&w, &m);
+    ruvm_image_parts_rope(&w, &m);
+    cr_assert(ruvm_load_u16(b.data + RUVM_ARCH_WINDOW) == 0 && w.size == 0, "it never closes");
+    cr_assert(b.data[RUVM_ARCH_POS] == 1 && ruvm_load_u16(b.data + RUVM_ARCH_ROPE_DIMS) == 0);
+    ruvm_buffer_free(&b);
+}
+
+/* Layer 1 has a bias of wk and layer 0 has none; both have one of ffn_norm. */
+Test(image_parts, biases_stand_in_the_order_of_their_bits)
+{
+    enum { VECTORS = 5 };
+    static const float key[2] = {3.0f, -1.5f}, norm0[4] = {0, 0, 0, 0}, norm1[4] = {1e-3f, 0, 0, 1},
+                       last[4] = {-0.5f, 0.25f, 0, 0};
+    struct ruvm_view k = vector_of(key, 2, "k"), n0 = vector_of(norm0, 4, "n0"),
+                     n1 = vector_of(norm1, 4, "n1"), f = vector_of(last, 4, "f");
+    struct ruvm_layer layers[2] = {{.bias[RUVM_BIAS_FFN_NORM] = &n0},
+                                   {.bias[RUVM_BIAS_WK] = &k, .bias[RUVM_BIAS_FFN_NORM] = &n1}};
+    struct ruvm_model m = {.n_layers = 2,
+                           .layers = layers,
+                           .dim = 4,
+                           .n_heads = 2,
+                           .n_kv_heads = 1,
+                           .head_dim = 2,
+                           .final_bias = &f};
+    static const float zeros[2] = {0, 0};
+    static const struct {
+        const float *x;
+        uint32_t n;
+    } expected[VECTORS] = {{zeros, 2}, {norm0, 4}, {key, 2}, {norm1, 4}, {last, 4}};
+    struct ruvm_arena arena = {0};
+    struct ruvm_buffer b = {0};
+    cr_assert_eq(ruvm_image_parts_bias(&b, &arena, &m, NULL), RUVM_OK);
+    cr_assert_eq(b.size, 16 + 2 * 16);
+    cr_assert_eq(ruvm_load_u16(b.data),
+                 1 << RUVM_BIAS_WK | 1 << RUVM_BIAS_FFN_NORM | 1 << RUVM_BIAS_FINAL_NORM);
+    const uint8_t *at = b.data + 16;
+    for (int v = 0; v < VECTORS; v++) {
+        int exp = (int8_t)b.data[RUVM_BIAS_EXPS + v];
+        for (uint32_t i = 0; i < expected[v].n; i++, at += 2) {
+            double step = ldexp(1, exp), x = (int16_t)ruvm_load_u16(at) * step;
+            cr_assert_float_eq(x, (double)expected[v].x[i], step / 2, "vector %d value %u", v, i);
+        }
+        cr_assert_eq(exp == 0, v < 2, "a vector of zeros has exponent 0");
+    }
+    ruvm_buffer_free(&b);
+    layers[1].bias[RUVM_BIAS_WK] = layers[0].bias[RUVM_BIAS_FFN_NORM] = NULL;
+    layers[1].bias[RUVM_BIAS_FFN_NORM] = m.final_bias = NULL;
+    cr_assert(ruvm_image_parts_bias(&b, &arena, &m, NULL) == RUVM_OK && b.size == 0);
+    ruvm_arena_free(&arena);
+}
+
+Test(image_parts, scaled_rope_turns_slower)
+{
+    static const float factors[2] = {1, 8};
+    struct ruvm_model m = {
+        .head_dim = 8, .rotary_dim = 4, .rope_theta = 10000, .rope_factors = factors};
+    struct ruvm_buffer b = {0};
+    ruvm_image_parts_rope(&b, &m);
+    cr_assert_eq(b.size, 8);
+    cr_assert_eq(ruvm_load_u32(b.data), 683565276);
+    cr_assert_float_eq(ruvm_load_u32(b.data + 4), 683565275.6 / 100 / 8, 0.51);
+    ruvm_buffer_free(&b);
 }

@@ -213,7 +213,7 @@ Test(model, all_problems_are_told_at_once)
     view("layers.0.attention.wk.weight")->dims[0] = 8;
     view("norm.weight")->n_dims = 2;
     view("layers.0.ffn_norm.weight")->dims[0] = 7;
-    view("layers.0.feed_forward.w2.weight")->name = "layers.0.feed_forward.w2.bias";
+    view("layers.0.feed_forward.w2.weight")->name = "layers.0.feed_forward.w2.scale";
     set("vocab_size", 11);
     set("rope_theta", 0);
     gather();
@@ -225,7 +225,7 @@ Test(model, all_problems_are_told_at_once)
         "layers.0.feed_forward.w2.weight is missing",
         "norm.weight has 2 dimensions, expected 1",
         "output.weight is [10, 8], expected [11, 8]",
-        "layers.0.feed_forward.w2.bias has no place in this architecture",
+        "layers.0.feed_forward.w2.scale has no place in this architecture",
     };
     const char *at = err.text;
     for (size_t i = 0; i < COUNT(problems); i++) {

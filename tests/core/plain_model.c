@@ -11,8 +11,8 @@
 struct plain {
     const struct ruvm_image *img;
     uint32_t q_dim, kv_dim, position;
-    double *h, *x, *q, *k, *v, *mixed, *up, *gate, *out; /* vectors */
-    double *keys, *values;                               /* [layers, n, kv_dim] */
+    double *h, *input, *x, *q, *k, *v, *mixed, *up, *gate, *out; /* vectors */
+    double *keys, *values;                                       /* [layers, n, kv_dim] */
     uint32_t n;
 };
 
@@ -82,17 +82,20 @@ static void reduce(const double *x, double *signs, uint32_t n)
         signs[c] = x[c] >= -most / 254 ? sum / n : -sum / n;
 }
 
-/* y = W x */
+/* y = W x + b */
 static void multiply(const struct plain *m, int kind, uint32_t layer, const double *x, double *y)
 {
     struct ruvm_tensor w = ruvm_image_find(m->img, kind, layer);
+    struct ruvm_bias bias = {0};
     double *signs = doubles(w.cols);
+    if (kind != RUVM_TENSOR_HEAD) /* kinds of layers' matrices and of their biases agree */
+        bias = ruvm_image_bias(m->img, (enum ruvm_bias_kind)(kind - RUVM_TENSOR_WQ), layer);
     if (w.type == RUVM_TYPE_XNOR) {
         reduce(x, signs, w.cols);
         x = signs;
     }
     for (uint32_t r = 0; r < w.rows; r++) {
-        y[r] = 0;
+        y[r] = bias.m ? real(bias.m[r], bias.exp) : 0;
         for (uint32_t c = 0; c < w.cols; c++)
             y[r] += weight(&w, r, c) * x[c];
     }
@@ -101,16 +104,29 @@ static void multiply(const struct plain *m, int kind, uint32_t layer, const doub
 
 /* ---- the network ------------------------------------------------------------- */
 
-static void normalise(const struct plain *m, uint32_t norm)
+static struct ruvm_bias bias_of_norm(const struct ruvm_image *img, uint32_t norm)
+{
+    if (norm == 2u * img->n_layers)
+        return ruvm_image_bias(img, RUVM_BIAS_FINAL_NORM, 0);
+    return ruvm_image_bias(img, norm % 2 ? RUVM_BIAS_FFN_NORM : RUVM_BIAS_ATTN_NORM, norm / 2);
+}
+
+/* x = norm of h */
+static void normalise(const struct plain *m, const double *h, uint32_t norm)
 {
     const struct ruvm_image *img = m->img;
     const int16_t *gain = img->norm_gain + (size_t)norm * img->dim;
-    double squares = 0;
+    struct ruvm_bias bias = bias_of_norm(img, norm);
+    double squares = 0, mean = 0;
+    for (uint32_t i = 0; i < img->dim && img->norm == RUVM_NORM_LAYER; i++)
+        mean += h[i] / img->dim;
     for (uint32_t i = 0; i < img->dim; i++)
-        squares += m->h[i] * m->h[i];
+        squares += (h[i] - mean) * (h[i] - mean);
     double rms = sqrt(squares / img->dim + real(img->eps_mantissa, img->eps_exp));
-    for (uint32_t i = 0; i < img->dim; i++)
-        m->x[i] = m->h[i] / rms * real(gain[i], img->norm_exp[norm]);
+    for (uint32_t i = 0; i < img->dim; i++) {
+        m->x[i] = (h[i] - mean) / rms * real(gain[i], img->norm_exp[norm]);
+        m->x[i] += bias.m ? real(bias.m[i], bias.exp) : 0;
+    }
 }
 
 static void rotate(const struct plain *m, double *head)
@@ -178,19 +194,30 @@ static void remember(const struct plain *m, uint32_t layer)
     }
 }
 
-/* Query head q against key head j of each position so far. */
-static void attend(const struct plain *m, const double *q, const double *keys, const double *values,
-                   double *out)
+/* The first position that the current one sees. */
+static uint32_t first_seen(const struct plain *m, uint32_t layer)
 {
-    uint32_t hd = m->img->head_dim;
+    const struct ruvm_image *img = m->img;
+    bool is_local = img->window > 0 && (!img->wind || img->wind[layer]);
+    return is_local && m->position >= img->window ? m->position - img->window + 1u : 0;
+}
+
+/* Query head q against key head j of each position from `first` on. */
+static void attend(const struct plain *m, uint32_t first, const double *q, const double *keys,
+                   const double *values, double *out)
+{
+    const struct ruvm_image *img = m->img;
+    uint32_t hd = img->head_dim;
     double total = 0, *weights = doubles(m->position + 1u), best = -HUGE_VAL;
-    for (uint32_t p = 0; p <= m->position; p++) {
+    double scale =
+        img->score_mantissa ? real(img->score_mantissa, img->score_exp) : 1 / sqrt((double)hd);
+    for (uint32_t p = first; p <= m->position; p++) {
         for (uint32_t d = 0; d < hd; d++)
-            weights[p] += q[d] * keys[(size_t)p * m->kv_dim + d] / sqrt(hd);
+            weights[p] += q[d] * keys[(size_t)p * m->kv_dim + d] * scale;
         best = fmax(best, weights[p]);
     }
     memset(out, 0, hd * sizeof *out);
-    for (uint32_t p = 0; p <= m->position; p++) {
+    for (uint32_t p = first; p <= m->position; p++) {
         double w = exp(weights[p] - best);
         total += w;
         for (uint32_t d = 0; d < hd; d++)
@@ -204,8 +231,8 @@ static void attend(const struct plain *m, const double *q, const double *keys, c
 static void add_attention(const struct plain *m, uint32_t layer)
 {
     const struct ruvm_image *img = m->img;
-    uint32_t hd = img->head_dim;
-    normalise(m, 2 * layer);
+    uint32_t hd = img->head_dim, first = first_seen(m, layer);
+    normalise(m, m->h, 2 * layer);
     multiply(m, RUVM_TENSOR_WQ, layer, m->x, m->q);
     multiply(m, RUVM_TENSOR_WK, layer, m->x, m->k);
     multiply(m, RUVM_TENSOR_WV, layer, m->x, m->v);
@@ -216,20 +243,36 @@ static void add_attention(const struct plain *m, uint32_t layer)
         uint32_t kv_head = h * img->n_kv_heads / img->n_heads;
         size_t at = (size_t)layer * m->n * m->kv_dim + (size_t)kv_head * hd;
         rotate(m, m->q + (size_t)h * hd);
-        attend(m, m->q + (size_t)h * hd, m->keys + at, m->values + at, m->mixed + (size_t)h * hd);
+        attend(m, first, m->q + (size_t)h * hd, m->keys + at, m->values + at,
+               m->mixed + (size_t)h * hd);
     }
     multiply(m, RUVM_TENSOR_WO, layer, m->mixed, m->out);
     for (uint32_t i = 0; i < img->dim; i++)
         m->h[i] += m->out[i];
 }
 
-static void add_feed_forward(const struct plain *m, uint32_t layer)
+static double activate(int act, double x)
 {
-    normalise(m, 2 * layer + 1);
+    switch (act) {
+    case RUVM_ACT_GELU_TANH:
+        return x / 2 * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    case RUVM_ACT_GELU_ERF: return x / 2 * (1 + erf(x / sqrt(2)));
+    case RUVM_ACT_RELU: return fmax(x, 0);
+    default: return x / (1 + exp(-x));
+    }
+}
+
+/* input: what the layer's second norm reads. */
+static void add_feed_forward(const struct plain *m, uint32_t layer, const double *input)
+{
+    int act = m->img->act;
+    normalise(m, input, 2 * layer + 1);
     multiply(m, RUVM_TENSOR_W_UP, layer, m->x, m->up);
-    multiply(m, RUVM_TENSOR_W_GATE, layer, m->x, m->gate);
+    if (act == RUVM_ACT_SILU_GATED)
+        multiply(m, RUVM_TENSOR_W_GATE, layer, m->x, m->gate);
     for (uint32_t i = 0; i < m->img->hidden; i++)
-        m->up[i] *= m->gate[i] / (1 + exp(-m->gate[i]));
+        m->up[i] = act == RUVM_ACT_SILU_GATED ? m->up[i] * activate(act, m->gate[i])
+                                              : activate(act, m->up[i]);
     multiply(m, RUVM_TENSOR_W_DOWN, layer, m->up, m->out);
     for (uint32_t i = 0; i < m->img->dim; i++)
         m->h[i] += m->out[i];
@@ -240,11 +283,17 @@ static void step(const struct plain *m, uint16_t token, double *logits)
     struct ruvm_tensor w = ruvm_image_find(m->img, RUVM_TENSOR_EMBED, 0);
     for (uint32_t i = 0; i < w.cols; i++)
         m->h[i] = weight(&w, token, i);
-    for (uint32_t l = 0; l < m->img->n_layers; l++) {
-        add_attention(m, l);
-        add_feed_forward(m, l);
+    if (m->img->pos == RUVM_POS_LEARNED) {
+        struct ruvm_tensor positions = ruvm_image_find(m->img, RUVM_TENSOR_POSITION, 0);
+        for (uint32_t i = 0; i < w.cols; i++)
+            m->h[i] += weight(&positions, m->position, i);
     }
-    normalise(m, 2u * m->img->n_layers);
+    for (uint32_t l = 0; l < m->img->n_layers; l++) {
+        memcpy(m->input, m->h, w.cols * sizeof *m->h);
+        add_attention(m, l);
+        add_feed_forward(m, l, m->img->parallel ? m->input : m->h);
+    }
+    normalise(m, m->h, 2u * m->img->n_layers);
     multiply(m, RUVM_TENSOR_HEAD, 0, m->x, logits);
 }
 
@@ -256,8 +305,9 @@ double *plain_logits(const struct ruvm_image *img, const uint16_t *tokens, uint3
                       .n = n};
     double *logits = doubles((size_t)n * img->vocab);
     size_t cache = (size_t)img->n_layers * n * m.kv_dim, d = img->dim, f = img->hidden;
-    double *all = doubles(3 * d + 2 * f + 2 * m.q_dim + 2 * m.kv_dim + 2 * cache), *p = all;
+    double *all = doubles(4 * d + 2 * f + 2 * m.q_dim + 2 * m.kv_dim + 2 * cache), *p = all;
     m.h = p, p += d;
+    m.input = p, p += d;
     m.x = p, p += d;
     m.out = p, p += d;
     m.up = p, p += f;

@@ -8,9 +8,9 @@
 #include "formats/ruvm_write.h"
 #include "lib/base/bytes.h"
 
-enum { ARCH, TENS, NORM, ROPE, KVSC, SCAL, WGTS, TOKN, N_SECTIONS };
-static const char *const section_names[N_SECTIONS] = {"ARCH", "TENS", "NORM", "ROPE",
-                                                      "KVSC", "SCAL", "WGTS", "tokn"};
+enum { ARCH, TENS, NORM, BIAS, ROPE, WIND, KVSC, SCAL, WGTS, TOKN, N_SECTIONS };
+static const char *const section_names[N_SECTIONS] = {"ARCH", "TENS", "NORM", "BIAS", "ROPE",
+                                                      "WIND", "KVSC", "SCAL", "WGTS", "tokn"};
 
 uint64_t random_next(uint64_t *state)
 {
@@ -39,16 +39,20 @@ static int8_t weight(struct maker *m)
 
 static uint16_t rope_dims(const struct random_shape *s)
 {
+    if (s->pos != RUVM_POS_ROPE)
+        return 0;
     return s->rope_dims ? s->rope_dims : s->head_dim;
 }
 
 static void add_arch(struct maker *m)
 {
     struct ruvm_buffer *b = &m->part[ARCH];
-    ruvm_buffer_u8(b, 0);
-    ruvm_buffer_u8(b, 0);
-    ruvm_buffer_u8(b, 0);
-    ruvm_buffer_u8(b, m->s->tied ? RUVM_ARCH_FLAG_TIED : 0);
+    uint8_t tied = m->s->tied ? RUVM_ARCH_FLAG_TIED : 0;
+    uint8_t parallel = m->s->parallel ? RUVM_ARCH_FLAG_PARALLEL : 0;
+    ruvm_buffer_u8(b, m->s->norm);
+    ruvm_buffer_u8(b, m->s->act);
+    ruvm_buffer_u8(b, m->s->pos);
+    ruvm_buffer_u8(b, tied | parallel);
     ruvm_buffer_u16(b, m->s->head_dim);
     ruvm_buffer_u16(b, rope_dims(m->s));
     ruvm_buffer_u32(b, 1407374884u); /* 1e-5 = this * 2^-47 */
@@ -56,6 +60,10 @@ static void add_arch(struct maker *m)
     ruvm_buffer_u8(b, (uint8_t)-20);
     ruvm_buffer_u8(b, m->s->k_bits);
     ruvm_buffer_u8(b, m->s->v_bits);
+    ruvm_buffer_u16(b, m->s->window);
+    ruvm_buffer_u8(b, (uint8_t)m->s->score_exp);
+    ruvm_buffer_u8(b, 0);
+    ruvm_buffer_u32(b, m->s->score);
     ruvm_buffer_align(b, RUVM_ARCH_BYTES);
 }
 
@@ -156,13 +164,16 @@ static void add_tensors(struct maker *m)
     const struct random_shape *s = m->s;
     uint32_t q = (uint32_t)s->heads * s->head_dim, kv = (uint32_t)s->kv_heads * s->head_dim;
     add_tensor(m, RUVM_TENSOR_EMBED, 0, s->vocab, s->dim);
+    if (s->pos == RUVM_POS_LEARNED)
+        add_tensor(m, RUVM_TENSOR_POSITION, 0, s->context, s->dim);
     for (uint8_t l = 0; l < s->layers; l++) {
         add_tensor(m, RUVM_TENSOR_WQ, l, q, s->dim);
         add_tensor(m, RUVM_TENSOR_WK, l, kv, s->dim);
         add_tensor(m, RUVM_TENSOR_WV, l, kv, s->dim);
         add_tensor(m, RUVM_TENSOR_WO, l, s->dim, q);
         add_tensor(m, RUVM_TENSOR_W_UP, l, s->hidden, s->dim);
-        add_tensor(m, RUVM_TENSOR_W_GATE, l, s->hidden, s->dim);
+        if (s->act == RUVM_ACT_SILU_GATED)
+            add_tensor(m, RUVM_TENSOR_W_GATE, l, s->hidden, s->dim);
         add_tensor(m, RUVM_TENSOR_W_DOWN, l, s->dim, s->hidden);
     }
     if (!s->tied)
@@ -177,6 +188,61 @@ static void add_norms(struct maker *m)
     ruvm_buffer_align(&m->part[NORM], 16);
     for (uint32_t i = 0; i < n * m->s->dim; i++)
         ruvm_buffer_u16(&m->part[NORM], (uint16_t)(random_next(&m->rng) % 65535 + 32769));
+}
+
+static uint32_t bias_length(const struct random_shape *s, unsigned kind)
+{
+    switch (kind) {
+    case RUVM_BIAS_WQ: return (uint32_t)s->heads * s->head_dim;
+    case RUVM_BIAS_WK:
+    case RUVM_BIAS_WV: return (uint32_t)s->kv_heads * s->head_dim;
+    case RUVM_BIAS_W_UP:
+    case RUVM_BIAS_W_GATE: return s->hidden;
+    default: return s->dim;
+    }
+}
+
+/* About as large as what they are added to, each kind of an exponent of its own; one in
+ * seven vectors is all zeros. */
+static void add_bias(struct maker *m, unsigned kind, bool is_exponent)
+{
+    struct ruvm_buffer *b = &m->part[BIAS];
+    if (is_exponent) {
+        ruvm_buffer_u8(b, (uint8_t)(-14 - (int)kind % 3));
+        return;
+    }
+    uint32_t n = bias_length(m->s, kind);
+    bool zero = random_next(&m->rng) % 7 == 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint16_t number = (uint16_t)random_next(&m->rng);
+        ruvm_buffer_u16(b, zero ? 0 : number);
+    }
+}
+
+static void add_all_biases(struct maker *m, bool is_exponent)
+{
+    for (uint8_t l = 0; l < m->s->layers; l++)
+        for (unsigned kind = 0; kind < RUVM_BIAS_FINAL_NORM; kind++)
+            if (m->s->biases >> kind & 1)
+                add_bias(m, kind, is_exponent);
+    if (m->s->biases >> RUVM_BIAS_FINAL_NORM & 1)
+        add_bias(m, RUVM_BIAS_FINAL_NORM, is_exponent);
+}
+
+static void add_biases(struct maker *m)
+{
+    if (!m->s->biases)
+        return;
+    ruvm_buffer_u16(&m->part[BIAS], m->s->biases);
+    add_all_biases(m, true);
+    ruvm_buffer_align(&m->part[BIAS], 16);
+    add_all_biases(m, false);
+}
+
+static void add_windows(struct maker *m)
+{
+    for (uint8_t l = 0; m->s->local && l < m->s->layers; l++)
+        ruvm_buffer_u8(&m->part[WIND], m->s->local[l] == '1');
 }
 
 /* Any two near channels differ; the inverse fits 16 bits as well. */
@@ -268,9 +334,11 @@ static void add_tokenizer(struct maker *m)
 
 static unsigned list_sections(const struct maker *m, struct ruvm_write_section *list)
 {
-    unsigned n = m->s->pieces ? N_SECTIONS : N_SECTIONS - 1;
-    for (unsigned i = 0; i < n; i++)
-        list[i] = (struct ruvm_write_section){section_names[i], m->part[i].data, m->part[i].size};
+    unsigned n = 0;
+    for (unsigned i = 0; i < N_SECTIONS; i++)
+        if (m->part[i].size)
+            list[n++] =
+                (struct ruvm_write_section){section_names[i], m->part[i].data, m->part[i].size};
     return n;
 }
 
@@ -286,10 +354,18 @@ static void add_all(struct maker *m)
     add_tensors(m);
     add_norms(m);
     add_positions(m);
+    add_biases(m);
+    add_windows(m);
     if (m->s->pieces)
         add_tokenizer(m);
     struct ruvm_write_section list[N_SECTIONS];
-    ruvm_write_layout(list, list_sections(m, list), m->off);
+    size_t off[N_SECTIONS];
+    unsigned n = list_sections(m, list);
+    ruvm_write_layout(list, n, off);
+    for (unsigned i = 0; i < n; i++)
+        for (unsigned part = 0; part < N_SECTIONS; part++)
+            if (strcmp(list[i].name, section_names[part]) == 0)
+                m->off[part] = off[i];
 }
 
 uint8_t *random_image(const struct random_shape *s, size_t *bytes)

@@ -14,6 +14,14 @@ struct random_shape {
     uint8_t layers, heads, kv_heads;
     bool tied;
     uint8_t k_bits, v_bits; /* 0: 8 */
+    /* the network; zeros are that of Llama */
+    uint8_t norm, act, pos;
+    bool parallel;
+    uint16_t window;
+    const char *local; /* a '1' for each layer with the window, a '0' for the others; or NULL */
+    uint32_t score;    /* mantissa and exponent as in ARCH */
+    int8_t score_exp;
+    uint16_t biases; /* kinds as in BIAS */
     uint64_t seed;
     const uint8_t *types; /* type bytes as in TENS: tensor i has number i % n_types; or NULL */
     size_t n_types;

@@ -101,8 +101,11 @@ static const struct random_shape shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-/* Images of packed weights: each type alone, then drawn shapes of drawn types. */
-enum { N_DRAWN = 24, N_PACKED = RUVM_N_TYPES - 1 + N_DRAWN, N_ALL = N_SHAPES + N_PACKED };
+/* Images of packed weights: each type alone, then drawn shapes of drawn types; last, each
+ * combination of what networks may be made of, with drawn shapes, biases and windows. */
+enum { N_DRAWN = 24, N_PACKED = RUVM_N_TYPES - 1 + N_DRAWN };
+enum { N_NETWORKS = 2 * RUVM_N_NORMS * RUVM_N_ACTS * RUVM_N_POS * 3 };
+enum { N_ALL = N_SHAPES + N_PACKED + N_NETWORKS };
 enum { MAX_TENSORS = 32 };
 
 static uint32_t draw(uint64_t *rng, uint32_t low, uint32_t high)
@@ -141,12 +144,39 @@ static struct random_shape draw_shape(uint64_t seed, uint8_t types[MAX_TENSORS])
     return s;
 }
 
+/* Network i of N_NETWORKS, without XNOR. */
+static struct random_shape draw_network(uint32_t i, uint8_t types[MAX_TENSORS])
+{
+    static const char *const local[] = {NULL, "10", "01"};
+    uint64_t rng = i;
+    struct random_shape s = draw_shape(1001 + 4 * (uint64_t)i, types);
+    s.norm = (uint8_t)(i % RUVM_N_NORMS);
+    s.act = (uint8_t)(i / RUVM_N_NORMS % RUVM_N_ACTS);
+    s.pos = (uint8_t)(i / (RUVM_N_NORMS * RUVM_N_ACTS) % RUVM_N_POS);
+    s.parallel = i / (RUVM_N_NORMS * RUVM_N_ACTS * RUVM_N_POS) % 2;
+    s.window = (uint16_t)(i % 3 ? draw(&rng, 1, 30) : 0);
+    s.local = s.window ? local[draw(&rng, 0, 2)] : NULL;
+    s.rope_dims = (uint16_t)(s.head_dim - 2 * draw(&rng, 0, s.head_dim / 2u - 1));
+    s.score = draw(&rng, 0, 1) ? draw(&rng, 1, 9) : 0;
+    s.score_exp = s.score ? -4 : 0;
+    s.biases = (uint16_t)draw(&rng, 0, (1u << RUVM_N_BIASES) - 1);
+    if (s.act != RUVM_ACT_SILU_GATED)
+        s.biases &= (uint16_t) ~(1u << RUVM_BIAS_W_GATE);
+    if (draw(&rng, 0, 3)) { /* most have no other errors than those of eight bits */
+        s.k_bits = s.v_bits = 0;
+        s.types = NULL, s.n_types = 0;
+    }
+    return s;
+}
+
 /* Shape i of N_ALL; it is in use until the next call. */
 static struct random_shape shape_of(int i)
 {
     static uint8_t types[MAX_TENSORS];
     if (i < N_SHAPES)
         return shapes[i];
+    if (i >= N_SHAPES + N_PACKED)
+        return draw_network((uint32_t)(i - N_SHAPES - N_PACKED), types);
     struct random_shape s = draw_shape((uint64_t)i, types);
     for (size_t k = 0; k < MAX_TENSORS && i < N_SHAPES + RUVM_N_TYPES - 1; k++)
         types[k] = (uint8_t)(RUVM_TYPE_INT4 + i - N_SHAPES);

@@ -92,6 +92,9 @@ fi
 
 compare "demo model" lib/demo.ruvm 200 "Once upon a time"
 compare "packed weights of each type" tests/golden/packed.ruvm 28 "hello world"
+for network in tests/golden/networks/*.ruvm; do
+    compare "$(basename "$network" .ruvm)" "$network" 28 "hello world"
+done
 if [ -n "${RUVM_SHARED_MODELS:-}" ]; then
     "$ruvm" quantize "$RUVM_SHARED_MODELS/stories260K.bin" --tokenizer \
         "$RUVM_SHARED_MODELS/tok512.bin" -o "$out/stories260K.ruvm" --no-quality --quiet

@@ -90,9 +90,22 @@ static int32_t number(struct knobs *k, uint8_t manner, uint32_t i, int32_t low, 
 
 enum { MIXED = 0xFF }; /* each tensor has a type of its own */
 
-enum { ARCH, TENS, SCAL, NORM, ROPE, KVSC, WGTS, N_SECTIONS };
-static const char *const names[N_SECTIONS] = {"ARCH", "TENS", "SCAL", "NORM",
-                                              "ROPE", "KVSC", "WGTS"};
+enum { ARCH, TENS, SCAL, NORM, BIAS, ROPE, WIND, KVSC, WGTS, N_SECTIONS };
+static const char *const names[N_SECTIONS] = {"ARCH", "TENS", "SCAL", "NORM", "BIAS",
+                                              "ROPE", "WIND", "KVSC", "WGTS"};
+
+/* Knobs of their own, the last bytes of an input that ends with 'N'; else it is Llama. */
+struct network {
+    uint8_t kinds;    /* bit 0 norm, 1-2 activation, 3 positions, 4 parallel */
+    uint8_t window;   /* 0: none */
+    uint8_t local;    /* bit 7: a section of windows; the others: that of each layer */
+    uint8_t score;    /* 0: as usual; else 1.5 * 2^(score - 128), within the limits */
+    uint8_t biases_0; /* kinds */
+    uint8_t biases_8;
+    uint8_t bias_exp; /* 0: sensible ones; else drawn ones */
+    uint8_t mark;
+};
+_Static_assert(sizeof(struct network) == 8, "bytes of an input");
 
 struct maker {
     struct knobs *k;
@@ -102,7 +115,9 @@ struct maker {
     uint8_t type;           /* byte of all tensors, or MIXED */
     uint8_t k_bits, v_bits; /* as in ARCH */
     struct ruvm_buffer part[N_SECTIONS];
-    struct ruvm_write_tensor tensors[1 + MAX_LAYERS * RUVM_TENSORS_PER_LAYER + 1];
+    struct network net;
+    uint16_t biases; /* kinds */
+    struct ruvm_write_tensor tensors[2 + MAX_LAYERS * RUVM_TENSORS_PER_LAYER + 1];
     uint32_t n_tensors;
 };
 
@@ -122,6 +137,28 @@ static void choose_types(struct maker *m)
     m->type = type < RUVM_N_TYPES ? type_byte(type, log2) : MIXED;
     m->k_bits = knob & 64 ? 4 : 0;
     m->v_bits = knob & 128 ? 4 : 0;
+}
+
+static int act_of(const struct maker *m)
+{
+    return m->net.kinds >> 1 & 3;
+}
+
+static bool is_learned(const struct maker *m)
+{
+    return m->net.kinds >> 3 & 1;
+}
+
+static void choose_network(struct maker *m)
+{
+    struct knobs *k = m->k;
+    if (k->size < sizeof m->net || k->data[k->size - 1] != 'N')
+        return;
+    k->size -= sizeof m->net;
+    memcpy(&m->net, k->data + k->size, sizeof m->net);
+    m->biases = (uint16_t)(m->net.biases_0 | (m->net.biases_8 & 3) << 8);
+    if (act_of(m) != RUVM_ACT_SILU_GATED)
+        m->biases &= (uint16_t) ~(1u << RUVM_BIAS_W_GATE);
 }
 
 /* One statement a knob: the order within an initializer would be the compiler's choice. */
@@ -233,13 +270,16 @@ static void add_tensors(struct maker *m)
     const struct ruvm_write_header *h = &m->h;
     uint32_t q_dim = (uint32_t)h->n_heads * m->head_dim, kv = (uint32_t)h->n_kv_heads * m->head_dim;
     add_tensor(m, RUVM_TENSOR_EMBED, 0, h->vocab, h->dim);
+    if (is_learned(m))
+        add_tensor(m, RUVM_TENSOR_POSITION, 0, h->context, h->dim);
     for (int l = 0; l < h->n_layers; l++) {
         add_tensor(m, RUVM_TENSOR_WQ, l, q_dim, h->dim);
         add_tensor(m, RUVM_TENSOR_WK, l, kv, h->dim);
         add_tensor(m, RUVM_TENSOR_WV, l, kv, h->dim);
         add_tensor(m, RUVM_TENSOR_WO, l, h->dim, q_dim);
         add_tensor(m, RUVM_TENSOR_W_UP, l, h->hidden, h->dim);
-        add_tensor(m, RUVM_TENSOR_W_GATE, l, h->hidden, h->dim);
+        if (act_of(m) == RUVM_ACT_SILU_GATED)
+            add_tensor(m, RUVM_TENSOR_W_GATE, l, h->hidden, h->dim);
         add_tensor(m, RUVM_TENSOR_W_DOWN, l, h->dim, h->hidden);
     }
     if (!m->tied)
@@ -250,15 +290,24 @@ static void add_tensors(struct maker *m)
 static void add_arch(struct maker *m)
 {
     struct ruvm_buffer *b = &m->part[ARCH];
-    ruvm_buffer_zeros(b, RUVM_ARCH_FLAGS);
-    ruvm_buffer_u8(b, m->tied ? RUVM_ARCH_FLAG_TIED : 0);
+    int parallel = m->net.kinds >> 4 & 1 ? RUVM_ARCH_FLAG_PARALLEL : 0;
+    ruvm_buffer_u8(b, m->net.kinds & 1);
+    ruvm_buffer_u8(b, (uint8_t)act_of(m));
+    ruvm_buffer_u8(b, is_learned(m));
+    ruvm_buffer_u8(b, (uint8_t)((m->tied ? RUVM_ARCH_FLAG_TIED : 0) | parallel));
     ruvm_buffer_u16(b, m->head_dim);
-    ruvm_buffer_u16(b, m->rope_dims);
+    ruvm_buffer_u16(b, is_learned(m) ? 0 : m->rope_dims);
     ruvm_buffer_u32(b, turn(m->k) & 1 ? 0 : 1407374884u);
     ruvm_buffer_u8(b, (uint8_t)exponent(m->k, -47));
     ruvm_buffer_u8(b, (uint8_t)exponent(m->k, -20));
     ruvm_buffer_u8(b, m->k_bits);
     ruvm_buffer_u8(b, m->v_bits);
+    int score = m->net.score ? m->net.score - 129 : 0;
+    score = score < RUVM_MIN_EXP ? RUVM_MIN_EXP : score > RUVM_MAX_EXP ? RUVM_MAX_EXP : score;
+    ruvm_buffer_u16(b, m->net.window);
+    ruvm_buffer_u8(b, (uint8_t)score);
+    ruvm_buffer_u8(b, 0);
+    ruvm_buffer_u32(b, m->net.score ? 3 : 0);
     ruvm_buffer_align(b, RUVM_ARCH_BYTES);
 }
 
@@ -270,7 +319,7 @@ static void add_norms_and_positions(struct maker *m)
     ruvm_buffer_align(&m->part[NORM], 16);
     for (uint32_t i = 0; i < norms; i++)
         add_numbers(m, NORM, m->h.dim, INT16_MIN, INT16_MAX);
-    for (uint32_t i = 0; i < m->rope_dims / 2u; i++)
+    for (uint32_t i = 0; i < m->rope_dims / 2u && !is_learned(m); i++)
         ruvm_buffer_u32(&m->part[ROPE], random_bits(m->k));
     for (int l = 0; l < m->h.n_layers; l++) {
         static const int sensible[RUVM_KVSC_ARRAYS] = {-21, -10, -21, -10};
@@ -282,21 +331,80 @@ static void add_norms_and_positions(struct maker *m)
     }
 }
 
+static uint32_t bias_length(const struct maker *m, int kind)
+{
+    switch (kind) {
+    case RUVM_BIAS_WQ: return (uint32_t)m->h.n_heads * m->head_dim;
+    case RUVM_BIAS_WK:
+    case RUVM_BIAS_WV: return (uint32_t)m->h.n_kv_heads * m->head_dim;
+    case RUVM_BIAS_W_UP:
+    case RUVM_BIAS_W_GATE: return m->h.hidden;
+    default: return m->h.dim;
+    }
+}
+
+static void add_bias(struct maker *m, int kind, bool is_exponent)
+{
+    if (!(m->biases >> kind & 1))
+        return;
+    if (!is_exponent)
+        add_numbers(m, BIAS, bias_length(m, kind), INT16_MIN, INT16_MAX);
+    else
+        ruvm_buffer_u8(&m->part[BIAS],
+                       (uint8_t)(m->net.bias_exp ? exponent(m->k, -15) : -15 - kind));
+}
+
+static void add_all_biases(struct maker *m, bool is_exponent)
+{
+    for (int l = 0; l < m->h.n_layers; l++)
+        for (int kind = 0; kind < RUVM_BIAS_FINAL_NORM; kind++)
+            add_bias(m, kind, is_exponent);
+    add_bias(m, RUVM_BIAS_FINAL_NORM, is_exponent);
+}
+
+static void add_biases_and_windows(struct maker *m)
+{
+    if (m->biases) {
+        ruvm_buffer_u16(&m->part[BIAS], m->biases);
+        add_all_biases(m, true);
+        ruvm_buffer_align(&m->part[BIAS], 16);
+        add_all_biases(m, false);
+    }
+    for (int l = 0; l < m->h.n_layers && m->net.window && m->net.local >> 7; l++)
+        ruvm_buffer_u8(&m->part[WIND], m->net.local >> l & 1);
+}
+
+/* Sections that are there, and where each part stands among them. */
+static unsigned list_sections(const struct maker *m, struct ruvm_write_section *list,
+                              size_t part_off[N_SECTIONS])
+{
+    size_t off[N_SECTIONS] = {0};
+    unsigned n = 0, part[N_SECTIONS];
+    for (unsigned i = 0; i < N_SECTIONS; i++) {
+        if (m->part[i].size == 0)
+            continue;
+        part[n] = i;
+        list[n++] = (struct ruvm_write_section){names[i], m->part[i].data, m->part[i].size};
+    }
+    ruvm_write_layout(list, n, off);
+    for (unsigned i = 0; i < n; i++)
+        part_off[part[i]] = off[i];
+    return n;
+}
+
 static void write_image(struct maker *m, struct ruvm_buffer *out)
 {
     struct ruvm_write_section list[N_SECTIONS];
     size_t off[N_SECTIONS];
     uint8_t *tens = ruvm_buffer_zeros(&m->part[TENS], (size_t)m->n_tensors * RUVM_TENS_BYTES);
     check(tens != NULL);
-    for (int i = 0; i < N_SECTIONS; i++)
-        list[i] = (struct ruvm_write_section){names[i], m->part[i].data, m->part[i].size};
-    ruvm_write_layout(list, N_SECTIONS, off);
+    unsigned n = list_sections(m, list, off);
     for (uint32_t i = 0; i < m->n_tensors; i++) {
         m->tensors[i].data_off += (uint32_t)off[WGTS];
         m->tensors[i].scale_off += (uint32_t)off[SCAL];
         ruvm_write_tensor(tens + (size_t)i * RUVM_TENS_BYTES, &m->tensors[i]);
     }
-    check(ruvm_write_image(out, &m->h, list, N_SECTIONS) == RUVM_OK);
+    check(ruvm_write_image(out, &m->h, list, n) == RUVM_OK);
 }
 
 static bool is_small(const struct maker *m)
@@ -305,7 +413,8 @@ static bool is_small(const struct maker *m)
     uint32_t kv_dim = (uint32_t)m->h.n_kv_heads * m->head_dim;
     uint32_t dim = (uint32_t)ruvm_align_up(m->h.dim, RUVM_ROW_ALIGN);
     uint32_t layer = dim * (2 * q_dim + 2 * kv_dim + 3u * m->h.hidden);
-    return layer * m->h.n_layers + 2u * m->h.vocab * dim <= MAX_WEIGHTS;
+    uint32_t rows = 2u * m->h.vocab + (is_learned(m) ? m->h.context : 0u);
+    return layer * m->h.n_layers + rows * dim <= MAX_WEIGHTS;
 }
 
 /* ---- running it ------------------------------------------------------------ */
@@ -396,6 +505,7 @@ static void make_image(struct maker *m, struct ruvm_buffer *out)
     add_arch(m);
     add_tensors(m);
     add_norms_and_positions(m);
+    add_biases_and_windows(m);
     write_image(m, out);
     for (int i = 0; i < N_SECTIONS; i++)
         ruvm_buffer_free(&m->part[i]);
@@ -407,6 +517,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct maker m = {.k = &k};
     struct ruvm_buffer out = {0};
     struct test t = {0};
+    choose_network(&m);
     choose_shape(&m);
     if (!is_small(&m))
         return 0;

@@ -32,6 +32,19 @@ static void read_bytes(const void *data, size_t n)
     ruvm_crc32(0, data, n);
 }
 
+static void walk_biases(const struct ruvm_image *img)
+{
+    for (unsigned l = 0; l < img->n_layers; l++) {
+        for (int kind = 0; kind < RUVM_N_BIASES; kind++) {
+            struct ruvm_bias b = ruvm_image_bias(img, (enum ruvm_bias_kind)kind, l);
+            check((b.m != NULL) == (img->bias_kinds >> kind & 1));
+            if (b.m)
+                read_bytes(b.m, b.n * sizeof *b.m);
+        }
+        check(ruvm_image_window(img, l) <= img->window);
+    }
+}
+
 static void walk(const struct ruvm_image *img)
 {
     uint32_t norms = 2u * img->n_layers + 1;
@@ -51,6 +64,7 @@ static void walk(const struct ruvm_image *img)
     read_bytes(img->norm_exp, norms);
     read_bytes(img->norm_gain, (size_t)norms * img->dim * sizeof *img->norm_gain);
     read_bytes(img->rope_inc, img->rope_dims / 2u * sizeof *img->rope_inc);
+    walk_biases(img);
     read_bytes(img->kvsc, (size_t)img->n_layers * img->kvsc_bytes);
 }
 

@@ -9,9 +9,11 @@
 #ifndef TESTS_KERNELS_COMPARE_H
 #define TESTS_KERNELS_COMPARE_H
 
+#include "kernels/exact.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/arrays.h"
 #include "tests/kernels/compare_codes.h"
+#include "tests/kernels/naive.h"
 
 static int compare_one_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle,
                               struct ruvm_matmul m, int manner)
@@ -266,6 +268,114 @@ static int compare_swiglu(const struct ruvm_kernels *k, const struct ruvm_kernel
     return bad;
 }
 
+static int compare_spread(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 800 && !bad; i++) {
+        uint32_t n = 1 + compare_length(i % 80);
+        int32_t a = 0, b = 0;
+        compare_slot = 0;
+        const int32_t *h = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        uint32_t most = k->spread(h, n, &a);
+        bad = compare_number("spread", most, oracle->spread(h, n, &b), n);
+        bad |= compare_number("mean of spread", (uint32_t)a, (uint32_t)b, n);
+    }
+    return bad;
+}
+
+/* Numbers of up to 31 bits around a mean, brought to 23 bits. */
+static int compare_layernorm(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1200 && !bad; i++) {
+        uint32_t n = 1 + compare_length(i % 80), bits;
+        struct ruvm_centre c = {0};
+        compare_slot = 0;
+        const int32_t *h = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        const int16_t *gain = compare_s16(n, (int)(i / 5 % 5), 32767);
+        uint32_t most = naive_spread(h, n, &c.mean);
+        for (bits = 0; most; most >>= 1)
+            bits++;
+        c.down = bits > 23 ? bits - 23 : 0;
+        c.up = bits < 23 ? (uint32_t)compare_random() % (24 - bits) : 0;
+        int32_t *a = compare_array(n * 4), *b = compare_array(n * 4);
+        uint64_t sum = k->layernorm(a, h, gain, n, &c);
+        bad = compare_number("layernorm", sum, oracle->layernorm(b, h, gain, n, &c), n);
+        bad |= compare_same("layernorm", a, b, n * 4, n, bits);
+    }
+    return bad;
+}
+
+/* x of some bits, and factors that keep it below 2^30. */
+static int compare_scale(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 2000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bits = i % 31 + 1;
+        uint32_t mult = i % 7 ? compare_mult() : INT32_MAX, more = (uint32_t)compare_random() % 32;
+        uint32_t shift = bits + 1 + more;
+        compare_slot = 0;
+        int32_t *a = compare_s32(n, (int)(i % 5), ((int64_t)1 << bits) - 1);
+        int32_t *b = compare_twin(a, n * 4);
+        k->scale(a, n, mult, shift < 62 ? shift : 62);
+        oracle->scale(b, n, mult, shift < 62 ? shift : 62);
+        bad = compare_same("scale", a, b, n * 4, n, shift);
+    }
+    return bad;
+}
+
+static int compare_add_bias(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 2000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), shift = 1 + i % 62;
+        uint32_t mult = i % 7 ? compare_mult() : INT32_MAX;
+        compare_slot = 0;
+        const int16_t *bias = compare_s16(n, (int)(i % 5), 32767);
+        int32_t *a = compare_s32(n, (int)(i / 5 % 5), ((int64_t)2 << i / 3 % 31) - 1);
+        int32_t *b = compare_twin(a, n * 4);
+        k->add_bias(a, bias, n, mult, shift);
+        oracle->add_bias(b, bias, n, mult, shift);
+        bad = compare_same("add_bias", a, b, n * 4, n, shift);
+    }
+    return bad;
+}
+
+static int compare_gelu(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1500 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4;
+        struct ruvm_gelu p = {.row = i & 1, .down = i / 3 % 17, .shift = i % 31};
+        p.mult = (uint32_t)compare_random() & 32767;
+        compare_slot = 0;
+        const int32_t *in = compare_s32(n, (int)(i % 5), compare_limit15(p.down));
+        int32_t *a = compare_array(bytes), *b = compare_twin(in, bytes);
+        k->gelu(a, in, n, &p);
+        oracle->gelu(b, b, n, &p); /* in place */
+        bad = compare_same("gelu", a, b, bytes, n, p.shift);
+        int32_t *c = compare_twin(in, bytes);
+        k->gelu(c, c, n, &p);
+        bad |= compare_same("gelu in place", c, b, bytes, n, p.shift);
+    }
+    return bad;
+}
+
+static int compare_relu(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 400 && !bad; i++) {
+        uint32_t n = compare_length(i % 80);
+        compare_slot = 0;
+        const int32_t *in = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        int32_t *a = compare_array(n * 4), *b = compare_twin(in, n * 4);
+        k->relu(a, in, n);
+        oracle->relu(b, b, n); /* in place */
+        bad = compare_same("relu", a, b, n * 4, n, i);
+    }
+    return bad;
+}
+
 struct compare_case {
     const char *name;
     int (*run)(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle);
@@ -289,6 +399,12 @@ static const struct compare_case compare_cases[] = {
     {"add_scaled", compare_add_scaled},
     {"norm", compare_norm},
     {"swiglu", compare_swiglu},
+    {"spread", compare_spread},
+    {"layernorm", compare_layernorm},
+    {"scale", compare_scale},
+    {"add_bias", compare_add_bias},
+    {"gelu", compare_gelu},
+    {"relu", compare_relu},
     {NULL, NULL},
 };
 

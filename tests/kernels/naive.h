@@ -115,6 +115,64 @@ static void naive_swiglu(int32_t *x, const int32_t *up, const int32_t *gate, uin
     }
 }
 
+static uint32_t naive_spread(const int32_t *h, uint32_t n, int32_t *mean)
+{
+    int64_t sum = n / 2, most = 0;
+    for (uint32_t i = 0; i < n; i++)
+        sum += h[i];
+    int64_t m = sum / n;
+    while (m * n > sum)
+        m--;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t d = h[i] > m ? h[i] - m : m - h[i];
+        most = d > most ? d : most;
+    }
+    *mean = (int32_t)m;
+    return (uint32_t)most;
+}
+
+static uint64_t naive_layernorm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                                const struct ruvm_centre *c)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = (int64_t)h[i] - c->mean;
+        v = c->down ? (v + ((int64_t)1 << (c->down - 1))) >> c->down : v * ((int64_t)1 << c->up);
+        y[i] = (int32_t)((v * gain[i] + 128) >> 8);
+        sum += (uint64_t)(v * v);
+    }
+    return sum;
+}
+
+static void naive_scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = (int32_t)(((int64_t)x[i] * mult + ((int64_t)1 << (shift - 1))) >> shift);
+}
+
+static void naive_add_bias(int32_t *x, const int16_t *bias, uint32_t n, uint32_t mult,
+                           uint32_t shift)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t b = bias[i];
+        naive_add_scaled(x + i, &b, 1, mult, shift);
+    }
+}
+
+static void naive_gelu(int32_t *x, const int32_t *in, uint32_t n, const struct ruvm_gelu *p)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t g = in[i] >> p->down;
+        x[i] = (int32_t)(g * ruvm_gelu_q15(p->row, (int32_t)((g * p->mult) >> p->shift)));
+    }
+}
+
+static void naive_relu(int32_t *x, const int32_t *in, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = in[i] < 0 ? 0 : in[i];
+}
+
 static const struct ruvm_kernels naive = {
     .name = "naive",
     .available = naive_available,
@@ -134,6 +192,12 @@ static const struct ruvm_kernels naive = {
     .add_scaled = naive_add_scaled,
     .norm = naive_norm,
     .swiglu = naive_swiglu,
+    .spread = naive_spread,
+    .layernorm = naive_layernorm,
+    .scale = naive_scale,
+    .add_bias = naive_add_bias,
+    .gelu = naive_gelu,
+    .relu = naive_relu,
 };
 
 #endif

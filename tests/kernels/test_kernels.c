@@ -104,3 +104,35 @@ Test(kernels, sigmoid_is_close_monotone_and_symmetric)
     for (int i = 0; i <= 256; i++)
         cr_expect(ruvm_scalar_sigmoid[i] == lround(32768 / (1 + exp(-i / 16.0))), "entry %d", i);
 }
+
+static double gelu_factor(uint32_t row, double x)
+{
+    const double root = sqrt(2 / acos(-1.0));
+    return row == 0 ? 0.5 + 0.5 * tanh(root * (x + 0.044715 * x * x * x))
+                    : 0.5 + 0.5 * erf(x / sqrt(2));
+}
+
+Test(kernels, gelu_is_close_monotone_and_symmetric)
+{
+    for (uint32_t row = 0; row < 2; row++) {
+        const uint16_t *table = ruvm_scalar_gelu[row];
+        double worst = 0, worst_product = 0;
+        int32_t before = 0;
+        for (int32_t t = -30000; t <= 30000; t++) {
+            int32_t s = ruvm_gelu_q15(row, t);
+            double off = s / 32768.0 - gelu_factor(row, t / 4096.0);
+            worst = fmax(worst, fabs(off));
+            worst_product = fmax(worst_product, fabs(off * t / 4096));
+            if (s < before || s + ruvm_gelu_q15(row, -t) != 32768)
+                cr_assert_fail("wrong at t = %d", t);
+            before = s;
+        }
+        cr_expect(worst < 6e-5, "row %u: off by %g", row, worst);
+        cr_expect(worst_product < 1e-4, "row %u: product off by %g", row, worst_product);
+        cr_expect(ruvm_gelu_q15(row, 0) == 16384);
+        cr_expect(ruvm_gelu_q15(row, INT32_MAX) == 32768);
+        cr_expect(ruvm_gelu_q15(row, INT32_MIN) == 0);
+        for (int i = 0; i <= RUVM_GELU_STEPS; i++)
+            cr_expect(table[i] == lround(32768 * gelu_factor(row, i / 32.0)), "entry %d", i);
+    }
+}

@@ -351,7 +351,7 @@ Test(inspect, foreign_bytes_are_named)
     } cases[] = {
         {"<!DOCTYPE html><html>404 Not Found", "it looks like an HTML page"},
         {"PK\3\4xxxxxxxxxxxxxxxxxxxxxx", "it looks like a zip archive"},
-        {"GGUF\3", "it looks like a GGUF model"},
+        {"\x93NUMPY", "it looks like a NumPy array"},
         {"Once upon a time", "it looks like a text file"},
         {"", "it looks like an empty file"},
     };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "formats/ruvm_codes.h"
-#include "kernels/kernels.h"
+#include "kernels/elementwise.h"
 
 #define STRICT(holds)                                                                              \
     do {                                                                                           \
@@ -220,6 +220,55 @@ static void strict_swiglu(int32_t *x, const int32_t *up, const int32_t *gate, ui
         STRICT(strict_within(x[i], STRICT_RAW));
 }
 
+static uint32_t strict_spread(const int32_t *h, uint32_t n, int32_t *mean)
+{
+    STRICT(n > 0 && n <= 65535);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(h[i] != INT32_MIN);
+    return ruvm_kernels_scalar.spread(h, n, mean);
+}
+
+static uint64_t strict_layernorm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
+                                 const struct ruvm_centre *c)
+{
+    STRICT((c->up == 0 || c->down == 0) && c->up < 24 && c->down < 32 && n <= 65535);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = (int64_t)h[i] - c->mean;
+        STRICT(strict_within(c->down ? (v + ((int64_t)1 << (c->down - 1))) >> c->down
+                                     : v * ((int64_t)1 << c->up),
+                             1 << 23));
+    }
+    return ruvm_kernels_scalar.layernorm(y, h, gain, n, c);
+}
+
+static void strict_scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+{
+    STRICT(mult <= INT32_MAX && shift >= 1 && shift <= 62);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(((int64_t)x[i] * mult + ((int64_t)1 << (shift - 1))) >> shift,
+                             STRICT_RAW));
+    ruvm_kernels_scalar.scale(x, n, mult, shift);
+}
+
+static void strict_add_bias(int32_t *x, const int16_t *bias, uint32_t n, uint32_t mult,
+                            uint32_t shift)
+{
+    STRICT(mult <= INT32_MAX && shift >= 1 && shift <= 62);
+    ruvm_kernels_scalar.add_bias(x, bias, n, mult, shift);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(x[i] != INT32_MIN);
+}
+
+static void strict_gelu(int32_t *x, const int32_t *in, uint32_t n, const struct ruvm_gelu *p)
+{
+    STRICT(p->row < 2 && p->mult < 1 << 15 && p->shift <= 30);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(in[i] >> p->down, 1 << 15));
+    ruvm_kernels_scalar.gelu(x, in, n, p);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(x[i], STRICT_RAW));
+}
+
 static const struct ruvm_kernels strict_kernels = {
     .name = "strict",
     .available = strict_available,
@@ -239,6 +288,12 @@ static const struct ruvm_kernels strict_kernels = {
     .add_scaled = strict_add_scaled,
     .norm = strict_norm,
     .swiglu = strict_swiglu,
+    .spread = strict_spread,
+    .layernorm = strict_layernorm,
+    .scale = strict_scale,
+    .add_bias = strict_add_bias,
+    .gelu = strict_gelu,
+    .relu = ruvm_elementwise_relu,
 };
 
 #endif

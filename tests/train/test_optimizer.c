@@ -24,14 +24,14 @@ Test(optimizer, moves_as_adam_does)
         ruvm_optimizer_begin(&o);
         for (int i = 0; i < N; i++) {
             o.gradient[i] = (float)(tiny_random(&rng) >> 40) * 0x1p-24f - 0.3f;
-            double g = 0.5 * (double)o.gradient[i];
+            double g = (double)o.gradient[i];
             m[i] = 0.9 * m[i] + 0.1 * g;
             v[i] = 0.98 * v[i] + 0.02 * g * g;
             double step = 0.005 * m[i] / (1 - pow(0.9, t)) / sqrt(v[i] / (1 - pow(0.98, t)));
             x[i] -= i < 20 ? step : step * x[i];
         }
-        ruvm_optimizer_move(&o, &plain, 0.5f, 0.5f);
-        ruvm_optimizer_move(&o, &grown, 0.5f, 0.5f);
+        ruvm_optimizer_move(&o, &plain, 0.5f);
+        ruvm_optimizer_move(&o, &grown, 0.5f);
     }
     for (int i = 0; i < N; i++)
         cr_assert_lt(fabs(x[i] - (double)o.values[i]), 1e-5 * x[i], "%d: %g, expected %g", i,

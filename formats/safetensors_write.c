@@ -1,0 +1,105 @@
+/* Writer of safetensors files: the header in one piece, then floats as they come.
+ *
+ * Spaces fill the header up to a multiple of eight bytes, so that tensors are aligned in a
+ * mapped file; "format": "pt" is what Hugging Face's library asks for.
+ */
+#include "formats/safetensors_write.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/buffer.h"
+#include "lib/base/bytes.h"
+
+enum { LENGTH_BYTES = 8, ALIGN = 8, PIECE = 1 << 12 /* floats at a time */ };
+
+/* A JSON string. */
+static void put_name(struct ruvm_buffer *b, const char *name)
+{
+    ruvm_buffer_u8(b, '"');
+    for (; *name; name++) {
+        uint8_t c = (uint8_t)*name;
+        if (c == '"' || c == '\\')
+            ruvm_buffer_u8(b, '\\');
+        if (c < ' ')
+            ruvm_buffer_printf(b, "\\u%04x", c);
+        else
+            ruvm_buffer_u8(b, c);
+    }
+    ruvm_buffer_u8(b, '"');
+}
+
+/* Returns where the tensor ends in the data. */
+static uint64_t put_entry(struct ruvm_buffer *b, const struct ruvm_view *v, uint64_t at)
+{
+    uint64_t bytes = sizeof(float);
+    ruvm_buffer_u8(b, ',');
+    put_name(b, v->name);
+    ruvm_buffer_printf(b, ":{\"dtype\":\"F32\",\"shape\":[");
+    for (uint32_t i = 0; i < v->n_dims; i++) {
+        bytes *= v->dims[i];
+        ruvm_buffer_printf(b, "%s%llu", i ? "," : "", (unsigned long long)v->dims[i]);
+    }
+    ruvm_buffer_printf(b, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
+                       (unsigned long long)(at + bytes));
+    return at + bytes;
+}
+
+int ruvm_safetensors_begin(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
+                           struct ruvm_error *err)
+{
+    struct ruvm_buffer b = {0};
+    uint64_t at = 0;
+    ruvm_buffer_zeros(&b, LENGTH_BYTES);
+    ruvm_buffer_printf(&b, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (size_t i = 0; i < n; i++)
+        at = put_entry(&b, &views[i], at);
+    ruvm_buffer_u8(&b, '}');
+    while (b.size % ALIGN != 0 && ruvm_buffer_ok(&b))
+        ruvm_buffer_u8(&b, ' ');
+    int rc;
+    if (ruvm_buffer_ok(&b)) {
+        uint64_t length = b.size - LENGTH_BYTES;
+        ruvm_store_u32(b.data, (uint32_t)length);
+        ruvm_store_u32(b.data + 4, (uint32_t)(length >> 32));
+        rc = ruvm_file_append(out, b.data, b.size, err);
+    } else {
+        rc = ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for the names of %zu tensors", n);
+    }
+    ruvm_buffer_free(&b);
+    return rc;
+}
+
+int ruvm_safetensors_floats(struct ruvm_file_output *out, const float *values, size_t n,
+                            struct ruvm_error *err)
+{
+    uint8_t bytes[PIECE * sizeof(float)];
+    int rc = RUVM_OK;
+    for (size_t done = 0; done < n && rc == RUVM_OK; done += PIECE) {
+        size_t count = n - done < PIECE ? n - done : PIECE;
+        for (size_t i = 0; i < count; i++) {
+            uint32_t bits;
+            memcpy(&bits, &values[done + i], sizeof bits);
+            ruvm_store_u32(bytes + 4 * i, bits);
+        }
+        rc = ruvm_file_append(out, bytes, count * sizeof(float), err);
+    }
+    return rc;
+}
+
+int ruvm_safetensors_view(struct ruvm_file_output *out, const struct ruvm_view *view,
+                          struct ruvm_error *err)
+{
+    uint64_t cols = view->dims[view->n_dims - 1], rows = 1;
+    for (uint32_t i = 0; i + 1 < view->n_dims; i++)
+        rows *= view->dims[i];
+    float *row = malloc(cols * sizeof *row);
+    int rc =
+        row ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a row of %s", view->name);
+    for (uint64_t i = 0; i < rows && rc == RUVM_OK; i++) {
+        ruvm_view_row(view, i, row);
+        rc = ruvm_safetensors_floats(out, row, (size_t)cols, err);
+    }
+    free(row);
+    return rc;
+}

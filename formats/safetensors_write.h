@@ -1,0 +1,33 @@
+/* Writer of safetensors files, F32, tensor by tensor.
+ *
+ *     struct ruvm_file_output out;
+ *     rc = ruvm_file_create(&out, path, err);
+ *     if (rc == RUVM_OK)
+ *         rc = ruvm_safetensors_begin(&out, tensors, n, err);
+ *     for each tensor in that order, for each of its rows:
+ *         rc = ruvm_safetensors_floats(&out, row, n_cols, err);
+ *     ... ruvm_file_commit, ruvm_file_abandon
+ *
+ * The same tensors give the same bytes. Nothing counts the floats: what is written must be what
+ * was announced.
+ */
+#ifndef RUVM_FORMATS_SAFETENSORS_WRITE_H
+#define RUVM_FORMATS_SAFETENSORS_WRITE_H
+
+#include "formats/tensors.h"
+#include "lib/base/file.h"
+
+/* Announces the tensors: of each view only name, n_dims and dims are looked at. Names are UTF-8
+ * and differ. RUVM_ERR_IO, _MEMORY. */
+int ruvm_safetensors_begin(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
+                           struct ruvm_error *err);
+
+/* The next n values. */
+int ruvm_safetensors_floats(struct ruvm_file_output *out, const float *values, size_t n,
+                            struct ruvm_error *err);
+
+/* A tensor of any type as floats, row by row: ruvm_safetensors_floats of all its rows. */
+int ruvm_safetensors_view(struct ruvm_file_output *out, const struct ruvm_view *view,
+                          struct ruvm_error *err);
+
+#endif
