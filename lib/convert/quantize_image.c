@@ -24,6 +24,22 @@ static void close_image(struct ruvm_quantize_job *j)
     ruvm_arena_free(&j->work);
 }
 
+/* Zeros, so that the image can be read although nothing was quantized. */
+static int build_zeros(struct ruvm_quantize_job *j)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < j->build.n_tensors && ok; i++) {
+        const struct ruvm_write_tensor *t = &j->build.tensors[i];
+        struct ruvm_arena arena = {0};
+        struct ruvm_quant_matrix q;
+        ok = ruvm_quant_matrix_open(&q, &arena, j->schemes[i], t->rows, t->cols);
+        if (ok)
+            ruvm_image_build_matrix(&j->build, i, &q);
+        ruvm_arena_free(&arena);
+    }
+    return ok ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the weights");
+}
+
 static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
 {
     struct ruvm_weights_options o = {
@@ -36,10 +52,11 @@ static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
         rc = ruvm_image_build_open(&j->build, &j->work, &j->model, j->schemes, j->err);
     j->build.k_bits = (uint8_t)(j->o->k_bits ? j->o->k_bits : 8);
     j->build.v_bits = (uint8_t)(j->o->v_bits ? j->o->v_bits : 8);
-    if (rc == RUVM_OK && !sizes_only)
-        rc = ruvm_weights_quantize(&j->build, j->has_student ? &j->student : NULL, j->losses, &o,
-                                   j->err);
-    return rc;
+    if (rc != RUVM_OK)
+        return rc;
+    return sizes_only ? build_zeros(j)
+                      : ruvm_weights_quantize(&j->build, j->has_student ? &j->student : NULL,
+                                              j->losses, &o, j->err);
 }
 
 static void add_meta(struct ruvm_quantize_job *j)
