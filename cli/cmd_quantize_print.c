@@ -165,12 +165,8 @@ static bool is_chance(const struct ruvm_quality *q, uint32_t vocab)
            (q->n_positions >= FEW_POSITIONS && q->top1 * vocab <= 1);
 }
 
-void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r)
+static void warn_of_image(const struct ruvm_quality *q, uint32_t vocab)
 {
-    const struct ruvm_quality *q = &r->quality;
-    uint32_t vocab = r->n_tensors ? r->tensors[0].rows : 0; /* of the embedding */
-    if (!r->has_quality || vocab < 2 || !is_chance(q, vocab))
-        return;
     ruvm_output_error(
         "quantize",
         "warning: the image predicts no better than chance: KL %.3g nats of "
@@ -178,6 +174,22 @@ void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r)
         "does the same the model's weights or norms are out of the range of sound "
         "ones (compare ruvm inspect), else use more bits, --keep or --distill",
         q->kl_mean, vocab, log(vocab), 100 * q->top1, q->perplexity, q->perplexity_float);
+}
+
+void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r)
+{
+    const struct ruvm_quality *q = &r->quality;
+    uint32_t vocab = r->n_tensors ? r->tensors[0].rows : 0; /* of the embedding */
+    if (!r->has_quality || vocab < 2)
+        return;
+    if (q->perplexity_float > 0.999 * vocab)
+        ruvm_output_error("quantize",
+                          "warning: the float model itself predicts no better than chance: "
+                          "perplexity %.5g of %u tokens, image %.5g; its weights are damaged, of "
+                          "another architecture, or not trained",
+                          q->perplexity_float, vocab, q->perplexity);
+    else if (is_chance(q, vocab))
+        warn_of_image(q, vocab);
 }
 
 static void print_one_quality(const struct ruvm_quality *q)
