@@ -182,7 +182,7 @@ void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r)
     uint32_t vocab = r->n_tensors ? r->tensors[0].rows : 0; /* of the embedding */
     if (!r->has_quality || vocab < 2)
         return;
-    if (q->perplexity_float > 0.999 * vocab)
+    if (fabs(q->perplexity_float / vocab - 1) < 0.001) /* uniform; other text may go beyond */
         ruvm_output_error("quantize",
                           "warning: the float model itself predicts no better than chance: "
                           "perplexity %.5g of %u tokens, image %.5g; its weights are damaged, of "
