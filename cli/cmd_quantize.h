@@ -44,4 +44,7 @@ void ruvm_cmd_quantize_report(const struct ruvm_quantize_call *call);
 void ruvm_cmd_quantize_json(const struct ruvm_quantize_call *call);
 int ruvm_cmd_quantize_plot(const struct ruvm_quantize_call *call, const char *path);
 
+/* All of the verb when --to asks for another format than ours. */
+int ruvm_cmd_quantize_export(const struct ruvm_args *args);
+
 #endif
