@@ -5,7 +5,7 @@
 #
 # This tree holds nothing of theirs. Give the folder of llama.cpp's source (for its headers)
 # and of your build of it (libllama; default SOURCE/build), then models that `ruvm quantize`
-# reads with their tokenizer.bin, default the demo's.
+# reads with their tokenizer.bin, default the demo's; or RUVM images, with - for their own.
 #
 # Each model is exported from its source and from an int8 image of it, as f32. For every prompt
 # both sides print the tokens and what follows greedily, 200 tokens of it, computed from the
@@ -13,7 +13,8 @@
 # of the image, from the exported weights). Both must be the same, and so must the text be up to
 # a token that ends it.
 #
-# BUILDDIR (build/release, with ruvm and libruvm.a) may be set.
+# BUILDDIR (build/release, with ruvm and libruvm.a) and PROMPTS, a file with one a line, may be
+# set.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 builddir=${BUILDDIR:-build/release}
@@ -185,6 +186,7 @@ done
 
 printf '%s\n' 'Once upon a time' 'Lily and Tom went to the park. They' '  two  spaces ' \
     'Zoë said: "1234, 5!" 😀 – naïve' 'x' 'The dog	barked' > "$work/prompts"
+[ -z "${PROMPTS:-}" ] || cp "$PROMPTS" "$work/prompts" || exit 1
 
 # same NAME MODEL GGUF: of both sides, lines of tokens and of text
 same()
@@ -204,12 +206,15 @@ same()
 
 failed=0
 while [ $# -ge 2 ]; do
-    "$ruvm" quantize "$1" -o "$work/image.ruvm" --tokenizer "$2" --no-quality -q &&
-        "$ruvm" quantize "$1" --to gguf -o "$work/source.gguf" --tokenizer "$2" -q &&
-        "$ruvm" quantize "$work/image.ruvm" --to gguf -o "$work/image.gguf" -q ||
-        fail "$1 cannot be exported"
-    same "$1, from the source" "$1" "$work/source.gguf"
-    same "$1, from its int8 image" "$work/image.gguf" "$work/image.gguf"
+    if [ "$2" = - ]; then
+        cp "$1" "$work/image.ruvm" || exit 1
+    else
+        "$ruvm" quantize "$1" -o "$work/image.ruvm" --tokenizer "$2" --no-quality -q || exit 1
+        "$ruvm" quantize "$1" --to gguf -o "$work/source.gguf" --tokenizer "$2" -q || exit 1
+        same "$1, from the source" "$1" "$work/source.gguf"
+    fi
+    "$ruvm" quantize "$work/image.ruvm" --to gguf -o "$work/image.gguf" -q || exit 1
+    same "$1, from the image" "$work/image.gguf" "$work/image.gguf"
     shift 2
 done
 exit $failed

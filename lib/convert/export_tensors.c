@@ -122,11 +122,10 @@ static void add_layer(struct ruvm_export_tensors *t, unsigned layer)
     add_role(t, RUVM_TENSOR_W_DOWN, layer);
 }
 
-/* llama.cpp wants GPT-NeoX's head to be there even where it is the embedding. */
+/* llama.cpp wants the head of the two to be there even where it is the embedding. */
 static bool has_head(const struct ruvm_export_tensors *t)
 {
-    return !t->source->model.tied ||
-           (t->container == RUVM_EXPORT_GGUF && strcmp(t->family->gguf, "gptneox") == 0);
+    return !t->source->model.tied || (t->container == RUVM_EXPORT_GGUF && t->family->fused);
 }
 
 static void add_all(struct ruvm_export_tensors *t)

@@ -136,6 +136,12 @@ int ruvm_export_vocab_spell(struct ruvm_export_vocab *v, struct ruvm_arena *aren
     return RUVM_OK;
 }
 
+bool ruvm_export_vocab_silent(const struct ruvm_export_vocab *v, uint32_t id)
+{
+    const struct ruvm_piece *p = &v->vocab->pieces[id];
+    return p->kind == RUVM_PIECE_CONTROL || p->n_bytes == 0;
+}
+
 /* ---- GGUF ------------------------------------------------------------------------ */
 
 /* llama.cpp's types of tokens. */
@@ -143,11 +149,9 @@ enum { TOKEN_NORMAL = 1, TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_BYTE = 6 };
 
 static int32_t type_of(const struct ruvm_export_vocab *v, uint32_t id)
 {
-    switch (v->vocab->pieces[id].kind) {
-    case RUVM_PIECE_BYTE: return TOKEN_BYTE;
-    case RUVM_PIECE_CONTROL: return id == v->vocab->unk ? TOKEN_UNKNOWN : TOKEN_CONTROL;
-    default: return TOKEN_NORMAL;
-    }
+    if (ruvm_export_vocab_silent(v, id))
+        return id == v->vocab->unk ? TOKEN_UNKNOWN : TOKEN_CONTROL;
+    return v->vocab->pieces[id].kind == RUVM_PIECE_BYTE ? TOKEN_BYTE : TOKEN_NORMAL;
 }
 
 static void put_id(struct ruvm_gguf_writer *w, const char *key, uint16_t id)

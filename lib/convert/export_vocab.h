@@ -25,6 +25,9 @@ struct ruvm_export_vocab {
 int ruvm_export_vocab_spell(struct ruvm_export_vocab *v, struct ruvm_arena *arena,
                             const struct ruvm_vocab *vocab, struct ruvm_error *err);
 
+/* Whether a token is never found in text and prints nothing. */
+bool ruvm_export_vocab_silent(const struct ruvm_export_vocab *v, uint32_t id);
+
 /* The keys tokenizer.ggml.*; v NULL: there is no tokenizer. RUVM_ERR_MEMORY. */
 int ruvm_export_vocab_gguf(struct ruvm_gguf_writer *w, const struct ruvm_export_vocab *v,
                            struct ruvm_error *err);

@@ -140,7 +140,7 @@ static void add_special(struct ruvm_buffer *b, const struct ruvm_export_vocab *v
     bool first = true;
     put(b, "\"added_tokens\":[");
     for (uint32_t i = 0; i < v->n; i++) {
-        if (v->vocab->pieces[i].kind != RUVM_PIECE_CONTROL)
+        if (!ruvm_export_vocab_silent(v, i))
             continue;
         ruvm_buffer_printf(b, "%s\n{\"id\":%u,\"content\":", first ? "" : ",", i);
         put_string(b, &v->texts[i]);
