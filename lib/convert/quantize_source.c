@@ -5,7 +5,6 @@
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/tokenizer_build.h"
 #include "lib/ruvm.h"
-#include "lib/train/network.h"
 
 enum {
     MOMENTS_TOKENS_MAX = 32768,
@@ -70,17 +69,6 @@ static int open_reference(struct ruvm_quantize_job *j)
                                j->source.model.context, j->err);
 }
 
-/* Told before any work is done. */
-static int check_network(struct ruvm_quantize_job *j)
-{
-    const struct ruvm_quantize_options *o = j->o;
-    if (j->method == RUVM_METHOD_AUTO && !ruvm_network_knows(&j->model))
-        j->method = RUVM_METHOD_AUTO_WITHOUT_GPTQ;
-    bool trains = o->distill_steps || o->max_bytes || o->max_kl != 0.0 || o->target ||
-                  j->method == RUVM_METHOD_GPTQ;
-    return trains ? ruvm_network_check(&j->model, j->err) : RUVM_OK;
-}
-
 static int open_source(struct ruvm_quantize_job *j)
 {
     struct ruvm_source_options o = {.path = j->o->input,
@@ -92,7 +80,7 @@ static int open_source(struct ruvm_quantize_job *j)
         rc = ruvm_source_open(&j->source, &o, j->err);
     if (rc == RUVM_OK)
         j->model = j->source.model;
-    return rc == RUVM_OK ? check_network(j) : rc;
+    return rc;
 }
 
 static int list_tensors(struct ruvm_quantize_job *j)
@@ -211,8 +199,7 @@ static bool rounds_by_moments(const struct ruvm_quantize_job *j)
 /* They round the weights, and they tell each tensor's share of the loss. */
 static bool needs_moments(const struct ruvm_quantize_job *j)
 {
-    bool shares = !j->o->no_quality && ruvm_network_knows(&j->model);
-    return !j->o->dry_run && (rounds_by_moments(j) || shares);
+    return !j->o->dry_run && (rounds_by_moments(j) || !j->o->no_quality);
 }
 
 static int open_moments(struct ruvm_quantize_job *j)
