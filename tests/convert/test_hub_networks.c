@@ -12,7 +12,7 @@
 #include "lib/convert/hub.h"
 #include "lib/convert/model.h"
 #include "lib/convert/reference.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 #define SIZES                                                                                      \
     "\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":3,\"vocab_size\":50,"       \

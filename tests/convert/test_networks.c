@@ -10,7 +10,7 @@
 #include "lib/convert/weights.h"
 #include "lib/measure/quality.h"
 #include "lib/train/network.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 static struct ruvm_arena arena;
 static struct ruvm_error err;

@@ -1,7 +1,7 @@
 /* The six networks with random weights, as directories in the names, orders and orientations
  * of each container: one network, whatever it is stored in. */
-#ifndef TESTS_CONVERT_TINY_MODELS_H
-#define TESTS_CONVERT_TINY_MODELS_H
+#ifndef TESTS_SUPPORT_TINY_MODELS_H
+#define TESTS_SUPPORT_TINY_MODELS_H
 
 #include "formats/tensors.h"
 

@@ -1,6 +1,6 @@
 /* A value depends only on the seed, on what it means and where it is: so each container is
  * written by asking for the values in its own order. */
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 #include <assert.h>
 #include <math.h>
