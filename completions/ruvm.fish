@@ -42,7 +42,7 @@ complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l report -d 'add the
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l no-quality -d 'skip the measurement of quality'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l dry-run -d 'sizes only'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l json -d 'print one JSON object'
-complete -c ruvm -n '__fish_seen_subcommand_from quantize' -s q -l quiet -d 'print nothing but errors'
+complete -c ruvm -n '__fish_seen_subcommand_from quantize' -s q -l quiet -d 'print nothing but errors and warnings'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l progress -x -a 'auto plain none' -d 'progress on standard error'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -s h -l help -d 'print this help and exit'
 complete -c ruvm -n '__fish_use_subcommand' -f -a inspect -d 'Show what a model file holds and needs, or where it is damaged.'

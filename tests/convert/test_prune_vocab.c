@@ -347,7 +347,7 @@ Test(prune_vocab, the_texts_are_encoded_as_before)
     close_demo(&o);
 }
 
-/* A window of eval ends before its first pruned token; one that begins with one goes. */
+/* What follows a pruned token begins anew behind the start token. */
 Test(prune_vocab, a_text_to_measure_on_is_cut_at_pruned_tokens)
 {
     struct opened o = open_demo(false);
@@ -364,13 +364,13 @@ Test(prune_vocab, a_text_to_measure_on_is_cut_at_pruned_tokens)
         RUVM_OK, "%s", o.err.text);
     cr_assert_not_null(strstr(r.steps[0].what, "tokens, 20.00 % of the text"), "%s",
                        r.steps[0].what);
-    static const uint16_t left[] = {1, 270, 1, 271, 272, 270, 1, 272};
-    static const uint32_t first[] = {0, 2, 6, 8};
+    static const uint16_t left[] = {1, 270, 1, 271, 1, 271, 272, 270, 1, 272, 1, 270, 271};
+    static const uint32_t first[] = {0, 2, 4, 8, 10, 13};
     uint16_t old[512];
     find_old(old, &o.s.vocab, &o.source.vocab);
-    cr_assert(o.s.eval.n_windows == 3 && o.s.eval.n_positions == 5);
+    cr_assert(o.s.eval.n_windows == 5 && o.s.eval.n_positions == 8);
     cr_assert(memcmp(o.s.eval.first, first, sizeof first) == 0);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 13; i++)
         cr_assert_eq(old[o.s.eval.tokens[i]], left[i]);
     close_demo(&o);
 }
@@ -438,18 +438,19 @@ Test(prune_vocab, special_tokens_stay_and_follow)
     close_demo(&o);
 }
 
-Test(prune_vocab, an_eval_text_in_which_nothing_is_left_is_refused)
+Test(prune_vocab, an_eval_text_in_which_nothing_is_left_is_not_measured_on)
 {
     struct opened o = open_demo(false);
     struct ruvm_prune_report r;
-    uint16_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 270};
+    uint16_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 301};
     uint32_t one[] = {0, 3};
     o.s.calibration =
         (struct ruvm_text){.tokens = calibration, .first = one, .n_windows = 1, .n_positions = 2};
     o.s.eval = (struct ruvm_text){.tokens = eval, .first = one, .n_windows = 1, .n_positions = 2};
-    int rc =
-        ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err);
-    cr_assert_eq(rc, RUVM_ERR_ARG);
-    cr_assert_not_null(strstr(o.err.text, "calibrate with more"), "%s", o.err.text);
+    cr_assert_eq(
+        ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err),
+        RUVM_OK, "%s", o.err.text);
+    cr_assert(o.s.eval.n_windows == 0 && r.steps[0].perplexity_before == 0.0);
+    cr_assert_not_null(strstr(r.steps[0].what, "66.67 % of the text"), "%s", r.steps[0].what);
     close_demo(&o);
 }
