@@ -44,9 +44,27 @@ static int cut_tables(struct ruvm_prune_job *j, const struct renumbering *r)
     return m->embed && m->head ? RUVM_OK : RUVM_ERR_MEMORY;
 }
 
-static uint16_t renumbered(const struct renumbering *r, uint16_t id)
+static uint32_t renumbered(const struct renumbering *r, uint32_t id)
 {
     return id < r->n_old ? r->now[id] : RUVM_NO_TOKEN;
+}
+
+/* Those merges whose three tokens are still there, in their order. */
+static int cut_merges(struct ruvm_prune_job *j, const struct renumbering *r)
+{
+    struct ruvm_vocab *v = &j->now.vocab;
+    struct ruvm_merge *merges = ruvm_arena_alloc(j->arena, v->n_merges + 1u, sizeof *merges);
+    uint32_t n = 0;
+    if (!merges)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %u merges", v->n_merges);
+    for (uint32_t i = 0; i < v->n_merges; i++) {
+        const struct ruvm_merge *m = &v->merges[i];
+        if (r->keep[m->left] && r->keep[m->right] && r->keep[m->result])
+            merges[n++] = (struct ruvm_merge){r->now[m->left], r->now[m->right], r->now[m->result]};
+    }
+    v->merges = merges;
+    v->n_merges = n;
+    return RUVM_OK;
 }
 
 static int cut_vocab(struct ruvm_prune_job *j, const struct renumbering *r)
@@ -62,7 +80,9 @@ static int cut_vocab(struct ruvm_prune_job *j, const struct renumbering *r)
     v->bos = renumbered(r, v->bos);
     v->eos = renumbered(r, v->eos);
     v->unk = renumbered(r, v->unk);
-    return RUVM_OK;
+    for (uint32_t i = 0; i < v->n_ends; i++)
+        v->ends[i] = renumbered(r, v->ends[i]);
+    return cut_merges(j, r);
 }
 
 /* ---- texts ------------------------------------------------------------------ */

@@ -133,7 +133,7 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
         .n_positions = n,
         .seed = seed,
         .start = ruvm_source_start(&j->source),
-        .end = j->source.has_vocab ? j->source.vocab.eos : RUVM_NO_TOKEN,
+        .end = j->source.has_vocab ? (uint16_t)j->source.vocab.eos : RUVM_NO_TOKEN,
         .context = j->source.model.context,
         .progress = j->o->progress,
         .stage = stage,

@@ -108,7 +108,7 @@ int ruvm_quantize_report(struct ruvm_quantize_job *j)
     share_losses(r);
     r->parameters = ruvm_model_parameters(b->model);
     r->bits_per_weight = 8.0 * (double)bytes / (double)weights;
-    r->source_bytes = j->source.file.size;
+    r->source_bytes = ruvm_container_bytes(&j->source.container);
     r->image_bytes = j->image.size;
     r->k_bits = b->k_bits;
     r->v_bits = b->v_bits;

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/bytes.h"
 #include "lib/convert/prune.h"
 #include "lib/convert/prune_vocab.h"
 #include "lib/convert/reference.h"
 #include "lib/convert/source.h"
 #include "lib/convert/tokenizer_build.h"
+#include "lib/core/tokenizer.h"
 #include "tests/support/tiny_model.h"
 
 /* ---- a tokenizer of a vocabulary, without an image ---------------------------- */
@@ -24,22 +24,7 @@ static struct encoder encoder_of(const struct ruvm_vocab *v)
 {
     struct encoder e = {0};
     cr_assert_eq(ruvm_tokenizer_build(&e.section, v, NULL), RUVM_OK);
-    const uint8_t *s = e.section.data;
-    size_t n = v->n_pieces;
-    e.t = (struct ruvm_tokenizer){.section = s,
-                                  .n_pieces = (uint16_t)n,
-                                  .bos = v->bos,
-                                  .eos = v->eos,
-                                  .unk = v->unk,
-                                  .max_piece = ruvm_load_u16(s + RUVM_TOKN_MAX_PIECE),
-                                  .flags = s[RUVM_TOKN_FLAGS],
-                                  .off = s + RUVM_TOKN_ARRAYS};
-    e.t.rank = e.t.off + 4 * (n + 1);
-    e.t.sorted = e.t.rank + 2 * n;
-    e.t.byte_id = e.t.sorted + 2 * n;
-    e.t.kind = e.t.byte_id + (size_t)2 * 256;
-    e.t.n_sorted = ruvm_load_u16(e.t.kind + n + n % 2);
-    e.t.text = e.t.kind + n + n % 2 + 2;
+    ruvm_tokenizer_over(&e.t, e.section.data);
     return e;
 }
 
