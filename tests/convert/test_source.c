@@ -11,7 +11,7 @@
 #include "lib/convert/source.h"
 #include "lib/ruvm_tool.h"
 #include "tests/convert/container_files.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 #include "tests/support/tiny_model.h"
 
 static const char tokenizer[] = "tests/fuzz/corpus/tokenizer_json/llama2";
