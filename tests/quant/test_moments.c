@@ -83,7 +83,7 @@ static struct fixture *make(const struct tiny_shape *shape, uint32_t n_windows)
 }
 
 /* One of the six networks. */
-static struct fixture *make_network(enum tiny_network n, uint32_t n_windows)
+static struct fixture *make_network(int n, uint32_t n_windows)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct ruvm_tensors tensors = tiny_models_make(&f->arena, n, TINY_RUVM, 4);

@@ -30,6 +30,8 @@ enum {
 };
 
 const char *tiny_network_name(int n); /* "gpt_neox" */
+/* The config.json that a Hugging Face directory of it has. */
+const char *tiny_network_config(int n);
 
 /* n: enum tiny_network, d: enum tiny_dialect. Everything lives in the arena. */
 struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uint64_t seed);

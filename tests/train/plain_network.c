@@ -25,7 +25,7 @@ void plain_open(struct ruvm_network *net, struct ruvm_model *m, struct ruvm_aren
 }
 
 void plain_open_tiny(struct ruvm_network *net, struct ruvm_model *m, struct ruvm_arena *arena,
-                     enum tiny_network n)
+                     int n)
 {
     struct ruvm_error err = {0};
     struct ruvm_tensors tensors = tiny_models_make(arena, n, TINY_RUVM, 6);

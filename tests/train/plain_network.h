@@ -13,7 +13,7 @@ void plain_open(struct ruvm_network *net, struct ruvm_model *m, struct ruvm_aren
 
 /* The same of the six networks (with linear RoPE scaling in Mistral, ReLU in GPT-2). */
 void plain_open_tiny(struct ruvm_network *net, struct ruvm_model *m, struct ruvm_arena *arena,
-                     enum tiny_network n);
+                     int n);
 
 /* logits [n, vocab]. values: [net->n_values], used instead of net->values. */
 void plain_forward(double *logits, const struct ruvm_network *net, const double *values,

@@ -58,7 +58,7 @@ static void open_fixture(struct fixture *f, int type, uint32_t group)
     prepare(f, type, group);
 }
 
-static void open_network(struct fixture *f, enum tiny_network n, int type, uint32_t group)
+static void open_network(struct fixture *f, int n, int type, uint32_t group)
 {
     *f = (struct fixture){0};
     plain_open_tiny(&f->teacher, &f->model, &f->arena, n);

@@ -50,11 +50,11 @@ static void open_fixture(struct fixture *f, const struct tiny_shape *shape)
 }
 
 /* One of the six; as many tokens as it has positions, more than one block of queries. */
-static void open_network(struct fixture *f, enum tiny_network network)
+static void open_network(struct fixture *f, int network)
 {
     *f = (struct fixture){.n = TINY_CONTEXT};
     plain_open_tiny(&f->net, &f->model, &f->arena, network);
-    fill_fixture(f, network);
+    fill_fixture(f, (uint64_t)network);
 }
 
 static void close_fixture(struct fixture *f)
@@ -228,7 +228,7 @@ Test(pass, gradients_of_a_narrow_model_of_three_layers)
 
 /* Some of each matrix, of the norms and of each bias. ReLU has a corner: a network that uses
  * it may lie on the other side of one with a step this small, so values are few. */
-static void check_network(enum tiny_network n)
+static void check_network(int n)
 {
     struct fixture f;
     open_network(&f, n);
