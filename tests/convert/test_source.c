@@ -159,8 +159,7 @@ Test(source, six_networks_from_their_folders)
 {
     for (int n = 0; n < TINY_NETWORKS; n++) {
         struct ruvm_arena arena = {0};
-        struct ruvm_tensors t =
-            tiny_models_make(&arena, (enum tiny_network)n, TINY_HUGGING_FACE, 1);
+        struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
         const char *folder = container_folder(), *shards = container_folder();
         double kl;
         container_text(folder, "config.json", configs[n]);
@@ -168,9 +167,8 @@ Test(source, six_networks_from_their_folders)
         container_safetensors(folder, "weights.safetensors", t.views, t.n_views);
         container_sharded(shards, &t);
         uint32_t crc = quantize(folder, NULL, "int8", &kl);
-        cr_expect_lt(kl, 0.005, "%s: %g", tiny_network_name((enum tiny_network)n), kl);
-        cr_expect_eq(quantize(shards, NULL, "int8", NULL), crc, "%s",
-                     tiny_network_name((enum tiny_network)n));
+        cr_expect_lt(kl, 0.005, "%s: %g", tiny_network_name(n), kl);
+        cr_expect_eq(quantize(shards, NULL, "int8", NULL), crc, "%s", tiny_network_name(n));
         ruvm_arena_free(&arena);
     }
 }
