@@ -68,6 +68,11 @@ static const struct ruvm_args_option options[] = {
      .min = 1e-9, .max = 1e9},
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples for calibration and measurement",
      .fallback = "1"},
+    {"to", 0, RUVM_ARGS_CHOICE, "FORMAT",
+     .help = "export for other programs instead; safetensors makes a folder",
+     .choices = "gguf safetensors"},
+    {"to-type", 0, RUVM_ARGS_CHOICE, "TYPE", .help = "type of the exported matrices",
+     .fallback = "f32", .choices = "f32 f16 bf16 q8_0"},
     {"report", 0, RUVM_ARGS_FLAG,
      .help = "add the table of tensors, the worst of them and what to do, and two continuations"},
     {"no-quality", 0, RUVM_ARGS_FLAG, .help = "skip the measurement of quality"},
@@ -299,6 +304,8 @@ static int quantize(struct ruvm_quantize_call *call)
 
 static int run(const struct ruvm_args *args)
 {
+    if (ruvm_args_given(args, "to"))
+        return ruvm_cmd_quantize_export(args);
     struct ruvm_quantize_call call = {.args = args};
     int rc = take_options(&call);
     if (rc == RUVM_EXIT_DONE)
@@ -321,7 +328,8 @@ const struct ruvm_args_command ruvm_cmd_quantize = {
         "  ruvm quantize stories.bin -o stories.ruvm -t int4 --report\n"
         "  ruvm quantize stories.bin -o stories.ruvm -t ternary --distill 2000\n"
         "  ruvm quantize stories.bin -o stories.ruvm --max-bytes 200k --plot curve.svg\n"
-        "  ruvm quantize stories.bin --dry-run\n",
+        "  ruvm quantize stories.bin --dry-run\n"
+        "  ruvm quantize stories.ruvm --to gguf -o stories.gguf\n",
     .options = options,
     .min_operands = 1,
     .max_operands = 1,

@@ -49,4 +49,7 @@ void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r);
 int ruvm_cmd_quantize_plot(const struct ruvm_quantize_options *o,
                            const struct ruvm_quantize_result *r, const char *path);
 
+/* All of the verb when --to asks for another format than ours. */
+int ruvm_cmd_quantize_export(const struct ruvm_args *args);
+
 #endif

@@ -84,6 +84,7 @@ static const struct need {
 } needs[] = {
     {"plot", {"max-bytes", "max-kl", "target"}, "--max-bytes, --max-kl or --target"},
     {"checkpoint", {"distill"}, "--distill STEPS"},
+    {"to-type", {"to"}, "--to FORMAT"},
 };
 
 static int check_options(const struct ruvm_args *args)

@@ -51,7 +51,6 @@ complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l ctx -x -d 'context 
 complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l tensor -x -d 'show only this tensor'
 complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l hist -d 'add the histogram of its values'
 complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l no-tensors -d 'leave out the list of tensors'
-complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l diff -d 'compare two files tensor by tensor'
 complete -c ruvm -n '__fish_seen_subcommand_from inspect' -l json -d 'print one JSON object'
 complete -c ruvm -n '__fish_seen_subcommand_from inspect' -s h -l help -d 'print this help and exit'
 complete -c ruvm -n '__fish_use_subcommand' -f -a run -d 'Generate text with a model'

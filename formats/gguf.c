@@ -128,6 +128,13 @@ static void put_fields(struct job *j)
     }
 }
 
+/* Some architectures must store the head although it is the embedding. */
+static bool is_tied(const struct ruvm_view *embed, const struct ruvm_view *head)
+{
+    return !head || (embed && embed->dtype == head->dtype && embed->bytes == head->bytes &&
+                     memcmp(embed->data, head->data, head->bytes) == 0);
+}
+
 /* Those whose default is another one. */
 static void put_derived(struct job *j)
 {
@@ -147,7 +154,7 @@ static void put_derived(struct job *j)
         put(j, "vocab_size", x);
     else if (embed)
         put(j, "vocab_size", (double)embed->dims[0]);
-    put(j, "tied", !ruvm_tensors_find(j->out, "output.weight"));
+    put(j, "tied", is_tied(embed, ruvm_tensors_find(j->out, "output.weight")));
 }
 
 static void put_kind(struct job *j)

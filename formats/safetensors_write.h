@@ -1,4 +1,4 @@
-/* Writer of safetensors files, F32, tensor by tensor.
+/* Writer of safetensors files, F32 (or F16 or BF16), tensor by tensor.
  *
  *     struct ruvm_file_output out;
  *     rc = ruvm_file_create(&out, path, err);
@@ -21,6 +21,13 @@
  * and differ. RUVM_ERR_IO, _MEMORY. */
 int ruvm_safetensors_begin(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
                            struct ruvm_error *err);
+
+/* The same for tensors of that type: f32, f16 or bf16. */
+int ruvm_safetensors_begin_as(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
+                              enum ruvm_dtype dtype, struct ruvm_error *err);
+/* The next n values of such a file. RUVM_ERR_UNSUPPORTED: one is not finite, or beyond the type. */
+int ruvm_safetensors_values(struct ruvm_file_output *out, enum ruvm_dtype dtype,
+                            const float *values, size_t n, struct ruvm_error *err);
 
 /* The next n values. */
 int ruvm_safetensors_floats(struct ruvm_file_output *out, const float *values, size_t n,

@@ -186,6 +186,36 @@ int ruvm_quantize(const struct ruvm_quantize_options *o, struct ruvm_quantize_re
                   struct ruvm_error *err);
 void ruvm_quantize_free(struct ruvm_quantize_result *r);
 
+/* ---- export ----------------------------------------------------------------- */
+
+struct ruvm_export_options {
+    const char *input;     /* a RUVM image, "demo", or what ruvm_quantize() reads */
+    const char *output;    /* gguf: a file; safetensors: a folder, new, empty or of such a call */
+    const char *to;        /* "gguf", "safetensors" */
+    const char *type;      /* of the matrices: "f32", "f16", "bf16", gguf also "q8_0"; NULL: f32 */
+    const char *tokenizer; /* tokenizer.bin, instead of the image's own; or NULL */
+    const char *name;      /* of the model, in GGUF; NULL: the image's own */
+    uint32_t context;      /* 0: the source's */
+    double v0_scale;       /* as for quantize */
+    struct ruvm_progress progress;
+};
+
+struct ruvm_export_result {
+    char format[16], type[8], architecture[16]; /* "gguf", "f32", "llama" */
+    char source_format[64];
+    uint64_t parameters, source_bytes; /* source_bytes 0: not a file */
+    uint64_t bytes;                    /* of all files; 0: not a file */
+    uint32_t n_tensors, n_files;
+    bool has_tokenizer;
+    char note[512]; /* for people: what the format could not say, or "" */
+    double seconds; /* measured */
+};
+
+/* Writes the weights as floats, those of an image exactly as it uses them. What the format
+ * cannot say is refused. */
+int ruvm_export(const struct ruvm_export_options *o, struct ruvm_export_result *r,
+                struct ruvm_error *err);
+
 /* ---- inspect --------------------------------------------------------------- */
 
 struct ruvm_inspect_options {

@@ -173,6 +173,14 @@ const struct ruvm_dialect *ruvm_names_dialect(const struct ruvm_tensors *t)
     return found;
 }
 
+const struct ruvm_dialect *ruvm_names_find(const char *name)
+{
+    size_t i = 0;
+    while (i + 1 < sizeof dialects / sizeof *dialects && strcmp(dialects[i].name, name) != 0)
+        i++;
+    return &dialects[i];
+}
+
 const char *ruvm_names_write(char *name, size_t name_bytes, const struct ruvm_dialect *dialect,
                              int role, unsigned layer)
 {

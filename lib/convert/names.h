@@ -31,6 +31,9 @@ struct ruvm_dialect {
  * the embedding alone is named in, or NULL. */
 const struct ruvm_dialect *ruvm_names_dialect(const struct ruvm_tensors *t);
 
+/* The first dialect of that name, "GGUF" or "Hugging Face Llama": with prefix. It must exist. */
+const struct ruvm_dialect *ruvm_names_find(const char *name);
+
 /* Writes the dialect's name of a role it has; dialect NULL: our own, "layers.0.wq". The name
  * is cut to fit; returns name. */
 const char *ruvm_names_write(char *name, size_t name_bytes, const struct ruvm_dialect *dialect,

@@ -40,12 +40,11 @@ static const char *method_name(const struct ruvm_quantize_job *j)
         [RUVM_METHOD_RTN] = "rtn", [RUVM_METHOD_MSE] = "mse", [RUVM_METHOD_GPTQ] = "gptq"};
     if (j->r->has_distill)
         return "distill";
-    if (j->method != RUVM_METHOD_AUTO && j->method != RUVM_METHOD_AUTO_WITHOUT_GPTQ)
+    if (j->method != RUVM_METHOD_AUTO)
         return names[j->method];
     for (uint32_t i = 0; i < j->n_tensors; i++)
         if (ruvm_weights_uses_moments(RUVM_METHOD_AUTO, j->schemes[i].type))
-            return j->method == RUVM_METHOD_AUTO ? names[RUVM_METHOD_GPTQ]
-                                                 : "mse (gptq knows Llama networks only)";
+            return names[RUVM_METHOD_GPTQ];
     return names[RUVM_METHOD_RTN];
 }
 

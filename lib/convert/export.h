@@ -1,0 +1,36 @@
+/* What the files of lib/convert/export*.c share: an export while it is being made. export.c
+ * tells the order, export_gguf.c and export_hub.c write. */
+#ifndef RUVM_CONVERT_EXPORT_H
+#define RUVM_CONVERT_EXPORT_H
+
+#include "lib/base/buffer.h"
+#include "lib/convert/export_tensors.h"
+#include "lib/convert/export_vocab.h"
+
+struct ruvm_export_job {
+    const struct ruvm_export_options *o;
+    struct ruvm_export_result *r;
+    struct ruvm_error *err;
+    struct ruvm_arena arena;
+    struct ruvm_export_source source;
+    const struct ruvm_export_family *family;
+    enum ruvm_dtype dtype; /* of the matrices */
+    struct ruvm_export_tensors tensors;
+    struct ruvm_export_vocab vocab; /* spelled; means nothing without source.has_vocab */
+};
+
+/* Adds a sentence for people to the result. */
+void ruvm_export_note(struct ruvm_export_job *j, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A token id that the source knows by that key, "bos" or "eos"; RUVM_NO_TOKEN: none. */
+uint16_t ruvm_export_token(const struct ruvm_export_job *j, const char *key);
+
+/* export_gguf.c; one file. */
+int ruvm_export_gguf(struct ruvm_export_job *j);
+/* export_hub.c; a directory. */
+int ruvm_export_hub(struct ruvm_export_job *j);
+/* export_config.c; the text of config.json. */
+int ruvm_export_config(struct ruvm_buffer *out, const struct ruvm_export_job *j);
+
+#endif
