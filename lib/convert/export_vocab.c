@@ -154,7 +154,7 @@ static int32_t type_of(const struct ruvm_export_vocab *v, uint32_t id)
     return v->vocab->pieces[id].kind == RUVM_PIECE_BYTE ? TOKEN_BYTE : TOKEN_NORMAL;
 }
 
-static void put_id(struct ruvm_gguf_writer *w, const char *key, uint16_t id)
+static void put_id(struct ruvm_gguf_writer *w, const char *key, uint32_t id)
 {
     if (id != RUVM_NO_TOKEN)
         ruvm_gguf_put_u32(w, key, id);

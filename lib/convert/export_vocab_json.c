@@ -162,7 +162,7 @@ static void add_normalizer(struct ruvm_buffer *b, const struct ruvm_export_vocab
         "\"pre_tokenizer\":null,\n");
 }
 
-static void add_template(struct ruvm_buffer *b, const struct ruvm_gguf_string *bos, uint16_t id)
+static void add_template(struct ruvm_buffer *b, const struct ruvm_gguf_string *bos, uint32_t id)
 {
     put(b,
         "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
@@ -256,7 +256,7 @@ int ruvm_export_vocab_json(struct ruvm_buffer *b, const struct ruvm_export_vocab
 /* ---- tokenizer_config.json ---------------------------------------------------------- */
 
 static void put_token(struct ruvm_buffer *b, const struct ruvm_export_vocab *v, const char *key,
-                      uint16_t id)
+                      uint32_t id)
 {
     if (id == RUVM_NO_TOKEN)
         return;
