@@ -33,6 +33,11 @@ CORE = \
 	lib/core/cache.c \
 	lib/core/fixed.c \
 	lib/core/tokenizer.c \
+	lib/core/pieces.c \
+	lib/core/merge.c \
+	lib/core/unigram.c \
+	lib/core/pattern.c \
+	lib/core/unicode.c \
 	lib/core/sampler.c \
 	lib/core/verify.c \
 	lib/core/status.c \
@@ -42,6 +47,7 @@ CORE = \
 	formats/arch_read.c \
 	formats/weights_read.c \
 	formats/optional_read.c \
+	formats/tokn_read.c \
 	formats/ruvm_codes.c \
 	kernels/scalar.c \
 	kernels/scalar_codes.c

@@ -79,7 +79,7 @@ static const struct ruvm_args_option options[] = {
     {"dry-run", 0, RUVM_ARGS_FLAG,
      .help = "sizes only; of every type, unless --type is given; nothing is written or measured"},
     RUVM_ARGS_JSON,
-    {"quiet", 'q', RUVM_ARGS_FLAG, .help = "print nothing but errors"},
+    {"quiet", 'q', RUVM_ARGS_FLAG, .help = "print nothing but errors and warnings"},
     RUVM_ARGS_PROGRESS,
     RUVM_ARGS_HELP,
     {0},
@@ -147,6 +147,9 @@ static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
         .threads = ruvm_args_u32(args, "threads"),
         .no_quality = ruvm_args_given(args, "no-quality"),
         .dry_run = ruvm_args_given(args, "dry-run"),
+        .tensor_losses = ruvm_args_given(args, "report") || ruvm_args_given(args, "json"),
+        .measure_curve = ruvm_args_given(args, "report") || ruvm_args_given(args, "json") ||
+                         ruvm_args_given(args, "plot"),
         .seed = ruvm_args_count(args, "seed"),
         .progress = ruvm_output_progress(silent ? "none" : ruvm_args_text(args, "progress")),
     };
@@ -266,15 +269,28 @@ static void leave_stdout_to_the_image(const struct ruvm_quantize_options *o)
     }
 }
 
+static int draw(void *user, const struct ruvm_quantize_result *r)
+{
+    struct ruvm_quantize_call *call = user;
+    ruvm_output_progress_end();
+    call->plot = ruvm_cmd_quantize_plot(&call->o, r, ruvm_args_text(call->args, "plot"));
+    return call->plot;
+}
+
 static int quantize(struct ruvm_quantize_call *call)
 {
     struct ruvm_error err = {0};
-    const char *plot = ruvm_args_text(call->args, "plot");
+    if (ruvm_args_given(call->args, "plot")) {
+        call->o.before_write = draw;
+        call->o.before_write_user = call;
+    }
     int rc = ruvm_quantize(&call->o, &call->r, &err);
     if (rc == RUVM_OK)
         rc = find_sizes(call, &err);
     ruvm_output_progress_end();
     leave_stdout_to_the_image(&call->o);
+    if (call->plot != RUVM_EXIT_DONE)
+        return call->plot; /* which said why */
     if (rc != RUVM_OK)
         return ruvm_output_failure("quantize", &err);
     call->engine_bytes = engine_bytes_of(&call->o);
@@ -282,7 +298,8 @@ static int quantize(struct ruvm_quantize_call *call)
         ruvm_cmd_quantize_json(call);
     else if (!ruvm_args_given(call->args, "quiet"))
         ruvm_cmd_quantize_print(call);
-    return plot ? ruvm_cmd_quantize_plot(call, plot) : RUVM_EXIT_DONE;
+    ruvm_cmd_quantize_warn(&call->r);
+    return RUVM_EXIT_DONE;
 }
 
 static int run(const struct ruvm_args *args)

@@ -25,6 +25,7 @@ struct ruvm_quantize_call {
     unsigned n_sizes;      /* of a dry run without --type; else 0 */
     struct ruvm_quantize_size *sizes;
     size_t engine_bytes; /* what the written image asks of a chip; 0: not known */
+    int plot;            /* enum ruvm_cli_exit of the plot */
 };
 
 /* Whether a search was asked for. */
@@ -42,7 +43,11 @@ void ruvm_cmd_quantize_print(const struct ruvm_quantize_call *call);
 /* Tables of the tensors, and the worst of them with what to do. */
 void ruvm_cmd_quantize_report(const struct ruvm_quantize_call *call);
 void ruvm_cmd_quantize_json(const struct ruvm_quantize_call *call);
-int ruvm_cmd_quantize_plot(const struct ruvm_quantize_call *call, const char *path);
+/* A warning on standard error when the image says no more than chance. */
+void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r);
+/* Before the image is written: what cannot be drawn leaves no image. Reports a failure. */
+int ruvm_cmd_quantize_plot(const struct ruvm_quantize_options *o,
+                           const struct ruvm_quantize_result *r, const char *path);
 
 /* All of the verb when --to asks for another format than ours. */
 int ruvm_cmd_quantize_export(const struct ruvm_args *args);

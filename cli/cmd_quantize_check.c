@@ -3,7 +3,7 @@
  *
  * A search or a distillation takes minutes; what surely fails is said before them.
  */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "cli/cmd_quantize.h"
 
 #include <errno.h>
@@ -68,7 +68,14 @@ static const struct contradiction {
     {"max-bytes", "dry-run", "a search measures"},
     {"max-kl", "dry-run", "a search measures"},
     {"target", "dry-run", "a search measures"},
+    {"distill", "dry-run", "nothing is trained"},
     {"checkpoint", "dry-run", "nothing is trained"},
+    {"method", "dry-run", "nothing is rounded, and no method changes a size"},
+    {"calib", "dry-run", "nothing is computed that a text could change"},
+    {"eval", "dry-run", "nothing is measured"},
+    {"eval-tokens", "dry-run", "nothing is measured"},
+    {"eval", "no-quality", "nothing is measured"},
+    {"eval-tokens", "no-quality", "nothing is measured"},
 };
 
 /* Options that only add to others, of which one must be there. */
@@ -152,14 +159,16 @@ static int check_place(const char *output)
         ruvm_output_error("quantize", "%s: is a directory; name a file in it", output);
         return RUVM_EXIT_FAILED;
     }
-    if (stat(output, &st) == 0)
-        return RUVM_EXIT_DONE;
-    char *folder = folder_of(output);
+    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode))
+        return RUVM_EXIT_DONE;             /* a device or a pipe is written to where it is */
+    char *target = realpath(output, NULL); /* behind a link; a file is replaced in its folder */
+    char *folder = folder_of(target ? target : output);
     int rc = RUVM_EXIT_DONE;
     if (access(folder, W_OK) != 0) {
         ruvm_output_error("quantize", "%s: cannot create: %s: %s", output, folder, strerror(errno));
         rc = RUVM_EXIT_FAILED;
     }
+    free(target);
     free(folder);
     return rc;
 }
@@ -180,6 +189,13 @@ static int check_output(const struct ruvm_args *args, const struct ruvm_quantize
         return ruvm_args_usage(args, "-o OUT is missing (or --dry-run to see sizes only)");
     if (o->output && strcmp(o->output, "-") == 0 && isatty(STDOUT_FILENO))
         return ruvm_args_usage(args, "-o -: an image is not written to a terminal");
+    static const char *const files[] = {"plot", "checkpoint"};
+    for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
+        if (ruvm_args_given(args, files[i]) && strcmp(ruvm_args_text(args, files[i]), "-") == 0)
+            return ruvm_args_usage(args,
+                                   "--%s -: name a file; only the image can go to standard "
+                                   "output",
+                                   files[i]);
     return RUVM_EXIT_DONE;
 }
 

@@ -1,6 +1,7 @@
 /* quantize, for programs: one object with everything that --report says. */
 #include "cli/cmd_quantize.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,7 @@ static void add_type(struct cJSON *object, const char *type)
     ruvm_json_count(object, "group", group ? strtoul(group + 2, NULL, 10) : 0);
 }
 
-static void add_tensors(struct cJSON *object, const struct ruvm_quantize_result *r)
+static void add_tensors(struct cJSON *object, const struct ruvm_quantize_result *r, bool dry_run)
 {
     bool estimated = ruvm_cmd_quantize_estimated(r);
     struct cJSON *list = ruvm_json_array(object, "tensors");
@@ -26,9 +27,11 @@ static void add_tensors(struct cJSON *object, const struct ruvm_quantize_result 
         ruvm_json_count(t, "source_bytes", x->source_bytes);
         ruvm_json_count(t, "bytes", x->bytes);
         ruvm_json_number(t, "bits_per_weight", x->bits_per_weight);
-        ruvm_json_number(t, "snr_db", x->snr_db);
-        ruvm_json_count(t, "worst_row", x->worst_row);
-        ruvm_json_number(t, "worst_row_snr_db", x->worst_row_snr_db);
+        if (!dry_run) {
+            ruvm_json_number(t, "snr_db", x->snr_db);
+            ruvm_json_count(t, "worst_row", x->worst_row);
+            ruvm_json_number(t, "worst_row_snr_db", x->worst_row_snr_db);
+        }
         ruvm_json_count(t, "zero_rows", x->zero_rows);
         if (x->zero_rows)
             ruvm_json_count(t, "first_zero_row", x->first_zero_row);
@@ -64,7 +67,7 @@ static void add_choices(struct cJSON *object, const struct ruvm_quantize_result 
         ruvm_json_count(x, "image_bytes", c->image_bytes);
         ruvm_json_number(x, "bits_per_weight", c->bits_per_weight);
         ruvm_json_number(x, "kl_modelled", c->kl_estimate);
-        if (c->kl_measured > 0)
+        if (!isnan(c->kl_measured))
             ruvm_json_number(x, "kl_measured", c->kl_measured);
         ruvm_json_bool(x, "chosen", c->chosen);
     }
@@ -81,6 +84,8 @@ static void add_prunes(struct cJSON *object, const struct ruvm_quantize_result *
         ruvm_json_text(x, "what", p->what);
         ruvm_json_count(x, "parameters_before", p->parameters_before);
         ruvm_json_count(x, "parameters_after", p->parameters_after);
+        if (!(p->perplexity_before > 0))
+            continue; /* not measured */
         ruvm_json_number(x, "kl_mean", p->kl_mean);
         ruvm_json_number(x, "perplexity_before", p->perplexity_before);
         ruvm_json_number(x, "perplexity_after", p->perplexity_after);
@@ -98,12 +103,12 @@ static void add_distill(struct cJSON *object, const struct ruvm_quantize_result 
     ruvm_json_count(x, "tokens", d->tokens);
     ruvm_json_number(x, "seconds", d->seconds);
     ruvm_json_count(x, "threads", d->threads);
-    ruvm_json_number(x, "kl_before", d->kl_before);
-    ruvm_json_number(x, "kl_after", d->kl_after);
+    ruvm_json_number(x, "kl_train_first", d->kl_before);
+    ruvm_json_number(x, "kl_train_last", d->kl_after);
 }
 
 /* Of all keys whose value is not simply counted. */
-static void add_tiers(struct cJSON *object, const struct ruvm_quantize_result *r)
+static void add_tiers(struct cJSON *object, const struct ruvm_quantize_result *r, bool dry_run)
 {
     static const char *const measured[] = {
         "kl_mean", "kl_mean_error", "kl_p99", "perplexity", "perplexity_float", "top1", "top5"};
@@ -116,7 +121,12 @@ static void add_tiers(struct cJSON *object, const struct ruvm_quantize_result *r
         ruvm_json_text(tiers, "kl_modelled", "modelled");
     if (ruvm_cmd_quantize_estimated(r))
         ruvm_json_text(tiers, "loss_share", "modelled");
-    ruvm_json_text(tiers, "snr_db", "measured");
+    if (r->has_distill) {
+        ruvm_json_text(tiers, "kl_train_first", "measured");
+        ruvm_json_text(tiers, "kl_train_last", "measured");
+    }
+    if (!dry_run)
+        ruvm_json_text(tiers, "snr_db", "measured");
     ruvm_json_text(tiers, "seconds", "measured");
 }
 
@@ -124,7 +134,8 @@ static void add_image(struct cJSON *object, const struct ruvm_quantize_call *cal
 {
     const struct ruvm_quantize_result *r = &call->r;
     ruvm_json_text(object, "types", r->types);
-    ruvm_json_text(object, "method", r->method);
+    if (*r->method)
+        ruvm_json_text(object, "method", r->method);
     ruvm_json_count(object, "k_bits", r->k_bits);
     ruvm_json_count(object, "v_bits", r->v_bits);
     ruvm_json_count(object, "parameters", r->parameters);
@@ -158,6 +169,10 @@ void ruvm_cmd_quantize_json(const struct ruvm_quantize_call *call)
     ruvm_json_text(object, "source_format", call->r.source_format);
     if (!ruvm_cmd_quantize_searches(&call->o))
         ruvm_json_text(object, "type", ruvm_args_text(call->args, "type"));
+    if (call->r.limit_bytes)
+        ruvm_json_count(object, "limit_bytes", call->r.limit_bytes);
+    if (call->r.losses_left_out)
+        ruvm_json_text(object, "losses_left_out", "too long or too much memory to estimate");
     add_image(object, call);
     add_sizes(object, call);
     add_prunes(object, &call->r);
@@ -165,7 +180,7 @@ void ruvm_cmd_quantize_json(const struct ruvm_quantize_call *call)
     add_distill(object, &call->r);
     add_quality(object, &call->r);
     ruvm_json_text(object, "tier", "measured");
-    add_tiers(object, &call->r);
-    add_tensors(object, &call->r);
+    add_tiers(object, &call->r, call->o.dry_run);
+    add_tensors(object, &call->r, call->o.dry_run);
     ruvm_json_finish(object);
 }

@@ -2,6 +2,7 @@
 #include "cli/cmd_quantize.h"
 #include "cli/plot.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,17 +43,20 @@ static void write_title(char *title, size_t size, const char *input)
     snprintf(title, size, "%s: loss against size", slash ? slash + 1 : input);
 }
 
-static void write_limit(char *text, size_t size, const struct ruvm_quantize_options *o)
+static void write_limit(char *text, size_t size, const struct ruvm_quantize_options *o,
+                        const struct ruvm_quantize_result *r)
 {
-    if (o->max_bytes)
-        snprintf(text, size, "limit: %s bytes", ruvm_output_grouped(o->max_bytes));
+    if (r->limit_bytes)
+        snprintf(text, size, "limit: %s bytes%s%s", ruvm_output_grouped(r->limit_bytes),
+                 r->limit_bytes == o->max_bytes ? "" : ", what fits ",
+                 r->limit_bytes == o->max_bytes ? "" : o->target);
     else
         snprintf(text, size, "limit: %g nats, measured", o->max_kl);
 }
 
-int ruvm_cmd_quantize_plot(const struct ruvm_quantize_call *call, const char *path)
+int ruvm_cmd_quantize_plot(const struct ruvm_quantize_options *o,
+                           const struct ruvm_quantize_result *r, const char *path)
 {
-    const struct ruvm_quantize_result *r = &call->r;
     struct points modelled = new_points(r->n_choices), measured = new_points(r->n_choices),
                   chosen = new_points(r->n_choices);
     char title[256], limit[64], chosen_name[128] = "chosen";
@@ -60,16 +64,16 @@ int ruvm_cmd_quantize_plot(const struct ruvm_quantize_call *call, const char *pa
         const struct ruvm_quantize_choice *c = &r->choices[i];
         double bytes = (double)c->image_bytes;
         add_point(&modelled, bytes, c->kl_estimate);
-        if (c->kl_measured > 0)
+        if (!isnan(c->kl_measured))
             add_point(&measured, bytes, c->kl_measured);
         if (!c->chosen)
             continue;
-        add_point(&chosen, bytes, c->kl_measured > 0 ? c->kl_measured : c->kl_estimate);
+        add_point(&chosen, bytes, isnan(c->kl_measured) ? c->kl_estimate : c->kl_measured);
         snprintf(chosen_name, sizeof chosen_name, "chosen: %s, %s bytes", c->types,
                  ruvm_output_grouped(c->image_bytes));
     }
-    write_title(title, sizeof title, call->o.input);
-    write_limit(limit, sizeof limit, &call->o);
+    write_title(title, sizeof title, o->input);
+    write_limit(limit, sizeof limit, o, r);
     const struct ruvm_plot_series series[] = {
         series_of("KL modelled, second order", RUVM_PLOT_STAIRS, &modelled),
         series_of("KL measured", RUVM_PLOT_POINTS, &measured),
@@ -77,8 +81,8 @@ int ruvm_cmd_quantize_plot(const struct ruvm_quantize_call *call, const char *pa
     };
     const struct ruvm_plot plot = {
         .title = title,
-        .x = {.label = "image, bytes", .limit = (double)call->o.max_bytes},
-        .y = {.label = "KL, nats a position", .log = true, .limit = call->o.max_kl},
+        .x = {.label = "image, bytes", .limit = (double)r->limit_bytes},
+        .y = {.label = "KL, nats a position", .log = true, .limit = o->max_kl},
         .limit_name = limit,
         .series = series,
         .n_series = sizeof series / sizeof *series,

@@ -1,6 +1,7 @@
 /* quantize, for people: what was made, what it lost, what the search chose from. */
 #include "cli/cmd_quantize.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,9 +69,15 @@ static void print_prunes(const struct ruvm_quantize_result *r)
         ruvm_table_cell(&t, "%s", p->what);
         ruvm_table_cell(&t, "%s -> %s", ruvm_output_grouped(p->parameters_before),
                         ruvm_output_grouped(p->parameters_after));
-        ruvm_table_cell(&t, "%.5f", p->kl_mean);
-        ruvm_table_cell(&t, "%.5g -> %.5g", p->perplexity_before, p->perplexity_after);
-        ruvm_table_cell(&t, "%+.2f", percent_more(p->perplexity_after, p->perplexity_before));
+        if (p->perplexity_before > 0) {
+            ruvm_table_cell(&t, "%.5f", p->kl_mean);
+            ruvm_table_cell(&t, "%.5g -> %.5g", p->perplexity_before, p->perplexity_after);
+            ruvm_table_cell(&t, "%+.2f", percent_more(p->perplexity_after, p->perplexity_before));
+        } else { /* no text is left that the model without those tokens can read */
+            ruvm_table_cell(&t, "-");
+            ruvm_table_cell(&t, "not measured");
+            ruvm_table_cell(&t, "-");
+        }
     }
     if (r->n_prunes) {
         puts("\nPruning: the pruned float model against the source, measured");
@@ -89,8 +96,9 @@ static void print_distill(const struct ruvm_quantize_result *r)
         printf(", the first %s of an earlier run", ruvm_output_grouped(d->first_step));
     printf("; %s tokens; %.1f s on %u thread%s, measured\n", ruvm_output_grouped(d->tokens),
            d->seconds, d->threads, d->threads == 1 ? "" : "s");
-    printf("  loss        KL %.5f -> %.5f nats on its own training text\n", d->kl_before,
-           d->kl_after);
+    printf(
+        "  training text: KL %.5f -> %.5f nats (means of the first and last 2 %% of the steps)\n",
+        d->kl_before, d->kl_after);
 }
 
 /* ---- the search ------------------------------------------------------------- */
@@ -111,7 +119,7 @@ static bool is_shown(const struct ruvm_quantize_result *r, uint32_t i, uint32_t 
 {
     uint32_t stride = 1 + (r->n_choices - 1) / FEW_CHOICES;
     bool near = i + NEIGHBOURS >= chosen && i <= chosen + NEIGHBOURS;
-    return near || r->choices[i].kl_measured > 0 || i % stride == 0 || i + 1 == r->n_choices;
+    return near || !isnan(r->choices[i].kl_measured) || i % stride == 0 || i + 1 == r->n_choices;
 }
 
 static void choice_row(struct ruvm_table *t, const struct ruvm_quantize_choice *c)
@@ -120,7 +128,7 @@ static void choice_row(struct ruvm_table *t, const struct ruvm_quantize_choice *
     ruvm_table_cell(t, "%s", ruvm_output_grouped(c->image_bytes));
     ruvm_table_cell(t, "%.3f", c->bits_per_weight);
     ruvm_table_cell(t, "%.5f", c->kl_estimate);
-    if (c->kl_measured > 0)
+    if (!isnan(c->kl_measured))
         ruvm_table_cell(t, "%.5f", c->kl_measured);
     else
         ruvm_table_cell(t, "-");
@@ -148,6 +156,41 @@ static void print_choices(const struct ruvm_quantize_result *r)
 }
 
 /* ---- quality ---------------------------------------------------------------- */
+
+/* A uniform image loses about ln(vocabulary) where the float model is sure of itself. */
+static bool is_chance(const struct ruvm_quality *q, uint32_t vocab)
+{
+    enum { FEW_POSITIONS = 64 }; /* none of them need agree by accident */
+    return q->kl_mean >= 0.9 * log(vocab) ||
+           (q->n_positions >= FEW_POSITIONS && q->top1 * vocab <= 1);
+}
+
+static void warn_of_image(const struct ruvm_quality *q, uint32_t vocab)
+{
+    ruvm_output_error(
+        "quantize",
+        "warning: the image predicts no better than chance: KL %.3g nats of "
+        "ln(%u) = %.3g, top-1 %.2f %%, perplexity %.5g, float %.5g; where --type int8 "
+        "does the same the model's weights or norms are out of the range of sound "
+        "ones (compare ruvm inspect), else use more bits, --keep or --distill",
+        q->kl_mean, vocab, log(vocab), 100 * q->top1, q->perplexity, q->perplexity_float);
+}
+
+void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r)
+{
+    const struct ruvm_quality *q = &r->quality;
+    uint32_t vocab = r->n_tensors ? r->tensors[0].rows : 0; /* of the embedding */
+    if (!r->has_quality || vocab < 2)
+        return;
+    if (fabs(q->perplexity_float / vocab - 1) < 0.001) /* uniform; other text may go beyond */
+        ruvm_output_error("quantize",
+                          "warning: the float model itself predicts no better than chance: "
+                          "perplexity %.5g of %u tokens, image %.5g; its weights are damaged, of "
+                          "another architecture, or not trained",
+                          q->perplexity_float, vocab, q->perplexity);
+    else if (is_chance(q, vocab))
+        warn_of_image(q, vocab);
+}
 
 static void print_one_quality(const struct ruvm_quality *q)
 {

@@ -12,7 +12,7 @@ enum { N_WORST = 3 };
 
 /* ---- all tensors ----------------------------------------------------------- */
 
-static void tensor_row(struct ruvm_table *t, const struct ruvm_quantize_tensor *x, bool estimated)
+static void size_row(struct ruvm_table *t, const struct ruvm_quantize_tensor *x)
 {
     ruvm_table_cell(t, "%s", x->name);
     ruvm_table_cell(t, "%s", x->type);
@@ -20,6 +20,10 @@ static void tensor_row(struct ruvm_table *t, const struct ruvm_quantize_tensor *
     ruvm_table_cell(t, "%s", ruvm_output_grouped(x->source_bytes));
     ruvm_table_cell(t, "%s", ruvm_output_grouped(x->bytes));
     ruvm_table_cell(t, "%.3f", x->bits_per_weight);
+}
+
+static void loss_row(struct ruvm_table *t, const struct ruvm_quantize_tensor *x, bool estimated)
+{
     ruvm_table_cell(t, "%.1f", x->snr_db);
     if (estimated)
         ruvm_table_cell(t, "%.1f", 100 * x->loss_share);
@@ -29,32 +33,29 @@ static void tensor_row(struct ruvm_table *t, const struct ruvm_quantize_tensor *
     ruvm_table_cell(t, "%.1f", x->worst_row_snr_db);
 }
 
-static void print_tensors(const struct ruvm_quantize_result *r)
+/* A dry run knows no loss. */
+static void print_tensors(const struct ruvm_quantize_result *r, bool dry_run)
 {
     static const char *const heads[] = {"tensor",    "type",        "shape",  "source",
                                         "bytes",     "bits/weight", "SNR dB", "loss %",
                                         "worst row", "its SNR dB"};
-    struct ruvm_table t = {.heads = heads, .align = "llrrrrrrrr", .n_cols = 10};
+    struct ruvm_table t = {.heads = heads, .align = "llrrrrrrrr", .n_cols = dry_run ? 6 : 10};
     bool estimated = ruvm_cmd_quantize_estimated(r);
-    for (uint32_t i = 0; i < r->n_tensors; i++)
-        tensor_row(&t, &r->tensors[i], estimated);
-    puts("\nTensors: bytes and SNR measured, share of the loss modelled");
+    for (uint32_t i = 0; i < r->n_tensors; i++) {
+        size_row(&t, &r->tensors[i]);
+        if (!dry_run)
+            loss_row(&t, &r->tensors[i], estimated);
+    }
+    puts(dry_run     ? "\nTensors:"
+         : estimated ? "\nTensors: bytes and SNR measured, share of the loss modelled"
+                     : "\nTensors: bytes and SNR measured");
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
+    if (r->losses_left_out)
+        puts("(no shares of the loss: to estimate them would take too long, or too much memory)");
     ruvm_table_free(&t);
 }
 
 /* ---- the worst --------------------------------------------------------------- */
-
-static uint64_t rounded_up(uint64_t n, uint64_t multiple)
-{
-    return (n + multiple - 1) / multiple * multiple;
-}
-
-/* ruvm-image(5): rows of whole 16 bytes, data of whole 16, and a scale of two a row. */
-static uint64_t bytes_as_int8(const struct ruvm_quantize_tensor *x)
-{
-    return x->rows * rounded_up(x->cols, 16) + 2 * (uint64_t)x->rows;
-}
 
 static bool is_int8(const struct ruvm_quantize_tensor *x)
 {
@@ -77,12 +78,11 @@ static bool may_have_finer_groups(const struct ruvm_quantize_tensor *x)
 
 static void print_advice(const struct ruvm_quantize_tensor *x)
 {
-    uint64_t int8 = bytes_as_int8(x);
     if (is_int8(x))
         puts("    has 8 bits already: no other type loses less");
     else
         printf("    --tensor-type '%s=int8' would cost %s bytes more\n", x->name,
-               ruvm_output_grouped(int8 > x->bytes ? int8 - x->bytes : 0));
+               ruvm_output_grouped(x->bytes_int8 > x->bytes ? x->bytes_int8 - x->bytes : 0));
     if (may_have_finer_groups(x))
         printf("    --tensor-type '%s=%.*s:16', smaller groups, costs less than that\n", x->name,
                (int)strcspn(x->type, " "), x->type);
@@ -146,7 +146,7 @@ static void print_zero_rows(const struct ruvm_quantize_result *r)
 
 void ruvm_cmd_quantize_report(const struct ruvm_quantize_call *call)
 {
-    print_tensors(&call->r);
+    print_tensors(&call->r, call->o.dry_run);
     if (!call->o.dry_run)
         print_worst(&call->r);
     print_zero_rows(&call->r);

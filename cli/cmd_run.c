@@ -51,6 +51,9 @@ static const struct ruvm_args_option options[] = {
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; default: the fastest that this machine has"},
     {"interactive", 'i', RUVM_ARGS_FLAG, .help = "hold a conversation, a line at a time"},
+    {"chat", 0, RUVM_ARGS_FLAG,
+     .help = "the prompt, or each line of -i, is a message to a model that was made to talk"},
+    {"system", 0, RUVM_ARGS_TEXT, "TEXT", .help = "what the model is told before --chat"},
     {"in-prefix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put before each line of -i"},
     {"in-suffix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put after each line of -i"},
     {"tokenize", 0, RUVM_ARGS_FLAG, .help = "show the prompt's tokens and exit"},
@@ -174,6 +177,8 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
         .stops = stops,
         .n_stops = n_stops,
         .ignore_end = ruvm_args_given(r->args, "ignore-end"),
+        .chat = ruvm_args_given(r->args, "chat"),
+        .system = ruvm_args_text(r->args, "system"),
         .text = on_text,
         .token = on_token,
         .user = r,
@@ -226,6 +231,8 @@ static int check_options(const struct ruvm_args *args)
         {"prompt", "file"},      {"verify", "interactive"}, {"verify", "tokenize"},
         {"verify", "prompt"},    {"verify", "file"},        {"tokenize", "interactive"},
         {"interactive", "json"}, {"interactive", "ids"},    {"interactive", "file"},
+        {"chat", "in-prefix"},   {"chat", "in-suffix"},     {"chat", "tokenize"},
+        {"chat", "verify"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -234,6 +241,8 @@ static int check_options(const struct ruvm_args *args)
     if (!ruvm_args_given(args, "interactive") &&
         (ruvm_args_given(args, "in-prefix") || ruvm_args_given(args, "in-suffix")))
         return ruvm_args_usage(args, "--in-prefix and --in-suffix need -i");
+    if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
+        return ruvm_args_usage(args, "--system needs --chat");
     unsigned n;
     const char *const *stops = ruvm_args_texts(args, "stop", &n);
     for (unsigned i = 0; i < n; i++)
@@ -309,7 +318,8 @@ static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt
     struct ruvm_error err = {0};
     struct ruvm_generate_result g = {0};
     struct ruvm_generate_options o = ruvm_run_options(r, prompt);
-    if (prompt->size && !r->collect && !r->print_ids && !ruvm_args_given(r->args, "no-prompt"))
+    bool has_echo = !ruvm_args_given(r->args, "no-prompt") && !o.chat;
+    if (prompt->size && !r->collect && !r->print_ids && has_echo)
         r->echo = prompt;
     if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
         return ruvm_output_failure("run", &err);

@@ -50,7 +50,7 @@ static void frame_line(struct ruvm_run_bytes *out, const struct ruvm_run *r, boo
     const char *prefix = ruvm_args_text(r->args, "in-prefix");
     const char *suffix = ruvm_args_text(r->args, "in-suffix");
     out->size = 0;
-    if (!fresh)
+    if (!fresh && !ruvm_args_given(r->args, "chat")) /* whose form ends the line before */
         ruvm_run_append(out, "\n", 1);
     if (prefix)
         ruvm_run_append(out, prefix, strlen(prefix));

@@ -154,7 +154,7 @@ const char *ruvm_formats_guess(const uint8_t *data, size_t size)
     if (ruvm_llama2c_probe(data, size))
         return "a llama2.c checkpoint";
     if (is_sentencepiece(data, size))
-        return "a SentencePiece tokenizer.model, not supported yet";
+        return "a SentencePiece tokenizer.model";
     if (ruvm_onnx_probe(data, size))
         return "an ONNX model";
     return is_text(data, size) ? guess_text(data, size) : "data of an unknown kind";

@@ -5,7 +5,6 @@
 
 #include "formats/check_read.h"
 
-bool ruvm_optional_tokn(struct ruvm_check *c);
 bool ruvm_optional_gold(struct ruvm_check *c);
 bool ruvm_optional_meta(struct ruvm_check *c);
 

@@ -229,7 +229,7 @@ enum { RUVM_KVSC_ZERO_MAX = 16383 };
 
 /* ---- tokn ---------------------------------------------------------------- */
 enum {
-    RUVM_TOKN_KIND = 0,        /* u8: 1 merges by score (SentencePiece BPE, llama2.c) */
+    RUVM_TOKN_KIND = 0,        /* u8: enum ruvm_tokn_kind */
     RUVM_TOKN_FLAGS = 1,       /* u8: enum below; other bits 0 */
     RUVM_TOKN_N_PIECES = 2,    /* u16 = vocab */
     RUVM_TOKN_BOS = 4,         /* u16, 0xFFFF none */
@@ -239,17 +239,25 @@ enum {
     RUVM_TOKN_TEXT_BYTES = 12, /* u32: bytes of all pieces */
     RUVM_TOKN_ARRAYS = 16,
 };
+enum ruvm_tokn_kind {
+    RUVM_TOKN_SCORES = 1,  /* neighbours merge by the rank of the piece that they make
+                              (SentencePiece BPE, llama2.c) */
+    RUVM_TOKN_MERGES = 2,  /* neighbours merge by a list of merges (BPE as in GPT-2) */
+    RUVM_TOKN_UNIGRAM = 3, /* the pieces with the best sum of scores (SentencePiece Unigram) */
+};
 enum {
     RUVM_TOKN_FLAG_ADD_BOS = 1,      /* encoding begins with BOS */
     RUVM_TOKN_FLAG_SPACE_PREFIX = 2, /* text is encoded with a space put before it */
+    RUVM_TOKN_FLAG_MORE = 4,         /* the section goes on behind the text; always in kinds 2, 3 */
 };
 /* Arrays, in this order, n = n_pieces:
  *   u32 off[n + 1]    piece i is text[off[i] .. off[i+1])
- *   u16 rank[n]       < n; 0 merges first; equal scores have equal ranks
- *   u16 sorted[n]     ids of the mergeable pieces (NORMAL and not empty) ordered
+ *   kind 1: u16 rank[n]    < n; 0 merges first; equal scores have equal ranks
+ *   kind 3: i32 score[n]   natural logarithms in Q20
+ *   u16 sorted[n]     ids of the findable pieces (NORMAL and not empty) ordered
  *                     by bytes (equal ones by id), then the others by id; the
  *                     first n_sorted are searched
- *   u16 byte_id[256]  token whose text is that byte and that is not CONTROL,
+ *   u16 byte_id[256]  token whose text is that byte and that is neither CONTROL nor ADDED,
  *                     0xFFFF none
  *   u8  kind[n]       enum ruvm_piece_kind
  *   u16 n_sorted      at an even offset (one zero byte before it if needed)
@@ -258,9 +266,61 @@ enum {
 enum ruvm_piece_kind {
     RUVM_PIECE_NORMAL = 0,  /* text, found by the encoder */
     RUVM_PIECE_BYTE = 1,    /* one byte of fallback; its text is that byte */
-    RUVM_PIECE_CONTROL = 2, /* BOS, EOS, unknown: never found in text, prints nothing */
+    RUVM_PIECE_CONTROL = 2, /* BOS, EOS, unknown: found in text only when asked, prints nothing */
+    RUVM_PIECE_ADDED = 3,   /* taken out of a text before anything else (FLAG_MORE) */
 };
 enum { RUVM_NO_TOKEN = 0xFFFF };
+enum { RUVM_TOKN_SCORE_BITS = 20 }; /* Q of the scores of kind 3 */
+/* Longest findable piece of kind 3, so that its encoder needs little work space. */
+enum { RUVM_TOKN_UNIGRAM_MAX = 127 };
+
+/* With FLAG_MORE, behind the text and zeros up to a multiple of 4 from the section's start: */
+enum {
+    RUVM_MORE_PATTERN = 0,     /* u8: how text is cut into words before merging, see below */
+    RUVM_MORE_N_ENDS = 1,      /* u8: tokens besides BOS and EOS that end a text */
+    RUVM_MORE_OPTIONS = 2,     /* u16: enum ruvm_tokn_option; other bits 0 */
+    RUVM_MORE_N_SPECIAL = 4,   /* u16 */
+    RUVM_MORE_N_MERGES = 6,    /* u16; 0 but in kind 2 */
+    RUVM_MORE_UNK_SCORE = 8,   /* i32 Q20: of a character that no piece holds; 0 but in kind 3 */
+    RUVM_MORE_CHAT_BYTES = 12, /* u32 */
+    RUVM_MORE_ARRAYS = 16,
+};
+/*   u16 special[n_special]  the CONTROL and ADDED pieces that are not empty, by bytes then id
+ *   u16 end[n_ends]
+ *   merges[n_merges]        8 bytes each, ascending by left, then right:
+ *   u8  chat[chat_bytes]    template of a conversation, UTF-8; the section ends here
+ */
+enum {
+    RUVM_MERGE_LEFT = 0,   /* u16 */
+    RUVM_MERGE_RIGHT = 2,  /* u16 */
+    RUVM_MERGE_RESULT = 4, /* u16: its text is that of left, then that of right */
+    RUVM_MERGE_RANK = 6,   /* u16: the lowest merges first */
+    RUVM_MERGE_BYTES = 8,
+};
+enum ruvm_tokn_option {
+    RUVM_TOKN_BYTE_LEVEL = 1,    /* a text begins as bytes, not as characters; kind 2 */
+    RUVM_TOKN_METASPACE = 2,     /* U+2581 in a text is a space */
+    RUVM_TOKN_FIRST_PREFIX = 4,  /* the space is put before a text, not also behind specials */
+    RUVM_TOKN_SPARE_PREFIX = 8,  /* the space is not put before a space */
+    RUVM_TOKN_FEW_SPACES = 16,   /* spaces at the ends go, runs of them become one */
+    RUVM_TOKN_WHOLE_WORDS = 32,  /* a word that is a piece needs no merges */
+    RUVM_TOKN_FUSE_UNKNOWN = 64, /* unknown characters in a row are one token */
+    RUVM_TOKN_LINE_SPACES = 128, /* tabs and line ends (bytes 9, 10, 12, 13) are spaces */
+    RUVM_TOKN_ALL_OPTIONS = 255,
+};
+/* A pattern: the family, and what is done about digits (characters of category N). */
+enum {
+    RUVM_PATTERN_NONE = 0,   /* all of the text is one word */
+    RUVM_PATTERN_GPT2 = 1,   /* as GPT-2 cuts */
+    RUVM_PATTERN_LLAMA3 = 2, /* as Llama 3 and, with one digit a word, Qwen2 cut */
+    RUVM_PATTERN_SPACES = 3, /* a word begins at each space; not with BYTE_LEVEL */
+    RUVM_PATTERN_FAMILY = 15,
+    RUVM_PATTERN_DIGITS_SHIFT = 4, /* two bits: digits a word holds at most, 0 for any number */
+    RUVM_PATTERN_SPLIT_DIGITS =
+        64, /* digits are cut off first, then the family looks at the rest */
+};
+#define RUVM_PATTERN(family, digits) ((family) | (digits) << RUVM_PATTERN_DIGITS_SHIFT)
+enum { RUVM_MAX_ENDS = 16 };
 
 /* ---- gold: golden vectors ------------------------------------------------ */
 enum {

@@ -11,6 +11,7 @@
 #include "formats/arch_read.h"
 #include "formats/check_read.h"
 #include "formats/optional_read.h"
+#include "formats/tokn_read.h"
 #include "formats/weights_read.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
@@ -203,7 +204,7 @@ static bool check_image(struct ruvm_check *c)
     return ruvm_check_known(c, img->data + RUVM_HDR_VERSION, "version", RUVM_VERSION_V1,
                             img->version) &&
            check_header(c) && check_sections(c) && check_required(c) && ruvm_arch_check(c) &&
-           ruvm_weights_check(c) && ruvm_optional_tokn(c) && ruvm_optional_gold(c) &&
+           ruvm_weights_check(c) && ruvm_tokn_check(c) && ruvm_optional_gold(c) &&
            ruvm_optional_meta(c);
 }
 

@@ -17,27 +17,7 @@ enum {
     MIN_PIECES = 3,             /* unknown, BOS, EOS */
     MAX_PIECES = RUVM_NO_TOKEN, /* ids are u16, one value means "none" */
     PIECE_HEADER_BYTES = 8,     /* score and length */
-    BYTE_PIECE_BYTES = sizeof "<0x00>" - 1,
 };
-
-static int hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The byte that a piece spelled "<0xHH>" stands for, or -1. */
-static int fallback_byte(const uint8_t *text, size_t n)
-{
-    if (n != BYTE_PIECE_BYTES || text[0] != '<' || text[1] != '0' || text[2] != 'x' ||
-        text[5] != '>')
-        return -1;
-    int high = hex_digit(text[3]), low = hex_digit(text[4]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
 
 /* Reads one piece, its kind still open. */
 static int read_piece(struct ruvm_piece *piece, struct ruvm_reader *r, size_t id, uint32_t longest,
@@ -86,37 +66,26 @@ static int count_pieces(size_t *count, struct ruvm_reader r, uint32_t longest,
 }
 
 /* A piece without text can never be found in any: it is as silent as a control piece. */
-static void classify(struct ruvm_piece *piece, size_t id, const uint8_t *bytes)
+static void classify(struct ruvm_piece *piece, size_t id)
 {
-    int byte = fallback_byte(piece->text, piece->n_bytes);
+    int byte = ruvm_vocab_byte(piece->text, piece->n_bytes);
     piece->kind = RUVM_PIECE_NORMAL;
     if (id < MIN_PIECES || piece->n_bytes == 0) {
         piece->kind = RUVM_PIECE_CONTROL;
     } else if (byte >= 0) {
-        piece->kind = RUVM_PIECE_BYTE;
-        piece->text = bytes + byte;
-        piece->n_bytes = 1;
+        ruvm_vocab_set_byte(piece, byte);
     }
-}
-
-static uint8_t *all_bytes(struct ruvm_arena *arena)
-{
-    uint8_t *bytes = ruvm_arena_alloc(arena, 256, 1);
-    for (unsigned i = 0; bytes && i < 256; i++)
-        bytes[i] = (uint8_t)i;
-    return bytes;
 }
 
 static int fill(struct ruvm_vocab *vocab, struct ruvm_arena *arena, struct ruvm_reader r, size_t n,
                 struct ruvm_error *err)
 {
-    const uint8_t *bytes = all_bytes(arena);
     struct ruvm_piece *pieces = ruvm_arena_alloc(arena, n, sizeof *pieces);
-    if (!bytes || !pieces)
+    if (!pieces)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for %zu pieces", n);
     for (size_t id = 0; id < n; id++) {
         read_piece(&pieces[id], &r, id, UINT32_MAX, NULL);
-        classify(&pieces[id], id, bytes);
+        classify(&pieces[id], id);
     }
     *vocab = (struct ruvm_vocab){.pieces = pieces,
                                  .n_pieces = (uint32_t)n,

@@ -106,6 +106,12 @@ struct ruvm_tokenizer {
     uint16_t n_pieces, n_sorted, bos, eos, unk, max_piece; /* 0xFFFF: none */
     uint8_t flags;
     const uint8_t *off, *rank, *sorted, *byte_id, *kind, *text;
+    uint8_t method, pattern, n_ends; /* method: how neighbours merge, as in the image */
+    uint16_t options, n_special, n_merges;
+    int32_t unk_score;
+    const uint8_t *score, *special, *ends, *merges; /* NULL where the method has none */
+    const char *chat; /* template of a conversation, not NUL-terminated */
+    uint32_t chat_bytes;
 };
 
 /* RUVM_ERR_UNSUPPORTED when the image has no tokenizer. */
@@ -118,7 +124,12 @@ void ruvm_tokenizer_joins(struct ruvm_tokenizer *t, uint8_t joins[8192]);
 /* Room for the ids of any text of n bytes: BOS, space and a token a byte. */
 #define RUVM_MAX_TOKENS(n_bytes) ((n_bytes) + 2)
 
-enum { RUVM_ENCODE_PLAIN = 1 /* add neither BOS nor the space: continue a text */ };
+enum {
+    RUVM_ENCODE_PLAIN = 1,   /* add neither BOS nor the space: continue a text */
+    RUVM_ENCODE_SPECIAL = 2, /* "<|im_start|>" in the text is that token: for texts that the
+                                program wrote, not for those of strangers */
+    RUVM_ENCODE_NO_BOS = 4,  /* add the space, but no BOS */
+};
 
 /* Encodes any bytes (NUL included). ids has room for RUVM_MAX_TOKENS(n_bytes)
  * ids, is also the work space, and receives them. Returns their number or
@@ -134,7 +145,7 @@ enum { RUVM_NO_PREVIOUS = 0xFFFF };
 const uint8_t *ruvm_decode(const struct ruvm_tokenizer *t, uint16_t previous, uint16_t id,
                            size_t *n_bytes);
 
-/* Whether a generated token ends the text: BOS or EOS. */
+/* Whether a generated token ends the text: BOS, EOS or another one that the model uses so. */
 bool ruvm_is_end(const struct ruvm_tokenizer *t, uint16_t id);
 
 /* ---- the sampler --------------------------------------------------------- */

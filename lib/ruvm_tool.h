@@ -59,6 +59,8 @@ struct ruvm_quality {
 
 /* ---- quantize -------------------------------------------------------------- */
 
+struct ruvm_quantize_result;
+
 /* Types of weights are named "int8", "int4", "int3", "int2", "ternary", "binary", "xnor", and
  * with a group "int4:32" (16, 32, 64 columns or "row" for none); without one int4, int3,
  * int2 and binary have groups of 16. */
@@ -97,8 +99,14 @@ struct ruvm_quantize_options {
     uint32_t threads;       /* 0: all processors */
     bool no_quality;        /* skip the measurement */
     bool dry_run;           /* sizes only, nothing written or measured */
-    uint64_t seed;          /* of calibration and evaluation samples; 0: 1 */
+    bool tensor_losses; /* estimate each tensor's share of the loss, if that takes not too long */
+    bool measure_curve; /* search: measure some other choices, too, not only the chosen */
+    uint64_t seed;      /* of calibration and evaluation samples; 0: 1 */
     struct ruvm_progress progress;
+    /* Called when all is known but for `seconds`, before the image is written; nonzero: it is
+     * not written, and the verb fails with RUVM_ERR_IO. May be NULL. */
+    int (*before_write)(void *user, const struct ruvm_quantize_result *r);
+    void *before_write_user;
 };
 
 /* Name of chip i that `target` knows; NULL past the last. */
@@ -111,7 +119,7 @@ struct ruvm_quantize_tensor {
     uint64_t source_bytes, bytes; /* bytes: data and scales in the image */
     uint64_t bytes_int8;          /* what it would take as int8 */
     double bits_per_weight;       /* scales and padding included */
-    double snr_db;                /* signal to quantization noise, whole tensor */
+    double snr_db;                /* signal to quantization noise, whole tensor; not in a dry run */
     double worst_row_snr_db;
     uint32_t worst_row;
     uint32_t zero_rows;      /* rows that are all zero in the source */
@@ -126,12 +134,13 @@ struct ruvm_quantize_choice {
     uint64_t image_bytes;
     double bits_per_weight;
     double kl_estimate; /* modelled: sum of the tensors' second-order estimates */
-    double kl_measured; /* 0 when this choice was not measured */
+    double kl_measured; /* NaN when this choice was not measured */
     bool chosen;
     char types[64]; /* for people: "int4 14, int3 21, int8 1" */
 };
 
-/* What a step of pruning cost: the pruned float model against the source, measured. */
+/* What a step of pruning cost: the pruned float model against the source, measured. The
+ * perplexities are 0, and kl_mean says nothing, when there was no text left to measure on. */
 struct ruvm_quantize_prune {
     char what[64]; /* "2 of 4 key/value heads", "layer 4", "103 of 512 tokens" */
     uint64_t parameters_before, parameters_after;
@@ -152,7 +161,7 @@ struct ruvm_quantize_result {
     uint64_t parameters, source_bytes, image_bytes;
     double bits_per_weight;
     char types[64];  /* "int4 35, int8 1": how many tensors of which type */
-    char method[48]; /* "rtn", "mse", "gptq" or "distill", perhaps with a reason */
+    char method[48]; /* "rtn", "mse", "gptq" or "distill", perhaps with a reason; "" in a dry run */
     uint32_t k_bits, v_bits;
     bool has_quality;
     struct ruvm_quality quality;
@@ -161,7 +170,9 @@ struct ruvm_quantize_result {
     char sample_float[512], sample_image[512]; /* greedy continuations, "" without tokenizer */
     uint32_t n_golden_tokens;
     char source_format[64];
-    uint32_t n_choices; /* of the search, ascending by bytes; 0: no search */
+    bool losses_left_out; /* tensor_losses would have taken too long, or too much memory */
+    uint64_t limit_bytes; /* of a search: the smaller one of max_bytes and the chip's; 0: none */
+    uint32_t n_choices;   /* of the search, ascending by bytes; 0: no search */
     struct ruvm_quantize_choice *choices;
     uint32_t n_prunes;
     struct ruvm_quantize_prune *prunes;
@@ -296,6 +307,8 @@ struct ruvm_generate_options {
     size_t n_stops;
     bool continue_context; /* keep what is in the context: the next turn of a conversation */
     bool ignore_end;       /* go on after BOS or EOS */
+    bool chat;             /* the prompt is a message: put it in the image's form of a turn */
+    const char *system;    /* of a chat's first turn: what the model is told first, or NULL */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */

@@ -342,33 +342,78 @@ class Image:
         s = self.section("tokn")
         rule(len(s) >= 16, "tokn is short")
         kind, flags, n, bos, eos, unk, longest, text_bytes = struct.unpack_from("<BBHHHHHI", s)
-        rule(kind == 1 and flags <= 3, "tokn kind %d, flags %d", kind, flags)
+        rule(1 <= kind <= 3 and flags <= 7, "tokn kind %d, flags %d", kind, flags)
+        has_more = bool(flags & 4)
+        rule(kind == 1 or has_more, "tokn kind %d ends with its text", kind)
         rule(n == self.vocab, "tokn has %d pieces", n)
-        text_at = 534 + 9 * n + n % 2
-        self.section("tokn", text_at + text_bytes)
+        order_at = 20 + {1: 6, 2: 4, 3: 8}[kind] * n
+        kinds_at = order_at + 512 + 2 * n
+        text_at = kinds_at + n + n % 2 + 2
+        more_at = up(text_at + text_bytes, 4)
+        if not has_more:
+            self.section("tokn", text_at + text_bytes)
+        rule(not has_more or len(s) >= more_at + 16, "tokn is short")
         off = struct.unpack_from("<%dI" % (n + 1), s, 16)
-        rank = struct.unpack_from("<%dH" % n, s, 20 + 4 * n)
-        order = struct.unpack_from("<%dH" % n, s, 20 + 6 * n)
-        byte_id = struct.unpack_from("<256H", s, 20 + 8 * n)
-        kinds = s[532 + 8 * n:532 + 9 * n]
+        order = struct.unpack_from("<%dH" % n, s, order_at)
+        byte_id = struct.unpack_from("<256H", s, order_at + 2 * n)
+        kinds = s[kinds_at:kinds_at + n]
         (n_sorted,) = struct.unpack_from("<H", s, text_at - 2)
-        rule(not any(s[532 + 9 * n:text_at - 2]), "padding in tokn")
+        rule(not any(s[kinds_at + n:text_at - 2]), "padding in tokn")
         rule(off[0] == 0 and off[n] == text_bytes and list(off) == sorted(off), "tokn offsets")
-        text = s[text_at:]
+        text = s[text_at:text_at + text_bytes]
         pieces = [text[off[i]:off[i + 1]] for i in range(n)]
         rule(max(map(len, pieces)) == longest, "longest piece is not %d", longest)
-        rule(all(r < n for r in rank), "tokn ranks")
         rule(all(t < n or t == NONE for t in (bos, eos, unk)), "BOS, EOS or unknown token")
-        rule(all(k <= 2 for k in kinds), "kinds of pieces")
+        rule(all(k <= (3 if has_more else 2) for k in kinds), "kinds of pieces")
         rule(all(len(p) == 1 for p, k in zip(pieces, kinds) if k == 1), "pieces of bytes")
-        searched = [i for i in range(n) if kinds[i] == 0 and pieces[i]]
+        by_text = sorted(range(n), key=lambda i: (pieces[i], i))
+        searched = [i for i in by_text if kinds[i] == 0 and pieces[i]]
         others = [i for i in range(n) if kinds[i] != 0 or not pieces[i]]
-        searched.sort(key=lambda i: (pieces[i], i))
         rule(n_sorted == len(searched) and list(order) == searched + others, "tokn order")
         for b, t in enumerate(byte_id):
-            rule(t == NONE or (t < n and kinds[t] != 2 and pieces[t] == bytes([b])),
+            rule(t == NONE or (t < n and kinds[t] < 2 and pieces[t] == bytes([b])),
                  "token of byte %d", b)
+        if kind == 1:
+            rule(all(r < n for r in struct.unpack_from("<%dH" % n, s, 20 + 4 * n)), "tokn ranks")
+        if kind == 3:
+            rule(all(len(pieces[i]) <= 127 for i in searched), "long piece of kind 3")
+            rule(unk not in searched, "the unknown token is searched")
         self.tokenizer = {"n_pieces": n, "bos": bos, "eos": eos, "unk": unk}
+        if has_more:
+            rule(not any(s[text_at + text_bytes:more_at]), "padding behind the text of tokn")
+            specials = [i for i in by_text if kinds[i] >= 2 and pieces[i]]
+            self.read_more(s, more_at, kind, pieces, specials)
+
+    def read_more(self, s, at, kind, pieces, specials):
+        """What tokn has behind its text."""
+        n = len(pieces)
+        pattern, n_ends, options, n_special, n_merges, score, chat_bytes = struct.unpack_from(
+            "<BBHHHiI", s, at)
+        at += 16
+        chat_at = at + 2 * n_special + 2 * n_ends + 8 * n_merges
+        self.section("tokn", chat_at + chat_bytes)
+        family, byte_level = pattern & 15, options & 1
+        rule(options < 256 and pattern < 128 and family <= 3, "options or pattern of tokn")
+        rule(not byte_level or (kind == 2 and family != 3), "a pattern of bytes")
+        rule(byte_level or pattern in (0, 3), "a pattern of characters")
+        rule(not byte_level or not s[1] & 2, "a space before bytes")
+        rule(kind == 2 or n_merges == 0, "merges of kind %d", kind)
+        rule(kind == 3 or score == 0, "score of kind %d", kind)
+        found = struct.unpack_from("<%dH" % n_special, s, at)
+        rule(list(found) == specials, "special tokens")
+        ends = struct.unpack_from("<%dH" % n_ends, s, at + 2 * n_special)
+        rule(all(t < n for t in ends), "tokens that end a text")
+        before = (-1, -1)
+        merges = s[chat_at - 8 * n_merges:chat_at]
+        for left, right, result, rank in struct.iter_unpack("<4H", merges):
+            rule((left, right) > before, "order of the merges")
+            rule(max(left, right, result) < n and rank < n_merges, "merge of %d", left)
+            rule(pieces[left] + pieces[right] == pieces[result], "result of a merge")
+            before = (left, right)
+        try:
+            s[chat_at:].decode("utf-8", "strict")
+        except UnicodeDecodeError as error:
+            raise Broken("template of tokn is not UTF-8: %s" % error) from None
 
     def read_meta(self):
         self.meta = ""

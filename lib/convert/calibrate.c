@@ -97,17 +97,29 @@ static void watch(struct ruvm_calibration *c, struct ruvm_reference *r)
     ruvm_reference_observe(r, &o);
 }
 
-int ruvm_calibrate_read(struct ruvm_calibration *c, struct ruvm_reference *r,
-                        const struct ruvm_text *text, struct ruvm_error *err)
+static bool is_stopped(const struct ruvm_progress *p, uint64_t done, uint64_t total)
 {
+    return (done % 32 == 0 || done == total) && p->report &&
+           p->report(p->user, "calibrate on the text", done, total) != 0;
+}
+
+int ruvm_calibrate_read(struct ruvm_calibration *c, struct ruvm_reference *r,
+                        const struct ruvm_text *text, const struct ruvm_progress *progress,
+                        struct ruvm_error *err)
+{
+    uint64_t done = 0;
+    int rc = RUVM_OK;
     watch(c, r);
-    for (uint32_t w = 0; w < text->n_windows; w++) {
+    for (uint32_t w = 0; w < text->n_windows && rc == RUVM_OK; w++) {
         ruvm_reference_reset(r);
-        for (uint32_t i = text->first[w]; i + 1 < text->first[w + 1]; i++)
+        for (uint32_t i = text->first[w]; i + 1 < text->first[w + 1] && rc == RUVM_OK; i++) {
             ruvm_reference_step(r, text->tokens[i]);
+            if (is_stopped(progress, ++done, text->n_positions))
+                rc = ruvm_fail(err, RUVM_ERR_IO, "interrupted");
+        }
     }
     ruvm_reference_observe(r, &(struct ruvm_observer){0});
-    return check_finite(c, err);
+    return rc == RUVM_OK ? check_finite(c, err) : rc;
 }
 
 int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,

@@ -32,8 +32,10 @@ int ruvm_calibrate_run(struct ruvm_calibration *c, struct ruvm_arena *arena,
                        struct ruvm_reference *r, const struct ruvm_model *m,
                        const struct ruvm_samples_options *o, struct ruvm_error *err);
 
-/* Widens the ranges by what the model does on a text. _CORRUPT as above. */
+/* Widens the ranges by what the model does on a text. _CORRUPT as above; _IO "interrupted".
+ * progress: stage "calibrate on the text", in positions. */
 int ruvm_calibrate_read(struct ruvm_calibration *c, struct ruvm_reference *r,
-                        const struct ruvm_text *text, struct ruvm_error *err);
+                        const struct ruvm_text *text, const struct ruvm_progress *progress,
+                        struct ruvm_error *err);
 
 #endif

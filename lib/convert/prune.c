@@ -52,8 +52,8 @@ static int check_count(uint32_t asked, uint32_t there, const char *what, struct 
                      there);
 }
 
-static int check(const struct ruvm_prune_subject *s, const struct ruvm_prune_options *o,
-                 struct ruvm_error *err)
+int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune_options *o,
+                     struct ruvm_error *err)
 {
     int rc = check_layers(o, &s->model, err);
     if (rc == RUVM_OK && o->heads)
@@ -70,6 +70,15 @@ static int check(const struct ruvm_prune_subject *s, const struct ruvm_prune_opt
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "tokens cannot be pruned without a tokenizer to follow them; give the "
                          "model's tokenizer.bin as well");
+    return RUVM_OK;
+}
+
+static int check(const struct ruvm_prune_subject *s, const struct ruvm_prune_options *o,
+                 struct ruvm_error *err)
+{
+    int rc = ruvm_prune_check(s, o, err);
+    if (rc != RUVM_OK)
+        return rc;
     if ((o->vocab || o->heads || o->ffn) && s->calibration.n_windows == 0)
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "there is no calibration text to choose by what is pruned");

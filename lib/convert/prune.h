@@ -43,7 +43,7 @@ enum { RUVM_PRUNE_KINDS = 4 };
  * the one that came, all steps so far included; the perplexities are those before and after
  * this step; all three 0 when nothing was measured.
  * Pruned tokens are measured by what is left: every distribution is taken over the kept
- * tokens, renormalised, and the rest of a window is left out from a pruned token on. So a
+ * tokens, renormalised, and a window is cut at a pruned token in two. So a
  * model that lost nothing but tokens shows no loss there; the loss is that a text has to do
  * without them, and `what` says how often the eval text wanted one: "48 of 512 tokens,
  * 0.05 % of the text". */
@@ -52,10 +52,15 @@ struct ruvm_prune_report {
     struct ruvm_quantize_prune steps[RUVM_PRUNE_KINDS];
 };
 
+/* RUVM_ERR_ARG for what ruvm_prune() refuses whatever the texts hold: before they are drawn. */
+int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune_options *o,
+                     struct ruvm_error *err);
+
 /* Replaces the model of s; new tensors are F32 and live in the arena, the others remain the
  * views they were, and nothing of the model that came is written to: a copy of it stays
  * good. When tokens are pruned the vocabulary and both texts are replaced as well, ids
- * renumbered in their order; a window of eval ends before its first pruned token.
+ * renumbered in their order; a window of eval ends before a pruned token, and what follows it
+ * is a window of its own behind the same start token. Nothing may be left to measure on.
  * After a failure s is as it was. The same on every machine, but for the last bits of what
  * is measured.
  * RUVM_ERR_ARG: there is not that much to prune, a layer is named twice, or a text or the

@@ -20,6 +20,7 @@
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/target.h"
 #include "lib/measure/quality.h"
+#include "lib/train/checkpoint.h"
 
 enum {
     /* More than these teach nothing new; a large model gets fewer, for the time it takes. */
@@ -104,6 +105,8 @@ static int check_options(const struct ruvm_quantize_options *o, struct ruvm_erro
         rc = check_bits(o->v_bits, "value", err);
     if (rc == RUVM_OK)
         rc = check_search(o, err);
+    if (rc == RUVM_OK && o->checkpoint && o->distill_steps)
+        rc = ruvm_checkpoint_probe(o->checkpoint, err);
     return rc == RUVM_OK ? check_name(o->name, err) : rc;
 }
 
@@ -114,6 +117,15 @@ uint64_t ruvm_quantize_seed(const struct ruvm_quantize_job *j)
     return j->o->seed ? j->o->seed : 1;
 }
 
+int ruvm_quantize_tell(const struct ruvm_quantize_job *j, const char *stage, uint64_t done,
+                       uint64_t total)
+{
+    const struct ruvm_progress *p = &j->o->progress;
+    if (p->report && p->report(p->user, stage, done, total) != 0)
+        return ruvm_fail(j->err, RUVM_ERR_IO, "interrupted");
+    return RUVM_OK;
+}
+
 struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job *j,
                                                   const char *stage, uint64_t n, uint64_t seed)
 {
@@ -121,7 +133,7 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
         .n_positions = n,
         .seed = seed,
         .start = ruvm_source_start(&j->source),
-        .end = j->source.has_vocab ? j->source.vocab.eos : RUVM_NO_TOKEN,
+        .end = j->source.has_vocab ? (uint16_t)j->source.vocab.eos : RUVM_NO_TOKEN,
         .context = j->source.model.context,
         .progress = j->o->progress,
         .stage = stage,
@@ -193,18 +205,34 @@ static int distill(struct ruvm_quantize_job *j, const struct ruvm_text *text)
     return rc == RUVM_OK ? ruvm_quantize_compose(j, false) : rc;
 }
 
+static int build(struct ruvm_quantize_job *j)
+{
+    if (is_search(j->o))
+        return ruvm_quantize_search(j);
+    int rc = ruvm_quantize_moments(j);
+    return rc == RUVM_OK ? ruvm_quantize_image(j, j->o->dry_run) : rc;
+}
+
 static int make_image(struct ruvm_quantize_job *j, struct ruvm_text *text, bool measured)
 {
     int rc = ruvm_quantize_open(j);
-    if (rc == RUVM_OK && is_search(j->o))
-        rc = ruvm_quantize_search(j);
     if (rc == RUVM_OK)
-        rc = ruvm_quantize_image(j, j->o->dry_run);
+        rc = build(j);
     if (rc == RUVM_OK && measured)
         rc = find_text(j, text);
     if (rc == RUVM_OK && j->o->distill_steps && !j->o->dry_run)
         rc = distill(j, measured ? text : NULL);
     return rc == RUVM_OK ? ruvm_quantize_golden(j) : rc;
+}
+
+/* Asks once more: an image that appears after it was stopped would surprise. */
+static int write_image(struct ruvm_quantize_job *j)
+{
+    const struct ruvm_quantize_options *o = j->o;
+    int rc = ruvm_quantize_tell(j, "write", 0, 1);
+    if (rc == RUVM_OK && o->before_write && o->before_write(o->before_write_user, j->r) != 0)
+        rc = ruvm_fail(j->err, RUVM_ERR_IO, "stopped before the image was written");
+    return rc == RUVM_OK ? ruvm_file_write(o->output, j->image.data, j->image.size, j->err) : rc;
 }
 
 static int run(struct ruvm_quantize_job *j)
@@ -219,7 +247,7 @@ static int run(struct ruvm_quantize_job *j)
     if (rc == RUVM_OK)
         rc = ruvm_quantize_report(j);
     if (rc == RUVM_OK && !j->o->dry_run && j->o->output)
-        rc = ruvm_file_write(j->o->output, j->image.data, j->image.size, j->err);
+        rc = write_image(j);
     return rc;
 }
 

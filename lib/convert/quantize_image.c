@@ -24,11 +24,26 @@ static void close_image(struct ruvm_quantize_job *j)
     ruvm_arena_free(&j->work);
 }
 
+/* Zeros, so that the image can be read although nothing was quantized. */
+static int build_zeros(struct ruvm_quantize_job *j)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < j->build.n_tensors && ok; i++) {
+        const struct ruvm_write_tensor *t = &j->build.tensors[i];
+        struct ruvm_arena arena = {0};
+        struct ruvm_quant_matrix q;
+        ok = ruvm_quant_matrix_open(&q, &arena, j->schemes[i], t->rows, t->cols);
+        if (ok)
+            ruvm_image_build_matrix(&j->build, i, &q);
+        ruvm_arena_free(&arena);
+    }
+    return ok ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the weights");
+}
+
 static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
 {
-    struct ruvm_weights_options o = {.method = sizes_only ? RUVM_METHOD_RTN : j->method,
-                                     .moments = sizes_only ? NULL : j->moments,
-                                     .progress = j->o->progress};
+    struct ruvm_weights_options o = {
+        .method = j->method, .moments = j->moments, .progress = j->o->progress};
     int rc = RUVM_OK;
     j->has_student = (!all_int8(j) || j->o->distill_steps) && !sizes_only;
     if (j->has_student)
@@ -37,10 +52,11 @@ static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
         rc = ruvm_image_build_open(&j->build, &j->work, &j->model, j->schemes, j->err);
     j->build.k_bits = (uint8_t)(j->o->k_bits ? j->o->k_bits : 8);
     j->build.v_bits = (uint8_t)(j->o->v_bits ? j->o->v_bits : 8);
-    if (rc == RUVM_OK)
-        rc = ruvm_weights_quantize(&j->build, j->has_student ? &j->student : NULL, j->losses, &o,
-                                   j->err);
-    return rc;
+    if (rc != RUVM_OK)
+        return rc;
+    return sizes_only ? build_zeros(j)
+                      : ruvm_weights_quantize(&j->build, j->has_student ? &j->student : NULL,
+                                              j->losses, &o, j->err);
 }
 
 static void add_meta(struct ruvm_quantize_job *j)
@@ -67,6 +83,24 @@ static int open_watched(struct ruvm_quantize_job *j, struct ruvm_reference **wat
     return ruvm_reference_open(watched, &j->work, m, m->context, j->err);
 }
 
+/* The same part of the text for all images of a call. */
+static int watch_text(struct ruvm_quantize_job *j, struct ruvm_calibration *c,
+                      struct ruvm_reference *watched)
+{
+    if (!j->excerpt) {
+        struct ruvm_text *part = ruvm_arena_alloc(&j->source.arena, 1, sizeof *part);
+        if (!part)
+            return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
+        int rc =
+            ruvm_text_spread(part, &j->source.arena, j->calibration,
+                             ruvm_quantize_positions(&j->model, CALIBRATION_TOKENS_MAX), j->err);
+        if (rc != RUVM_OK)
+            return rc;
+        j->excerpt = part;
+    }
+    return ruvm_calibrate_read(c, watched, j->excerpt, &j->o->progress, j->err);
+}
+
 static int watch(struct ruvm_quantize_job *j, struct ruvm_calibration *c)
 {
     struct ruvm_reference *watched;
@@ -78,7 +112,7 @@ static int watch(struct ruvm_quantize_job *j, struct ruvm_calibration *c)
     if (rc == RUVM_OK)
         rc = ruvm_calibrate_run(c, &j->work, watched, &j->model, &o, j->err);
     if (rc == RUVM_OK && j->calibration)
-        rc = ruvm_calibrate_read(c, watched, j->calibration, j->err);
+        rc = watch_text(j, c, watched);
     return rc;
 }
 

@@ -20,6 +20,7 @@ struct ruvm_quantize_job {
     struct ruvm_reference *reference; /* of the source; NULL in a dry run */
     struct ruvm_model model;          /* what is quantized: the source, or what pruning left */
     struct ruvm_text *calibration;    /* the text given for it, or NULL: own samples */
+    struct ruvm_text *excerpt;        /* of it, for the ranges; NULL: not made yet */
     enum ruvm_method method;
     uint32_t n_tensors;
     struct ruvm_scheme_tensor *tensors; /* [n_tensors] */
@@ -40,18 +41,24 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
                                                   const char *stage, uint64_t n, uint64_t seed);
 /* Positions that teach a calibration of this model all it can learn in reasonable time. */
 uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most);
+/* Tells the progress; RUVM_ERR_IO when it says to stop. */
+int ruvm_quantize_tell(const struct ruvm_quantize_job *j, const char *stage, uint64_t done,
+                       uint64_t total);
 /* Reads and encodes a text file for this model. */
 int ruvm_quantize_read_text(struct ruvm_quantize_job *j, struct ruvm_text *text, const char *path,
                             uint64_t max_positions);
 
-/* Opens the source, prunes it, lists its tensors and looks at their moments. */
+/* Opens the source, prunes it and lists its tensors. */
 int ruvm_quantize_open(struct ruvm_quantize_job *j);
+/* Opens the moments of the matrices if something needs them. */
+int ruvm_quantize_moments(struct ruvm_quantize_job *j);
 
-/* Sets schemes for the limit asked for and keeps the curve in the result. */
+/* Looks at the moments, sets schemes for the limit asked for, keeps the curve in the result
+ * and builds the image as below. */
 int ruvm_quantize_search(struct ruvm_quantize_job *j);
 
 /* Builds the image of the schemes into j->image, without golden vectors. A previous one is
- * given up. sizes_only: only the number of its bytes means something. */
+ * given up. sizes_only: nothing is quantized, its weights are zeros. */
 int ruvm_quantize_image(struct ruvm_quantize_job *j, bool sizes_only);
 /* The same again after the weights of the student changed in j->build: ranges, and the file. */
 int ruvm_quantize_compose(struct ruvm_quantize_job *j, bool sizes_only);
@@ -61,6 +68,9 @@ int ruvm_quantize_golden(struct ruvm_quantize_job *j);
 /* Trains the student further and puts its weights and norms into the build. */
 int ruvm_quantize_distill(struct ruvm_quantize_job *j);
 
+/* Positions of text that each tensor's share of the loss is estimated from, fewer for a
+ * large model; 0: it would take too long, or too much memory. */
+uint32_t ruvm_quantize_share_positions(const struct ruvm_quantize_job *j);
 /* Fills the result's tensors, sizes and sums. */
 int ruvm_quantize_report(struct ruvm_quantize_job *j);
 

@@ -1,4 +1,4 @@
-/* What the image became, tensor by tensor and as a whole. */
+/* What the image became, tensor by tensor and as a whole; and what it takes to tell. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +49,40 @@ static const char *method_name(const struct ruvm_quantize_job *j)
     return names[RUVM_METHOD_RTN];
 }
 
+/* ---- the estimate of losses ------------------------------------------------------- */
+
+/* Multiply-adds, about 2 in a nanosecond, and values kept in each slot of the moments. */
+#define SHARES_WORK ((uint64_t)20000000000)
+#define SHARES_WORK_MOST (10 * SHARES_WORK)
+enum {
+    SHARES_TOKENS_MIN = 256,
+    SHARES_TOKENS_MAX = 4096,
+    SHARES_VALUES_MOST = 1 << 25, /* a gibibyte in all slots */
+};
+
+/* A text is run forward and back, the moments of each matrix are summed up meanwhile, and
+ * its loss is taken from them in the end. */
+uint32_t ruvm_quantize_share_positions(const struct ruvm_quantize_job *j)
+{
+    uint64_t pass = 0, values = 0, losses = 0;
+    for (uint32_t i = 0; i < j->n_tensors; i++) {
+        uint64_t rows = j->tensors[i].rows, cols = j->tensors[i].cols;
+        uint64_t rows2 = rows <= RUVM_MOMENTS_MAX_ROWS ? rows * rows : 0;
+        pass += 3 * rows * cols;
+        values += cols * cols + rows2;
+        losses += rows * cols * cols + rows2 * cols;
+    }
+    uint64_t position = pass + values;
+    if (values > SHARES_VALUES_MOST || losses + SHARES_TOKENS_MIN * position > SHARES_WORK_MOST)
+        return 0;
+    uint64_t n = SHARES_WORK / position;
+    return n < SHARES_TOKENS_MIN   ? SHARES_TOKENS_MIN
+           : n > SHARES_TOKENS_MAX ? SHARES_TOKENS_MAX
+                                   : (uint32_t)n;
+}
+
+/* ---- the report --------------------------------------------------------------------- */
+
 static void share_losses(struct ruvm_quantize_result *r)
 {
     double sum = 0.0;
@@ -80,7 +114,7 @@ int ruvm_quantize_report(struct ruvm_quantize_job *j)
     r->k_bits = b->k_bits;
     r->v_bits = b->v_bits;
     ruvm_scheme_summary(r->types, j->schemes, b->n_tensors);
-    snprintf(r->method, sizeof r->method, "%s", method_name(j));
+    snprintf(r->method, sizeof r->method, "%s", j->o->dry_run ? "" : method_name(j));
     snprintf(r->source_format, sizeof r->source_format, "%s", j->source.tensors.format);
     return RUVM_OK;
 }

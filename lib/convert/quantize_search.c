@@ -36,9 +36,10 @@ struct hunt {
     struct ruvm_text probe;        /* text the losses of whole images are measured on */
     struct ruvm_scheme *schemes;   /* [n_tensors] of the choice being looked at */
     struct ruvm_image_build sizes; /* an image of this model, for its other parts */
-    double *measured;              /* [choices] nats, 0: not yet */
+    double *measured;              /* [choices] nats, NaN: not yet */
     double *error;                 /* [choices] standard error of the measured */
     uint32_t n;
+    uint32_t built; /* choice whose image the job holds; n: none's */
 };
 
 /* ---- choices of each tensor ------------------------------------------------------ */
@@ -77,6 +78,20 @@ static int find_fixed(struct hunt *h)
     return rc;
 }
 
+/* Groups are not for the widest rows. */
+static struct ruvm_scheme scheme_for(const struct ruvm_scheme_tensor *t, struct ruvm_scheme s)
+{
+    if (s.group && t->cols > RUVM_GROUPED_MAX_COLS)
+        s.group = 0;
+    return s;
+}
+
+static uint64_t bytes_of(const struct ruvm_scheme_tensor *t, struct ruvm_scheme s)
+{
+    return ruvm_scheme_data_bytes(s, t->rows, t->cols) +
+           ruvm_scheme_scale_bytes(s, t->rows, t->cols);
+}
+
 static int try_scheme(struct hunt *h, struct ruvm_arena *arena, uint32_t i, const float *w,
                       struct ruvm_scheme s)
 {
@@ -85,8 +100,6 @@ static int try_scheme(struct hunt *h, struct ruvm_arena *arena, uint32_t i, cons
     struct ruvm_moments_tensor moments;
     struct ruvm_quant_matrix q;
     double loss = 0.0;
-    if (s.group && t->cols > RUVM_GROUPED_MAX_COLS)
-        s.group = 0;
     if (!ruvm_quant_matrix_open(&q, arena, s, t->rows, t->cols))
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", t->name);
     int rc = ruvm_moments_tensor(j->moments, i, &moments, j->err);
@@ -95,10 +108,7 @@ static int try_scheme(struct hunt *h, struct ruvm_arena *arena, uint32_t i, cons
     if (rc == RUVM_OK)
         rc = ruvm_moments_loss(&loss, &moments, &q, w, j->err);
     if (rc == RUVM_OK)
-        ruvm_search_add(h->search, i, s,
-                        ruvm_scheme_data_bytes(s, t->rows, t->cols) +
-                            ruvm_scheme_scale_bytes(s, t->rows, t->cols),
-                        loss);
+        ruvm_search_add(h->search, i, s, bytes_of(t, s), loss);
     return rc;
 }
 
@@ -115,7 +125,7 @@ static int try_tensor(struct hunt *h, uint32_t i)
     if (rc == RUVM_OK && h->fixed[i])
         rc = try_scheme(h, &arena, i, w, j->schemes[i]);
     for (int c = 0; c < N_CANDIDATES && rc == RUVM_OK && !h->fixed[i]; c++)
-        rc = try_scheme(h, &arena, i, w, candidates[c]);
+        rc = try_scheme(h, &arena, i, w, scheme_for(t, candidates[c]));
     ruvm_arena_free(&arena);
     return rc;
 }
@@ -123,22 +133,24 @@ static int try_tensor(struct hunt *h, uint32_t i)
 static int try_all(struct hunt *h)
 {
     struct ruvm_quantize_job *j = h->j;
-    const struct ruvm_progress *p = &j->o->progress;
     int rc = ruvm_search_open(&h->search, &j->source.arena, j->n_tensors, j->err);
     for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
         rc = try_tensor(h, i);
-        if (rc == RUVM_OK && p->report && p->report(p->user, "search", i + 1, j->n_tensors) != 0)
-            rc = ruvm_fail(j->err, RUVM_ERR_IO, "interrupted");
+        if (rc == RUVM_OK)
+            rc = ruvm_quantize_tell(j, "search", i + 1, j->n_tensors);
     }
     if (rc == RUVM_OK)
         rc = ruvm_search_solve(h->search, j->err);
     if (rc != RUVM_OK)
         return rc;
-    h->n = ruvm_search_count(h->search);
+    h->n = h->built = ruvm_search_count(h->search);
     h->measured = ruvm_arena_alloc(&j->source.arena, h->n, sizeof *h->measured);
     h->error = ruvm_arena_alloc(&j->source.arena, h->n, sizeof *h->error);
-    return h->measured && h->error ? RUVM_OK
-                                   : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short");
+    if (!h->measured || !h->error)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a search");
+    for (uint32_t k = 0; k < h->n; k++)
+        h->measured[k] = (double)NAN;
+    return RUVM_OK;
 }
 
 /* ---- whole images ---------------------------------------------------------------- */
@@ -152,16 +164,26 @@ static uint64_t take(struct hunt *h, uint32_t k)
     return ruvm_image_build_bytes(&h->sizes, h->schemes);
 }
 
-/* The choice as a whole image, and what it loses. */
+/* The choice as the job's image. */
+static int build(struct hunt *h, uint32_t k)
+{
+    struct ruvm_quantize_job *j = h->j;
+    if (h->built == k)
+        return RUVM_OK;
+    take(h, k);
+    memcpy(j->schemes, h->schemes, j->n_tensors * sizeof *h->schemes);
+    h->built = k;
+    return ruvm_quantize_image(j, false);
+}
+
+/* What the choice loses as a whole image. */
 static int measure(struct hunt *h, uint32_t k)
 {
     struct ruvm_quantize_job *j = h->j;
     struct ruvm_quality quality;
-    if (h->measured[k] > 0.0)
+    if (!isnan(h->measured[k]))
         return RUVM_OK;
-    take(h, k);
-    memcpy(j->schemes, h->schemes, j->n_tensors * sizeof *h->schemes);
-    int rc = ruvm_quantize_image(j, false);
+    int rc = build(h, k);
     if (rc != RUVM_OK)
         return rc;
     struct ruvm_quality_options o = {.image = j->image.data,
@@ -206,28 +228,51 @@ static int search_loss(struct hunt *h, uint32_t *chosen)
     return rc;
 }
 
-static uint64_t limit_of(const struct ruvm_quantize_job *j, const struct ruvm_target *target)
-{
-    uint64_t limit = j->o->max_bytes ? j->o->max_bytes : UINT64_MAX;
-    if (target && ruvm_target_image_bytes(target) < limit)
-        limit = ruvm_target_image_bytes(target);
-    return limit;
-}
-
 /* The largest choice whose image is not above the limit. */
-static int search_bytes(struct hunt *h, uint64_t limit, uint32_t *chosen)
+static int search_bytes(struct hunt *h, uint32_t *chosen)
 {
-    uint64_t smallest = take(h, 0);
-    if (smallest > limit)
-        return ruvm_fail(h->j->err, RUVM_ERR_UNSUPPORTED,
-                         "%llu bytes are too few: the smallest image of this model has %llu; allow "
-                         "that, or prune it",
-                         (unsigned long long)limit, (unsigned long long)smallest);
     *chosen = 0;
     for (uint32_t k = 1; k < h->n; k++)
-        if (take(h, k) <= limit)
+        if (take(h, k) <= h->j->r->limit_bytes)
             *chosen = k;
     return measure(h, *chosen);
+}
+
+/* ---- the limit -------------------------------------------------------------------- */
+
+/* Of each tensor the smallest type it may have. */
+static uint64_t smallest_bytes(struct hunt *h)
+{
+    const struct ruvm_quantize_job *j = h->j;
+    memcpy(h->schemes, j->schemes, j->n_tensors * sizeof *h->schemes);
+    for (uint32_t i = 0; i < j->n_tensors; i++)
+        for (int c = 0; c < N_CANDIDATES && !h->fixed[i]; c++) {
+            struct ruvm_scheme s = scheme_for(&j->tensors[i], candidates[c]);
+            if (bytes_of(&j->tensors[i], s) < bytes_of(&j->tensors[i], h->schemes[i]))
+                h->schemes[i] = s;
+        }
+    return ruvm_image_build_bytes(&h->sizes, h->schemes);
+}
+
+/* The smaller one of both limits of bytes; one that nothing meets is refused before the work. */
+static int set_limit(struct hunt *h, const struct ruvm_target *target)
+{
+    struct ruvm_quantize_job *j = h->j;
+    uint64_t limit = j->o->max_bytes, chip = target ? ruvm_target_image_bytes(target) : 0;
+    bool is_chip = chip && (!limit || chip < limit);
+    j->r->limit_bytes = limit = is_chip ? chip : limit;
+    uint64_t smallest = limit ? smallest_bytes(h) : 0;
+    if (smallest <= limit)
+        return RUVM_OK;
+    if (is_chip)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "the %s has %llu bytes for an image, the smallest image of this model has "
+                         "%llu: prune it, or choose a larger chip",
+                         target->name, (unsigned long long)limit, (unsigned long long)smallest);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%llu bytes are too few: the smallest image of this model has %llu; allow "
+                     "that, or prune it",
+                     (unsigned long long)limit, (unsigned long long)smallest);
 }
 
 /* ---- the curve -------------------------------------------------------------------- */
@@ -251,13 +296,11 @@ static int keep_curve(struct hunt *h, uint32_t chosen)
         c->chosen = k == chosen;
         ruvm_scheme_summary(c->types, h->schemes, j->n_tensors);
     }
-    take(h, chosen);
-    memcpy(j->schemes, h->schemes, j->n_tensors * sizeof *h->schemes);
     return RUVM_OK;
 }
 
-/* Some points of the curve besides the chosen one are measured as well: what the sum of
- * estimates is worth can then be seen. */
+/* Some points of the curve besides the chosen one: what the sum of estimates is worth can
+ * then be seen. */
 static int measure_some(struct hunt *h)
 {
     enum { POINTS = 6 };
@@ -326,15 +369,20 @@ static int hunt(struct hunt *h, const struct ruvm_target *target)
     if (rc == RUVM_OK)
         rc = open_sizes(h);
     if (rc == RUVM_OK)
+        rc = set_limit(h, target);
+    if (rc == RUVM_OK)
+        rc = ruvm_quantize_moments(h->j);
+    if (rc == RUVM_OK)
         rc = draw_probe(h);
     if (rc == RUVM_OK)
         rc = try_all(h);
-    if (rc == RUVM_OK)
-        rc = h->j->o->max_kl != 0.0 ? search_loss(h, &chosen)
-                                    : search_bytes(h, limit_of(h->j, target), &chosen);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK && h->j->o->measure_curve)
         rc = measure_some(h);
-    return rc == RUVM_OK ? keep_curve(h, chosen) : rc;
+    if (rc == RUVM_OK)
+        rc = h->j->o->max_kl != 0.0 ? search_loss(h, &chosen) : search_bytes(h, &chosen);
+    if (rc == RUVM_OK)
+        rc = keep_curve(h, chosen);
+    return rc == RUVM_OK ? build(h, chosen) : rc;
 }
 
 int ruvm_quantize_search(struct ruvm_quantize_job *j)

@@ -1,4 +1,8 @@
-/* From the file to a float model ready to be quantized: opened, pruned, its moments seen. */
+/* From the file to a float model ready to be quantized: opened, pruned, its moments seen.
+ *
+ * What surely fails is refused before any text is drawn, which may take minutes.
+ */
+#include <math.h>
 #include <stdlib.h>
 
 #include "lib/convert/prune.h"
@@ -9,7 +13,6 @@
 
 enum {
     MOMENTS_TOKENS_MAX = 32768,
-    SHARES_TOKENS_MAX = 4096, /* when they only tell each tensor's share of the loss */
     PRUNE_TOKENS_MAX = 16384,
     VOCAB_TOKENS = 100000, /* a token that a model writes less often than once in so many ... */
     TEXT_TOKENS_MAX = 1 << 20,
@@ -119,11 +122,26 @@ static int choose_types(struct ruvm_quantize_job *j)
     return ruvm_scheme_choose(j->schemes, j->tensors, j->n_tensors, &rules, j->err);
 }
 
-/* A weight that is no number is named before anything is computed with it. */
+static void count_zero_rows(struct ruvm_quant_loss *loss, const float *w,
+                            const struct ruvm_scheme_tensor *t)
+{
+    for (uint32_t r = t->rows; r-- > 0;) {
+        uint32_t c = 0;
+        while (c < t->cols && fpclassify(w[(size_t)r * t->cols + c]) == FP_ZERO)
+            c++;
+        if (c < t->cols)
+            continue;
+        loss->zero_rows++;
+        loss->first_zero_row = r;
+    }
+}
+
+/* A weight that is no number is named before anything is computed with it. Rows of zeros are
+ * counted here for a dry run, which does not quantize. */
 static int check_weights(struct ruvm_quantize_job *j)
 {
     int rc = RUVM_OK;
-    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK && !j->o->dry_run; i++) {
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
         struct ruvm_arena arena = {0};
         const struct ruvm_scheme_tensor *t = &j->tensors[i];
         char name[48];
@@ -131,6 +149,8 @@ static int check_weights(struct ruvm_quantize_job *j)
         float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
         rc = w ? ruvm_quant_weights(w, view, name, j->err)
                : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
+        if (rc == RUVM_OK)
+            count_zero_rows(&j->losses[i].snr, w, t);
         ruvm_arena_free(&arena);
     }
     return rc;
@@ -141,6 +161,20 @@ static int check_weights(struct ruvm_quantize_job *j)
 static bool is_pruned(const struct ruvm_quantize_options *o)
 {
     return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
+}
+
+/* What is asked of the model, which needs no text to be refused. */
+static int check_pruning(struct ruvm_quantize_job *j)
+{
+    const struct ruvm_quantize_options *o = j->o;
+    const struct ruvm_prune_subject s = {.model = j->source.model,
+                                         .has_vocab = j->source.has_vocab};
+    const struct ruvm_prune_options all = {.drop_layers = o->drop_layers,
+                                           .n_drop_layers = o->n_drop_layers,
+                                           .heads = o->prune_heads,
+                                           .ffn = o->prune_ffn,
+                                           .vocab = o->vocab_prune};
+    return ruvm_prune_check(&s, &all, j->err);
 }
 
 static int prune_once(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s,
@@ -163,6 +197,14 @@ static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subje
     else
         rc = draw(j, &s->calibration, j->o->vocab_prune ? VOCAB_TOKENS : n, seed ^ PRUNE_SEED);
     return rc == RUVM_OK ? draw(j, &s->eval, n, seed ^ PRUNE_EVAL_SEED) : rc;
+}
+
+/* A text that is given may be of any length; which tokens it holds was seen on all of it. */
+static int shorten(struct ruvm_quantize_job *j, struct ruvm_text *text)
+{
+    struct ruvm_text whole = *text;
+    return ruvm_text_spread(text, &j->source.arena, &whole,
+                            ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX), j->err);
 }
 
 /* Tokens first: the model without them is then what all else is compared with. */
@@ -190,7 +232,10 @@ static int prune(struct ruvm_quantize_job *j)
             *j->calibration = s.calibration;
         rc = open_reference(j);
     }
-    if (rc == RUVM_OK && (o->prune_heads || o->prune_ffn || o->n_drop_layers))
+    bool has_parts = o->prune_heads || o->prune_ffn || o->n_drop_layers;
+    if (rc == RUVM_OK && has_parts)
+        rc = shorten(j, &s.calibration);
+    if (rc == RUVM_OK && has_parts)
         rc = prune_once(j, &s, &parts);
     j->model = s.model;
     return rc;
@@ -208,14 +253,7 @@ static bool rounds_by_moments(const struct ruvm_quantize_job *j)
     return false;
 }
 
-/* They round the weights, and they tell each tensor's share of the loss. */
-static bool needs_moments(const struct ruvm_quantize_job *j)
-{
-    bool shares = !j->o->no_quality && ruvm_network_knows(&j->model);
-    return !j->o->dry_run && (rounds_by_moments(j) || shares);
-}
-
-static int open_moments(struct ruvm_quantize_job *j)
+static int open_moments(struct ruvm_quantize_job *j, uint32_t n_positions)
 {
     struct ruvm_text *text = ruvm_arena_alloc(&j->source.arena, 1, sizeof *text);
     uint64_t seed = ruvm_quantize_seed(j) ^ MOMENTS_SEED;
@@ -223,18 +261,30 @@ static int open_moments(struct ruvm_quantize_job *j)
         .text = text, .seed = seed, .threads = j->o->threads, .progress = j->o->progress};
     if (!text)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
-    uint32_t most = rounds_by_moments(j) ? MOMENTS_TOKENS_MAX : SHARES_TOKENS_MAX;
-    int rc = RUVM_OK;
-    if (j->calibration)
-        *text = *j->calibration;
-    else
-        rc = draw(j, text, ruvm_quantize_positions(&j->model, most), seed);
+    int rc = j->calibration
+                 ? ruvm_text_spread(text, &j->source.arena, j->calibration, n_positions, j->err)
+                 : draw(j, text, n_positions, seed);
     return rc == RUVM_OK ? ruvm_moments_open(&j->moments, &j->model, &o, j->err) : rc;
+}
+
+/* They round the weights, and they tell each tensor's share of the loss. */
+int ruvm_quantize_moments(struct ruvm_quantize_job *j)
+{
+    if (j->o->dry_run)
+        return RUVM_OK;
+    if (rounds_by_moments(j))
+        return open_moments(j, ruvm_quantize_positions(&j->model, MOMENTS_TOKENS_MAX));
+    bool known = ruvm_network_knows(&j->model);
+    uint32_t n = j->o->tensor_losses && known ? ruvm_quantize_share_positions(j) : 0;
+    j->r->losses_left_out = j->o->tensor_losses && known && n == 0;
+    return n ? open_moments(j, n) : RUVM_OK;
 }
 
 int ruvm_quantize_open(struct ruvm_quantize_job *j)
 {
     int rc = open_source(j);
+    if (rc == RUVM_OK)
+        rc = check_pruning(j);
     if (rc == RUVM_OK)
         rc = list_tensors(j);
     if (rc == RUVM_OK)
@@ -252,5 +302,5 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
         if (rc == RUVM_OK)
             rc = choose_types(j);
     }
-    return rc == RUVM_OK && needs_moments(j) ? open_moments(j) : rc;
+    return rc;
 }

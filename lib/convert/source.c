@@ -96,7 +96,10 @@ static int open_tokenizer(struct ruvm_source *s, const char *path, struct ruvm_e
     int rc = ruvm_file_map(&s->tokenizer_file, path, err);
     if (rc != RUVM_OK)
         return rc;
-    rc = ruvm_vocab_read(&s->vocab, &s->arena, s->tokenizer_file.data, s->tokenizer_file.size, err);
+    rc = ruvm_vocab_read_any(&s->vocab, &s->arena, s->tokenizer_file.data, s->tokenizer_file.size,
+                             err);
+    if (rc == RUVM_OK && s->vocab.specials) /* rows that no text uses */
+        rc = ruvm_vocab_pad(&s->vocab, &s->arena, s->model.vocab, err);
     if (rc == RUVM_OK)
         rc = ruvm_model_check_vocab(&s->model, &s->vocab, err);
     if (rc != RUVM_OK)
@@ -132,6 +135,6 @@ void ruvm_source_close(struct ruvm_source *s)
 uint16_t ruvm_source_start(const struct ruvm_source *s)
 {
     if (s->has_vocab && s->vocab.bos != RUVM_NO_TOKEN)
-        return s->vocab.bos;
+        return (uint16_t)s->vocab.bos;
     return s->model.vocab > DEFAULT_START ? DEFAULT_START : 0;
 }

@@ -44,6 +44,38 @@ void ruvm_text_token(struct ruvm_text *t, uint16_t token)
     t->n_positions++;
 }
 
+/* Each window adds its share of n to the room there is, and is taken once it fits whole. The
+ * last one is cut: it may be the only one. */
+static void spread(struct ruvm_text *out, const struct ruvm_text *t, uint64_t n)
+{
+    for (uint32_t w = 0; w < t->n_windows; w++) {
+        const uint16_t *token = t->tokens + t->first[w];
+        uint64_t room = n * (w + 1) / t->n_windows - out->n_positions;
+        uint64_t here = t->first[w + 1] - t->first[w] - 1;
+        if (here > room && w + 1 == t->n_windows)
+            here = room;
+        if (here > room)
+            continue;
+        ruvm_text_window(out, *token++);
+        for (uint64_t i = 0; i < here; i++)
+            ruvm_text_token(out, *token++);
+    }
+    ruvm_text_window(out, t->tokens[0]);
+}
+
+int ruvm_text_spread(struct ruvm_text *out, struct ruvm_arena *arena, const struct ruvm_text *t,
+                     uint64_t n, struct ruvm_error *err)
+{
+    *out = *t;
+    if (t->n_positions <= n)
+        return RUVM_OK;
+    if (!ruvm_text_reserve(out, arena, n))
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for a part of the text");
+    memcpy(out->source, t->source, sizeof out->source);
+    spread(out, t, n);
+    return RUVM_OK;
+}
+
 /* What is needed while a file becomes windows. */
 struct cutter {
     struct ruvm_text *text;

@@ -34,6 +34,11 @@ struct ruvm_text_options {
 int ruvm_text_read(struct ruvm_text *t, struct ruvm_arena *arena, const char *path,
                    const struct ruvm_text_options *o, struct ruvm_error *err);
 
+/* About n positions of a text, whole windows from all over it; a text of no more is taken as
+ * it is, its tokens shared. RUVM_ERR_MEMORY. */
+int ruvm_text_spread(struct ruvm_text *out, struct ruvm_arena *arena, const struct ruvm_text *t,
+                     uint64_t n, struct ruvm_error *err);
+
 /* For who makes a text: reserve room for so many predictions (each window holds one at
  * least), then append tokens; ruvm_text_window begins the next window, and one that got
  * no prediction is dropped. Call ruvm_text_window once more at the end. */

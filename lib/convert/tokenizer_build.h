@@ -6,7 +6,7 @@
 #include "lib/base/buffer.h"
 
 /* Appends the section's bytes to out. RUVM_ERR_UNSUPPORTED when the vocabulary exceeds the
- * image's limits, RUVM_ERR_CORRUPT when a score is no number, RUVM_ERR_MEMORY. */
+ * image's limits, RUVM_ERR_MEMORY. */
 int ruvm_tokenizer_build(struct ruvm_buffer *out, const struct ruvm_vocab *vocab,
                          struct ruvm_error *err);
 

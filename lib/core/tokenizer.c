@@ -1,31 +1,51 @@
 /* The tokenizer: text to ids and back, in integers, from the image's tokn section.
  *
- * SentencePiece-like BPE as llama2.c runs it: characters that are pieces become
- * symbols, other bytes fall back to byte tokens, then the neighbours whose
- * joined piece has the best rank are merged, leftmost first, until none is
- * left. The ids array is the only work space.
+ * A text is cut at the special tokens in it, what is between them into words where the
+ * vocabulary was made so, and each word becomes symbols, bytes or characters, that merge
+ * (merge.c); or the best pieces are chosen all at once (unigram.c). The ids array is the
+ * only work space.
  */
+#include "lib/core/tokenizer.h"
+
 #include "formats/ruvm_read.h"
-#include "lib/base/bytes.h"
-#include "lib/ruvm.h"
+#include "formats/tokn_read.h"
+#include "lib/core/merge.h"
+#include "lib/core/pattern.h"
+#include "lib/core/unigram.h"
 
-enum { NO_RANK = 0x10000 };
-
-struct text {
-    const uint8_t *bytes;
-    size_t n;
-};
-
-static uint16_t u16_at(const uint8_t *array, size_t i)
+void ruvm_tokenizer_over(struct ruvm_tokenizer *t, const uint8_t *section)
 {
-    return ruvm_load_u16(array + 2 * i);
-}
-
-static struct text piece(const struct ruvm_tokenizer *t, uint16_t id)
-{
-    uint32_t begin = ruvm_load_u32(t->off + 4 * (size_t)id);
-    uint32_t end = ruvm_load_u32(t->off + 4 * ((size_t)id + 1));
-    return (struct text){t->text + begin, end - begin};
+    struct ruvm_tokn s;
+    ruvm_tokn_open(&s, section);
+    *t = (struct ruvm_tokenizer){
+        .section = section,
+        .n_pieces = (uint16_t)s.n,
+        .n_sorted = (uint16_t)s.n_sorted,
+        .bos = ruvm_load_u16(section + RUVM_TOKN_BOS),
+        .eos = ruvm_load_u16(section + RUVM_TOKN_EOS),
+        .unk = ruvm_load_u16(section + RUVM_TOKN_UNK),
+        .max_piece = ruvm_load_u16(section + RUVM_TOKN_MAX_PIECE),
+        .flags = s.flags,
+        .off = s.off,
+        .rank = s.rank,
+        .sorted = s.sorted,
+        .byte_id = s.byte_id,
+        .kind = s.piece_kind,
+        .text = s.text,
+        .method = s.kind,
+        .pattern = s.pattern,
+        .n_ends = s.n_ends,
+        .options = s.options,
+        .n_special = (uint16_t)s.n_special,
+        .n_merges = (uint16_t)s.n_merges,
+        .unk_score = s.unk_score,
+        .score = s.score,
+        .special = s.special,
+        .ends = s.end,
+        .merges = s.merges,
+        .chat = (const char *)s.chat,
+        .chat_bytes = s.chat_bytes,
+    };
 }
 
 int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t image_bytes)
@@ -36,25 +56,7 @@ int ruvm_tokenizer_init(struct ruvm_tokenizer *t, const void *image, size_t imag
         return rc;
     if (!img.tokn)
         return RUVM_ERR_UNSUPPORTED;
-    const uint8_t *s = img.tokn;
-    size_t n = ruvm_load_u16(s + RUVM_TOKN_N_PIECES);
-    *t = (struct ruvm_tokenizer){
-        .section = s,
-        .n_pieces = (uint16_t)n,
-        .bos = ruvm_load_u16(s + RUVM_TOKN_BOS),
-        .eos = ruvm_load_u16(s + RUVM_TOKN_EOS),
-        .unk = ruvm_load_u16(s + RUVM_TOKN_UNK),
-        .max_piece = ruvm_load_u16(s + RUVM_TOKN_MAX_PIECE),
-        .flags = s[RUVM_TOKN_FLAGS],
-        .off = s + RUVM_TOKN_ARRAYS,
-    };
-    t->rank = t->off + 4 * (n + 1);
-    t->sorted = t->rank + 2 * n;
-    t->byte_id = t->sorted + 2 * n;
-    t->kind = t->byte_id + (size_t)2 * 256;
-    const uint8_t *n_sorted = t->kind + n + (n & 1); /* at an even offset */
-    t->n_sorted = ruvm_load_u16(n_sorted);
-    t->text = n_sorted + 2;
+    ruvm_tokenizer_over(t, img.tokn);
     return RUVM_OK;
 }
 
@@ -64,7 +66,7 @@ void ruvm_tokenizer_joins(struct ruvm_tokenizer *t, uint8_t joins[8192])
     for (size_t i = 0; i < 8192; i++)
         joins[i] = 0;
     for (uint16_t s = 0; s < t->n_sorted; s++) {
-        struct text p = piece(t, u16_at(t->sorted, s));
+        struct ruvm_span p = ruvm_pieces_text(t, ruvm_pieces_u16(t->sorted, s));
         for (size_t i = 1; i < p.n; i++) {
             unsigned pair = (unsigned)p.bytes[i - 1] << 8 | p.bytes[i];
             joins[pair >> 3] |= (uint8_t)(1u << (pair & 7));
@@ -73,154 +75,145 @@ void ruvm_tokenizer_joins(struct ruvm_tokenizer *t, uint8_t joins[8192])
     t->joins = joins;
 }
 
-/* Orders the bytes of a piece against a followed by b. */
-static int compare(struct text p, struct text a, struct text b)
+/* ---- characters --------------------------------------------------------------- */
+
+/* Appends the symbols of one character; -1 when it cannot be said. */
+static int add_character(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                         struct ruvm_span c)
 {
-    size_t n = a.n + b.n;
-    for (size_t i = 0; i < p.n && i < n; i++) {
-        uint8_t x = i < a.n ? a.bytes[i] : b.bytes[i - a.n];
-        if (p.bytes[i] != x)
-            return p.bytes[i] < x ? -1 : 1;
-    }
-    return p.n == n ? 0 : p.n < n ? -1 : 1;
+    uint16_t id = ruvm_pieces_find(t, c, (struct ruvm_span){c.bytes, 0});
+    if (id == RUVM_NO_TOKEN)
+        return ruvm_pieces_bytes(t, ids, n_ids, c);
+    ids[n_ids] = id;
+    return 1;
 }
 
-/* The piece whose text is a followed by b: its id, or RUVM_NO_TOKEN. */
-static uint16_t find(const struct ruvm_tokenizer *t, struct text a, struct text b)
+/* Whether a merge can reach from one character to the next one. */
+static bool is_joined(const struct ruvm_tokenizer *t, struct ruvm_span a, struct ruvm_span b)
 {
-    if (a.n + b.n > t->max_piece)
-        return RUVM_NO_TOKEN;
-    uint32_t low = 0, high = t->n_sorted;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (compare(piece(t, u16_at(t->sorted, mid)), a, b) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    if (low == t->n_sorted)
-        return RUVM_NO_TOKEN;
-    uint16_t id = u16_at(t->sorted, low);
-    return compare(piece(t, id), a, b) == 0 ? id : RUVM_NO_TOKEN;
-}
-
-/* The id that two neighbours merge into, or RUVM_NO_TOKEN. Only pieces found as text
- * merge: a byte of fallback stays alone. */
-static uint16_t merged(const struct ruvm_tokenizer *t, uint16_t left, uint16_t right)
-{
-    if (t->kind[left] != RUVM_PIECE_NORMAL || t->kind[right] != RUVM_PIECE_NORMAL)
-        return RUVM_NO_TOKEN;
-    return find(t, piece(t, left), piece(t, right));
-}
-
-static uint32_t rank_of(const struct ruvm_tokenizer *t, uint16_t id)
-{
-    return id == RUVM_NO_TOKEN ? NO_RANK : u16_at(t->rank, id);
-}
-
-static uint32_t best_rank(const struct ruvm_tokenizer *t, const uint16_t *ids, size_t n)
-{
-    uint32_t best = NO_RANK;
-    for (size_t i = 1; i < n; i++) {
-        uint32_t r = rank_of(t, merged(t, ids[i - 1], ids[i]));
-        best = r < best ? r : best;
-    }
-    return best;
-}
-
-/* Merges every pair of rank `best` from left to right, in place. Stops early when a merge
- * made a pair that comes before the ones still to the right; returns the new length. */
-static size_t merge_pass(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n, uint32_t best)
-{
-    size_t out = 0, in = 0;
-    bool stop = false;
-    while (in < n) {
-        uint16_t id = RUVM_NO_TOKEN;
-        if (!stop && in + 1 < n)
-            id = merged(t, ids[in], ids[in + 1]);
-        if (rank_of(t, id) != best || id == RUVM_NO_TOKEN) {
-            ids[out++] = ids[in++];
-            continue;
-        }
-        in += 2;
-        ids[out++] = id;
-        bool left = out > 1 && rank_of(t, merged(t, ids[out - 2], id)) <= best;
-        bool right = in < n && rank_of(t, merged(t, id, ids[in])) < best;
-        stop = left || right;
-        if (!stop && in < n && rank_of(t, merged(t, id, ids[in])) == best) {
-            ids[--in] = id; /* the new piece takes part in the next, equal merge */
-            out--;
-        }
-    }
-    return out;
-}
-
-static size_t merge_all(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n)
-{
-    for (;;) {
-        uint32_t best = best_rank(t, ids, n);
-        if (best == NO_RANK)
-            return n;
-        n = merge_pass(t, ids, n, best);
-    }
-}
-
-/* Bytes of the UTF-8 character at the start: a byte and the continuation bytes after
- * it, four at most; broken text is taken as it comes. */
-static size_t character(struct text s)
-{
-    size_t n = 1;
-    while (n < s.n && n < 4 && (s.bytes[n] & 0xC0u) == 0x80u)
-        n++;
-    return n;
-}
-
-/* Appends the symbols of one character; returns how many, or 0 when it cannot be said. */
-static size_t add_character(const struct ruvm_tokenizer *t, uint16_t *ids, struct text c)
-{
-    uint16_t id = find(t, c, (struct text){c.bytes, 0});
-    if (id != RUVM_NO_TOKEN) {
-        ids[0] = id;
-        return 1;
-    }
-    for (size_t i = 0; i < c.n; i++) {
-        ids[i] = u16_at(t->byte_id, c.bytes[i]);
-        if (ids[i] == RUVM_NO_TOKEN)
-            ids[i] = t->unk;
-        if (ids[i] == RUVM_NO_TOKEN)
-            return 0;
-    }
-    return c.n;
-}
-
-/* Whether some piece can reach across the end of the first n bytes of s. */
-static bool joined(const struct ruvm_tokenizer *t, struct text s, size_t n)
-{
-    if (n == s.n || !t->joins)
-        return n < s.n;
-    unsigned pair = (unsigned)s.bytes[n - 1] << 8 | s.bytes[n];
+    if (t->pattern == RUVM_PATTERN_SPACES && b.n == 1 && b.bytes[0] == ' ')
+        return false;
+    if (!t->joins)
+        return true;
+    unsigned pair = (unsigned)a.bytes[a.n - 1] << 8 | b.bytes[0];
     return (t->joins[pair >> 3] >> (pair & 7) & 1u) != 0;
 }
 
-/* Encodes s behind the n_ids symbols that already stand in ids; merges each stretch that
- * no piece can leave. Returns the number of ids, or an error. */
-static int encode_text(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids, size_t start,
-                       struct text s)
+/* Encodes characters behind the n_ids that already stand in ids; merges each stretch that
+ * no merge can leave. Returns the number of ids, or an error. */
+static int encode_characters(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                             struct ruvm_cursor text)
 {
-    while (s.n > 0) {
-        size_t n = character(s);
-        size_t added = add_character(t, ids + n_ids, (struct text){s.bytes, n});
-        if (added == 0)
+    size_t start = n_ids;
+    for (struct ruvm_span c = ruvm_cursor_next(&text), next; c.n > 0; c = next) {
+        int added = add_character(t, ids, n_ids, c);
+        if (added < 0)
             return RUVM_ERR_UNSUPPORTED;
-        n_ids += added;
-        if (!joined(t, s, n)) {
-            n_ids = start + merge_all(t, ids + start, n_ids - start);
+        n_ids += (size_t)added;
+        next = ruvm_cursor_next(&text);
+        if (next.n == 0 || !is_joined(t, c, next)) {
+            n_ids = start + ruvm_merge_all(t, ids + start, n_ids - start);
             start = n_ids;
         }
-        s.bytes += n;
-        s.n -= n;
     }
     return (int)n_ids;
+}
+
+/* ---- bytes ---------------------------------------------------------------------- */
+
+/* Appends the tokens of one word. */
+static int encode_word(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                       struct ruvm_span word)
+{
+    uint16_t id = RUVM_NO_TOKEN;
+    if (t->options & RUVM_TOKN_WHOLE_WORDS)
+        id = ruvm_pieces_find(t, word, (struct ruvm_span){word.bytes, 0});
+    if (id != RUVM_NO_TOKEN) {
+        ids[n_ids] = id;
+        return (int)(n_ids + 1);
+    }
+    size_t n = n_ids;
+    for (size_t i = 0; i < word.n; i++) {
+        int added = ruvm_pieces_bytes(t, ids, n, (struct ruvm_span){word.bytes + i, 1});
+        if (added < 0)
+            return RUVM_ERR_UNSUPPORTED;
+        n += (size_t)added;
+    }
+    return (int)(n_ids + ruvm_merge_all(t, ids + n_ids, n - n_ids));
+}
+
+static int encode_words(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                        struct ruvm_span s)
+{
+    int n = (int)n_ids;
+    while (s.n > 0 && n >= 0) {
+        size_t size = ruvm_pattern_word(t->pattern, s.bytes, s.n);
+        n = encode_word(t, ids, (size_t)n, (struct ruvm_span){s.bytes, size});
+        s.bytes += size;
+        s.n -= size;
+    }
+    return n;
+}
+
+/* ---- texts ------------------------------------------------------------------------ */
+
+/* Encodes a text without special tokens behind the n_ids that stand in ids. */
+static int encode_plain(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                        struct ruvm_span s, unsigned cursor)
+{
+    if (t->options & RUVM_TOKN_BYTE_LEVEL)
+        return encode_words(t, ids, n_ids, s);
+    struct ruvm_cursor text = ruvm_cursor_over(t, s, cursor);
+    if (t->method == RUVM_TOKN_UNIGRAM)
+        return ruvm_unigram_encode(t, ids, n_ids, text);
+    return encode_characters(t, ids, n_ids, text);
+}
+
+/* Bytes before the first special token of s; *id is RUVM_NO_TOKEN when there is none. */
+static size_t before_special(const struct ruvm_tokenizer *t, struct ruvm_span s, bool control,
+                             uint16_t *id)
+{
+    size_t n = t->n_special ? 0 : s.n;
+    *id = RUVM_NO_TOKEN;
+    for (; n < s.n; n++) {
+        *id = ruvm_pieces_special(t, (struct ruvm_span){s.bytes + n, s.n - n}, control);
+        if (*id != RUVM_NO_TOKEN)
+            return n;
+    }
+    return s.n;
+}
+
+/* Whether a space is put behind a special token. It costs room for an id, which a special
+ * token of one byte does not leave. */
+static bool has_prefix_behind(const struct ruvm_tokenizer *t, size_t special_bytes)
+{
+    return (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && special_bytes > 1 &&
+           !(t->options & RUVM_TOKN_FIRST_PREFIX);
+}
+
+static int encode_text(const struct ruvm_tokenizer *t, uint16_t *ids, size_t n_ids,
+                       struct ruvm_span s, unsigned flags)
+{
+    bool plain = (flags & RUVM_ENCODE_PLAIN) != 0, first = true;
+    bool prefix = (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && !plain;
+    int n = (int)n_ids;
+    while (s.n > 0 && n >= 0) {
+        uint16_t id;
+        size_t size = before_special(t, s, (flags & RUVM_ENCODE_SPECIAL) != 0, &id);
+        unsigned cursor = (prefix ? RUVM_CURSOR_PREFIX : 0u) |
+                          (first && !plain ? RUVM_CURSOR_FIRST : 0u) |
+                          (id == RUVM_NO_TOKEN ? RUVM_CURSOR_LAST : 0u);
+        n = encode_plain(t, ids, (size_t)n, (struct ruvm_span){s.bytes, size}, cursor);
+        if (n < 0 || id == RUVM_NO_TOKEN)
+            return n;
+        ids[n++] = id;
+        size_t special = ruvm_pieces_text(t, id).n;
+        prefix = has_prefix_behind(t, special);
+        first = false;
+        s.bytes += size + special;
+        s.n -= size + special;
+    }
+    return n;
 }
 
 int ruvm_encode(const struct ruvm_tokenizer *t, uint16_t *ids, size_t max_ids, const void *text,
@@ -228,18 +221,11 @@ int ruvm_encode(const struct ruvm_tokenizer *t, uint16_t *ids, size_t max_ids, c
 {
     if (max_ids < RUVM_MAX_TOKENS(n_bytes) || n_bytes > INT32_MAX - 2)
         return RUVM_ERR_ARG;
-    bool plain = (flags & RUVM_ENCODE_PLAIN) != 0;
     size_t n = 0;
-    if (!plain && (t->flags & RUVM_TOKN_FLAG_ADD_BOS) && t->bos != RUVM_NO_TOKEN)
+    bool bos = (t->flags & RUVM_TOKN_FLAG_ADD_BOS) && t->bos != RUVM_NO_TOKEN;
+    if (bos && !(flags & (RUVM_ENCODE_PLAIN | RUVM_ENCODE_NO_BOS)))
         ids[n++] = t->bos;
-    size_t start = n;
-    if (!plain && (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && n_bytes > 0) {
-        size_t added = add_character(t, ids + n, (struct text){(const uint8_t *)" ", 1});
-        if (added == 0)
-            return RUVM_ERR_UNSUPPORTED;
-        n += added;
-    }
-    return encode_text(t, ids, n, start, (struct text){text, n_bytes});
+    return encode_text(t, ids, n, (struct ruvm_span){text, n_bytes}, flags);
 }
 
 const uint8_t *ruvm_decode(const struct ruvm_tokenizer *t, uint16_t previous, uint16_t id,
@@ -248,7 +234,7 @@ const uint8_t *ruvm_decode(const struct ruvm_tokenizer *t, uint16_t previous, ui
     *n_bytes = 0;
     if (id >= t->n_pieces || t->kind[id] == RUVM_PIECE_CONTROL)
         return t->text;
-    struct text p = piece(t, id);
+    struct ruvm_span p = ruvm_pieces_text(t, id);
     bool first = previous == RUVM_NO_PREVIOUS || previous == t->bos;
     if (first && (t->flags & RUVM_TOKN_FLAG_SPACE_PREFIX) && p.n > 0 && p.bytes[0] == ' ') {
         p.bytes++;
@@ -260,5 +246,10 @@ const uint8_t *ruvm_decode(const struct ruvm_tokenizer *t, uint16_t previous, ui
 
 bool ruvm_is_end(const struct ruvm_tokenizer *t, uint16_t id)
 {
-    return id != RUVM_NO_TOKEN && (id == t->bos || id == t->eos);
+    if (id == RUVM_NO_TOKEN)
+        return false;
+    for (unsigned i = 0; i < t->n_ends; i++)
+        if (ruvm_pieces_u16(t->ends, i) == id)
+            return true;
+    return id == t->bos || id == t->eos;
 }

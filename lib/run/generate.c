@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/base/error.h"
+#include "lib/run/chat.h"
 #include "lib/run/clock.h"
 #include "lib/run/outlet.h"
 #include "lib/run/session.h"
@@ -74,8 +75,25 @@ static int encode_into(struct turn *t, uint16_t *ids, size_t max_ids)
     return append(t, ids, (size_t)n);
 }
 
+static int encode_message(struct turn *t)
+{
+    const struct ruvm_chat_turn turn = {.message = t->o->prompt,
+                                        .n_bytes = t->o->n_prompt_bytes,
+                                        .system = t->o->system,
+                                        .first = t->s->n_tokens == 0};
+    uint16_t *ids;
+    size_t n;
+    int rc = ruvm_chat_encode(&ids, &n, &t->s->tokenizer, &turn, t->err);
+    if (rc == RUVM_OK)
+        rc = append(t, ids, n);
+    free(ids);
+    return rc;
+}
+
 static int encode(struct turn *t)
 {
+    if (t->o->chat)
+        return encode_message(t);
     size_t max_ids = RUVM_MAX_TOKENS(t->o->n_prompt_bytes);
     uint16_t *ids = malloc(max_ids * sizeof *ids);
     if (!ids)

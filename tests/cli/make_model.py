@@ -6,7 +6,8 @@ random weights (always the same ones) and a tokenizer of bytes and a few merges.
 
 writes tiny.bin and tok.bin; other.bin, a model of another vocabulary; long.bin, the tiny
 one of a context that no image holds; zeros.bin, with two rows of zeros in layers.1.wq, and
-nan.bin, with a NaN there; and bare.ruvm, a RUVM file of the published bare layout.
+nan.bin, with a NaN there; huge.bin, with matrices a million times as large; and bare.ruvm,
+a RUVM file of the published bare layout.
 """
 import random
 import struct
@@ -20,14 +21,15 @@ MERGES = [" t", "he", " the", "in", " a", "on", "an", "er", "and", " and", " an"
 VOCAB = 3 + 256 + len(LETTERS) + len(MERGES)
 
 
-def checkpoint(vocab, context=CONTEXT):
+def checkpoint(vocab, context=CONTEXT, scale_all=1.0):
     """Legacy llama2.c: seven i32, then float32 tensors; a positive vocabulary size
     says that the head is the embedding."""
     rng = random.Random(260)
     out = [struct.pack("<7i", DIM, HIDDEN, LAYERS, HEADS, KV_HEADS, vocab, context)]
 
     def matrix(n, scale):
-        out.append(struct.pack("<%df" % n, *[rng.uniform(-scale, scale) for _ in range(n)]))
+        out.append(struct.pack("<%df" % n,
+                               *[scale_all * rng.uniform(-scale, scale) for _ in range(n)]))
 
     head_dim = DIM // HEADS
     kv_dim = head_dim * KV_HEADS
@@ -76,6 +78,7 @@ def main():
              ("other.bin", checkpoint(VOCAB_OF_OTHER)),
              ("long.bin", checkpoint(VOCAB, LONG_CONTEXT)), ("bare.ruvm", bare_layout()),
              ("zeros.bin", with_row(with_row(tiny, 7, 0.0), 3, 0.0)),
+             ("huge.bin", checkpoint(VOCAB, scale_all=1e6)),
              ("nan.bin", with_row(tiny, 5, float("nan"))))
     for name, data in files:
         with open("%s/%s" % (folder, name), "wb") as f:

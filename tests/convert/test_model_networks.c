@@ -57,7 +57,7 @@ static void expect_problem(int code, const char *text)
 
 /* ---- networks that are no Llama -------------------------------------------------- */
 
-static void make_network(enum tiny_network n, enum tiny_dialect d)
+static void make_network(int n, int d)
 {
     tensors = tiny_models_make(&arena, n, d, 1);
 }
@@ -70,7 +70,7 @@ static void set_text(const char *key, const char *text)
 Test(model_networks, dialects_are_told_by_embedding_and_attention)
 {
     static const struct {
-        enum tiny_network n;
+        int n;
         const char *name;
     } cases[] = {{TINY_QWEN2, "Hugging Face Llama"},
                  {TINY_GPT2, "Hugging Face GPT-2"},

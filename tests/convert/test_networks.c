@@ -32,8 +32,7 @@ static struct ruvm_model open_tensors(const struct ruvm_tensors *t)
 
 static struct ruvm_model open_model(int network, int dialect)
 {
-    struct ruvm_tensors t =
-        tiny_models_make(&arena, (enum tiny_network)network, (enum tiny_dialect)dialect, 1);
+    struct ruvm_tensors t = tiny_models_make(&arena, network, dialect, 1);
     return open_tensors(&t);
 }
 
@@ -124,7 +123,7 @@ Test(networks, the_float_model_gives_the_same_bits_everywhere)
 
 static uint32_t crc_with(int network, const char *key, double number)
 {
-    struct ruvm_tensors t = tiny_models_make(&arena, (enum tiny_network)network, TINY_RUVM, 1);
+    struct ruvm_tensors t = tiny_models_make(&arena, network, TINY_RUVM, 1);
     tiny_models_set(&t, &arena, key, number);
     struct ruvm_model m = open_tensors(&t);
     return logits_crc(&m);

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/base/bytes.h"
 #include "lib/convert/prune.h"
 #include "lib/convert/prune_vocab.h"
 #include "lib/convert/reference.h"
 #include "lib/convert/source.h"
 #include "lib/convert/tokenizer_build.h"
+#include "lib/core/tokenizer.h"
 #include "tests/support/tiny_model.h"
 
 /* ---- a tokenizer of a vocabulary, without an image ---------------------------- */
@@ -24,22 +24,7 @@ static struct encoder encoder_of(const struct ruvm_vocab *v)
 {
     struct encoder e = {0};
     cr_assert_eq(ruvm_tokenizer_build(&e.section, v, NULL), RUVM_OK);
-    const uint8_t *s = e.section.data;
-    size_t n = v->n_pieces;
-    e.t = (struct ruvm_tokenizer){.section = s,
-                                  .n_pieces = (uint16_t)n,
-                                  .bos = v->bos,
-                                  .eos = v->eos,
-                                  .unk = v->unk,
-                                  .max_piece = ruvm_load_u16(s + RUVM_TOKN_MAX_PIECE),
-                                  .flags = s[RUVM_TOKN_FLAGS],
-                                  .off = s + RUVM_TOKN_ARRAYS};
-    e.t.rank = e.t.off + 4 * (n + 1);
-    e.t.sorted = e.t.rank + 2 * n;
-    e.t.byte_id = e.t.sorted + 2 * n;
-    e.t.kind = e.t.byte_id + (size_t)2 * 256;
-    e.t.n_sorted = ruvm_load_u16(e.t.kind + n + n % 2);
-    e.t.text = e.t.kind + n + n % 2 + 2;
+    ruvm_tokenizer_over(&e.t, e.section.data);
     return e;
 }
 
@@ -74,6 +59,38 @@ static size_t random_text(char *out, uint64_t *rng, size_t n_letters)
     return n;
 }
 
+static uint32_t find_text(const struct ruvm_vocab *v, const char *text, size_t n)
+{
+    for (uint32_t i = 3; i < v->n_pieces; i++)
+        if (v->pieces[i].kind == RUVM_PIECE_NORMAL && v->pieces[i].n_bytes == n &&
+            memcmp(v->pieces[i].text, text, n) == 0)
+            return i;
+    return RUVM_NO_TOKEN;
+}
+
+/* Half of the ways to make a piece of two, in the order of the first parts' scores; of bytes
+ * or of characters. */
+static void random_merges(struct ruvm_vocab *v, struct ruvm_arena *arena, uint64_t *rng)
+{
+    enum { MAX_MERGES = 400 };
+    char text[64];
+    v->options = !v->space_prefix && tiny_random(rng) % 2 ? RUVM_TOKN_BYTE_LEVEL : 0;
+    v->merges = ruvm_arena_alloc(arena, MAX_MERGES, sizeof *v->merges);
+    for (int order = 0; order > -12; order--)
+        for (uint32_t a = 3; a < v->n_pieces; a++)
+            for (uint32_t b = 3; b < v->n_pieces; b++) {
+                const struct ruvm_piece *x = &v->pieces[a], *y = &v->pieces[b];
+                if ((int)x->score != order || x->n_bytes + y->n_bytes > sizeof text ||
+                    x->n_bytes == 0 || y->n_bytes == 0 || tiny_random(rng) % 2)
+                    continue;
+                memcpy(text, x->text, x->n_bytes);
+                memcpy(text + x->n_bytes, y->text, y->n_bytes);
+                uint32_t result = find_text(v, text, x->n_bytes + y->n_bytes);
+                if (result != RUVM_NO_TOKEN && v->n_merges < MAX_MERGES)
+                    v->merges[v->n_merges++] = (struct ruvm_merge){a, b, result};
+            }
+}
+
 /* Specials, bytes (some written as text), letters, and pieces that are joined from others or
  * from nothing that is there; some twice, some with equal scores. */
 static struct ruvm_vocab random_vocab(struct ruvm_arena *arena, uint64_t *rng)
@@ -103,13 +120,17 @@ static struct ruvm_vocab random_vocab(struct ruvm_arena *arena, uint64_t *rng)
                                      .n_bytes = (uint32_t)n_bytes,
                                      .score = -(float)(tiny_random(rng) % 12)};
     }
-    return (struct ruvm_vocab){.pieces = p,
-                               .n_pieces = n,
-                               .bos = 1,
-                               .eos = 2,
-                               .unk = tiny_random(rng) % 2 ? 0 : RUVM_NO_TOKEN,
-                               .add_bos = tiny_random(rng) % 2,
-                               .space_prefix = tiny_random(rng) % 2};
+    struct ruvm_vocab v = {.pieces = p,
+                           .n_pieces = n,
+                           .bos = 1,
+                           .eos = 2,
+                           .unk = tiny_random(rng) % 2 ? 0 : RUVM_NO_TOKEN,
+                           .add_bos = tiny_random(rng) % 2,
+                           .space_prefix = tiny_random(rng) % 2};
+    v.kind = (enum ruvm_tokn_kind)(1 + tiny_random(rng) % 3);
+    if (v.kind == RUVM_TOKN_MERGES)
+        random_merges(&v, arena, rng);
+    return v;
 }
 
 /* The pieces kept, in their order; ids of the pruned vocabulary in now[]. */
@@ -127,6 +148,14 @@ static struct ruvm_vocab kept_of(struct ruvm_arena *arena, const struct ruvm_voc
     out.bos = now[v->bos];
     out.eos = now[v->eos];
     out.unk = v->unk == RUVM_NO_TOKEN ? RUVM_NO_TOKEN : now[v->unk];
+    out.merges = ruvm_arena_alloc(arena, v->n_merges + 1u, sizeof *out.merges);
+    out.n_merges = 0;
+    for (uint32_t i = 0; i < v->n_merges; i++) {
+        const struct ruvm_merge *m = &v->merges[i];
+        if (keep[m->left] && keep[m->right] && keep[m->result])
+            out.merges[out.n_merges++] =
+                (struct ruvm_merge){now[m->left], now[m->right], now[m->result]};
+    }
     return out;
 }
 
@@ -347,7 +376,7 @@ Test(prune_vocab, the_texts_are_encoded_as_before)
     close_demo(&o);
 }
 
-/* A window of eval ends before its first pruned token; one that begins with one goes. */
+/* What follows a pruned token begins anew behind the start token. */
 Test(prune_vocab, a_text_to_measure_on_is_cut_at_pruned_tokens)
 {
     struct opened o = open_demo(false);
@@ -364,13 +393,13 @@ Test(prune_vocab, a_text_to_measure_on_is_cut_at_pruned_tokens)
         RUVM_OK, "%s", o.err.text);
     cr_assert_not_null(strstr(r.steps[0].what, "tokens, 20.00 % of the text"), "%s",
                        r.steps[0].what);
-    static const uint16_t left[] = {1, 270, 1, 271, 272, 270, 1, 272};
-    static const uint32_t first[] = {0, 2, 6, 8};
+    static const uint16_t left[] = {1, 270, 1, 271, 1, 271, 272, 270, 1, 272, 1, 270, 271};
+    static const uint32_t first[] = {0, 2, 4, 8, 10, 13};
     uint16_t old[512];
     find_old(old, &o.s.vocab, &o.source.vocab);
-    cr_assert(o.s.eval.n_windows == 3 && o.s.eval.n_positions == 5);
+    cr_assert(o.s.eval.n_windows == 5 && o.s.eval.n_positions == 8);
     cr_assert(memcmp(o.s.eval.first, first, sizeof first) == 0);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 13; i++)
         cr_assert_eq(old[o.s.eval.tokens[i]], left[i]);
     close_demo(&o);
 }
@@ -438,18 +467,19 @@ Test(prune_vocab, special_tokens_stay_and_follow)
     close_demo(&o);
 }
 
-Test(prune_vocab, an_eval_text_in_which_nothing_is_left_is_refused)
+Test(prune_vocab, an_eval_text_in_which_nothing_is_left_is_not_measured_on)
 {
     struct opened o = open_demo(false);
     struct ruvm_prune_report r;
-    uint16_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 270};
+    uint16_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 301};
     uint32_t one[] = {0, 3};
     o.s.calibration =
         (struct ruvm_text){.tokens = calibration, .first = one, .n_windows = 1, .n_positions = 2};
     o.s.eval = (struct ruvm_text){.tokens = eval, .first = one, .n_windows = 1, .n_positions = 2};
-    int rc =
-        ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err);
-    cr_assert_eq(rc, RUVM_ERR_ARG);
-    cr_assert_not_null(strstr(o.err.text, "calibrate with more"), "%s", o.err.text);
+    cr_assert_eq(
+        ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err),
+        RUVM_OK, "%s", o.err.text);
+    cr_assert(o.s.eval.n_windows == 0 && r.steps[0].perplexity_before == 0.0);
+    cr_assert_not_null(strstr(r.steps[0].what, "66.67 % of the text"), "%s", r.steps[0].what);
     close_demo(&o);
 }

@@ -339,7 +339,7 @@ static uint16_t most_likely(const float *logits, uint32_t vocab)
 static void tell(struct loaded *l, const struct ruvm_vocab *v, char *text, size_t room)
 {
     uint16_t ids[64];
-    ids[0] = v->bos;
+    ids[0] = (uint16_t)v->bos;
     char spaced[64] = " ";
     strcat(spaced, prompt);
     size_t n = 1 + encode(v, spaced, ids + 1), n_text = strlen(prompt);

@@ -148,3 +148,42 @@ Test(text, refuses_nothing_and_says_why)
     struct ruvm_arena arena = {0};
     cr_assert_eq(ruvm_text_read(&c.text, &arena, "/nonexistent/x", &o, &err), RUVM_ERR_IO);
 }
+
+/* Tokens of window w are 100 w, 100 w + 1, ... */
+static struct ruvm_text numbered(struct ruvm_arena *arena, const uint32_t *lengths, uint32_t n)
+{
+    struct ruvm_text t;
+    cr_assert(ruvm_text_reserve(&t, arena, 1000));
+    for (uint32_t w = 0; w < n; w++) {
+        ruvm_text_window(&t, (uint16_t)(100 * w));
+        for (uint32_t i = 1; i <= lengths[w]; i++)
+            ruvm_text_token(&t, (uint16_t)(100 * w + i));
+    }
+    ruvm_text_window(&t, 0);
+    return t;
+}
+
+Test(text, a_part_is_taken_from_all_over_it)
+{
+    static const uint32_t lengths[] = {10, 10, 10, 10, 10, 10, 10, 10};
+    struct ruvm_arena arena = {0};
+    struct ruvm_text t = numbered(&arena, lengths, 8), part;
+    cr_assert_eq(ruvm_text_spread(&part, &arena, &t, 20, NULL), RUVM_OK);
+    cr_assert(part.n_windows == 2 && part.n_positions == 20);
+    cr_assert(part.tokens[0] == 300 && part.tokens[10] == 310 && part.tokens[11] == 700);
+    cr_assert_eq(ruvm_text_spread(&part, &arena, &t, 25, NULL), RUVM_OK);
+    cr_assert(part.n_positions == 25 && part.first[3] - part.first[2] == 6, "the last is cut");
+    cr_assert_eq(ruvm_text_spread(&part, &arena, &t, 80, NULL), RUVM_OK);
+    cr_assert(part.tokens == t.tokens && part.n_windows == 8);
+    ruvm_arena_free(&arena);
+}
+
+Test(text, a_part_of_one_long_window_is_its_beginning)
+{
+    static const uint32_t lengths[] = {90};
+    struct ruvm_arena arena = {0};
+    struct ruvm_text t = numbered(&arena, lengths, 1), part;
+    cr_assert_eq(ruvm_text_spread(&part, &arena, &t, 7, NULL), RUVM_OK);
+    cr_assert(part.n_windows == 1 && part.n_positions == 7 && part.tokens[7] == 7);
+    ruvm_arena_free(&arena);
+}

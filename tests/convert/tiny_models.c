@@ -24,8 +24,8 @@ enum {
 struct maker {
     struct ruvm_tensors t;
     struct ruvm_arena *arena;
-    enum tiny_network n;
-    enum tiny_dialect d;
+    int n; /* enum tiny_network */
+    int d; /* enum tiny_dialect */
     uint64_t seed;
     uint32_t heads, kv_heads, head_dim, rotary_dim;
 };
@@ -346,7 +346,7 @@ void tiny_models_set(struct ruvm_tensors *t, struct ruvm_arena *arena, const cha
     (void)added;
 }
 
-const char *tiny_network_name(enum tiny_network n)
+const char *tiny_network_name(int n)
 {
     static const char *const names[] = {"llama", "mistral", "qwen2", "gpt2", "gpt_neo", "gpt_neox"};
     return names[n];
@@ -388,8 +388,7 @@ static void add_meta(struct maker *m)
         set(m, "window", TINY_WINDOW);
 }
 
-struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, enum tiny_network n,
-                                     enum tiny_dialect d, uint64_t seed)
+struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uint64_t seed)
 {
     struct maker m = {.arena = arena, .n = n, .d = d, .seed = seed, .heads = 4, .kv_heads = 2};
     m.t.format = "tiny model";

@@ -29,11 +29,10 @@ enum {
     TINY_WINDOW = 7, /* of Mistral, and of GPT-Neo's layer 1 */
 };
 
-const char *tiny_network_name(enum tiny_network n); /* "gpt_neox" */
+const char *tiny_network_name(int n); /* "gpt_neox" */
 
-/* Everything lives in the arena. */
-struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, enum tiny_network n,
-                                     enum tiny_dialect d, uint64_t seed);
+/* n: enum tiny_network, d: enum tiny_dialect. Everything lives in the arena. */
+struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uint64_t seed);
 
 /* Sets a number of the metadata. */
 void tiny_models_set(struct ruvm_tensors *t, struct ruvm_arena *arena, const char *key,

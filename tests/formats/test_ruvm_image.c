@@ -333,9 +333,9 @@ static const struct breach breaches[] = {
     {GOLDEN_KVSC, 4 + 8 * 8, 2, 0x4000, CORRUPT, "zero of a key channel is beyond +-16383"},
     {GOLDEN_KVSC, 4 + 9 * 8 + 6, 2, 0xC000, CORRUPT, "zero of a key channel is beyond +-16383"},
 
-    {GOLDEN_TOKN, RUVM_TOKN_KIND, 1, 2, UNSUPPORTED, "kind of tokenizer"},
+    {GOLDEN_TOKN, RUVM_TOKN_KIND, 1, 4, UNSUPPORTED, "kind of tokenizer"},
     {GOLDEN_TOKN, RUVM_TOKN_KIND, 1, 0, CORRUPT, "kind of tokenizer"},
-    {GOLDEN_TOKN, RUVM_TOKN_FLAGS, 1, 4, UNSUPPORTED, "flags"},
+    {GOLDEN_TOKN, RUVM_TOKN_FLAGS, 1, 8, UNSUPPORTED, "flags"},
     {GOLDEN_TOKN, RUVM_TOKN_N_PIECES, 2, 23, CORRUPT, "number of pieces"},
     {GOLDEN_TOKN, RUVM_TOKN_BOS, 2, 24, CORRUPT, "BOS"},
     {GOLDEN_TOKN, RUVM_TOKN_EOS, 2, 0xFFFE, CORRUPT, "EOS"},
