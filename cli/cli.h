@@ -22,7 +22,7 @@ enum ruvm_cli_exit {
     RUVM_EXIT_DONE = 0,
     RUVM_EXIT_FAILED = 1,
     RUVM_EXIT_USAGE = 2,
-    RUVM_EXIT_VERIFY = 4, /* golden vectors differ */
+    RUVM_EXIT_VERIFY = 4, /* golden vectors differ, or files that were compared */
     RUVM_EXIT_INTERRUPTED = 130,
 };
 

@@ -1,10 +1,8 @@
 /* inspect: what a model file holds, what it asks for, and where it is damaged. */
-#include "cli/cli.h"
+#include "cli/cmd_inspect.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { NO_TOKEN = 0xFFFF };
 
 static const struct ruvm_args_option options[] = {
     {"ctx", 0, RUVM_ARGS_COUNT, "N",
@@ -13,23 +11,25 @@ static const struct ruvm_args_option options[] = {
     {"tensor", 0, RUVM_ARGS_TEXT, "NAME", .help = "show only this tensor"},
     {"hist", 0, RUVM_ARGS_FLAG, .help = "add the histogram of its values; needs --tensor"},
     {"no-tensors", 0, RUVM_ARGS_FLAG, .help = "leave out the list of tensors"},
+    {"diff", 0, RUVM_ARGS_FLAG,
+     .help = "compare two files tensor by tensor; exit code 4: they differ"},
     RUVM_ARGS_JSON,
     RUVM_ARGS_HELP,
     {0},
 };
 
-static bool is_shown(const struct ruvm_args *args, const struct ruvm_inspect_tensor *t)
+bool ruvm_cmd_inspect_shows(const struct ruvm_args *args, const char *tensor)
 {
     const char *only = ruvm_args_text(args, "tensor");
     if (only)
-        return strcmp(only, t->name) == 0;
+        return strcmp(only, tensor) == 0;
     return !ruvm_args_given(args, "no-tensors");
 }
 
 /* ---- people -------------------------------------------------------------- */
 
 /* A text from the file, on its own or as a table's cell. */
-static void visible_cell(struct ruvm_table *t, const char *text)
+void ruvm_cmd_inspect_cell(struct ruvm_table *t, const char *text)
 {
     char *visible = ruvm_output_visible(text, strlen(text));
     ruvm_table_cell(t, "%s", visible);
@@ -45,6 +45,52 @@ static const char *quantization(uint32_t type)
     return type == 255 ? "mixed" : "unknown";
 }
 
+static bool is(const char *a, const char *b)
+{
+    return strcmp(a, b) == 0;
+}
+
+static unsigned count_windowed(const struct ruvm_inspect_result *r)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < r->n_layers; i++)
+        n += r->windowed[i] == '1';
+    return n;
+}
+
+/* Of a Llama what is its own; of other networks what they have instead. */
+static void print_network(const struct ruvm_inspect_result *r)
+{
+    printf("  network     %s eps %.3g", is(r->norm, "rms") ? "norm" : "LayerNorm", r->norm_eps);
+    if (is(r->positions, "learned"))
+        printf(", learned positions");
+    else
+        printf(", RoPE theta %.6g", r->rope_theta);
+    if (r->rope_dims && r->rope_dims != r->head_dim)
+        printf(" on %u of %u channels", r->rope_dims, r->head_dim);
+    if (!is(r->activation, "silu_gated"))
+        printf(", %s", is(r->activation, "relu")        ? "ReLU"
+                       : is(r->activation, "gelu_tanh") ? "GELU (tanh)"
+                                                        : "GELU");
+    if (r->parallel)
+        printf(", parallel");
+    if (r->window)
+        printf(", window %u in %u of %u layers", r->window, count_windowed(r), r->n_layers);
+    if (r->score_scale * r->score_scale * r->head_dim > 1.01 ||
+        r->score_scale * r->score_scale * r->head_dim < 0.99)
+        printf(", scores times %.4g", r->score_scale);
+    printf("%s, output head %s\n", r->n_biases ? ", biases" : "",
+           r->tied ? "tied to the embedding" : "of its own");
+}
+
+static void print_note(const char *note)
+{
+    char *visible = note[0] ? ruvm_output_visible(note, strlen(note)) : NULL;
+    if (visible)
+        printf("  note        %s\n", visible);
+    free(visible);
+}
+
 static void print_header(const char *path, const struct ruvm_inspect_result *r)
 {
     printf("%s: %s, %s bytes\n", path, r->format, ruvm_output_grouped(r->file_bytes));
@@ -57,20 +103,22 @@ static void print_header(const char *path, const struct ruvm_inspect_result *r)
             "  note        weights only, without scales, norms and tokenizer: it cannot run as\n"
             "              it is; ruvm quantize --v0-scale makes an image of it\n",
             r->quant_type, quantization(r->quant_type));
-    printf(
-        "  shape       vocab %u, dim %u, hidden %u, %u layers, %u heads of %u, %u kv heads, "
-        "context %u\n",
-        r->vocab, r->dim, r->hidden, r->n_layers, r->n_heads, r->head_dim, r->n_kv_heads,
-        r->context);
-    if (!r->is_v0)
-        printf("  network     norm eps %.3g, RoPE theta %.6g, output head %s\n", r->norm_eps,
-               r->rope_theta, r->tied ? "tied to the embedding" : "of its own");
+    if (r->has_shape)
+        printf(
+            "  shape       vocab %u, dim %u, hidden %u, %u layers, %u heads of %u, %u kv heads, "
+            "context %u\n",
+            r->vocab, r->dim, r->hidden, r->n_layers, r->n_heads, r->head_dim, r->n_kv_heads,
+            r->context);
+    if (r->has_model)
+        print_network(r);
     printf("  parameters  %s\n", ruvm_output_grouped(r->parameters));
+    if (!r->is_v0)
+        print_note(r->note);
 }
 
-static void print_token(const char *name, uint16_t id)
+static void print_token(const char *name, uint32_t id)
 {
-    if (id == NO_TOKEN)
+    if (id == RUVM_CMD_NO_TOKEN)
         printf(", no %s", name);
     else
         printf(", %s %u", name, id);
@@ -121,7 +169,7 @@ static void print_sections(const struct ruvm_inspect_result *r)
         return;
     for (uint32_t i = 0; i < r->n_sections; i++) {
         const struct ruvm_inspect_section *s = &r->sections[i];
-        visible_cell(&t, s->name);
+        ruvm_cmd_inspect_cell(&t, s->name);
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s->off_bytes));
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s->size_bytes));
         ruvm_table_cell(&t, "%08x", s->crc32);
@@ -133,28 +181,38 @@ static void print_sections(const struct ruvm_inspect_result *r)
     ruvm_table_free(&t);
 }
 
-static void shape_cell(struct ruvm_table *t, const struct ruvm_inspect_tensor *x)
+void ruvm_cmd_inspect_shape(char *text, size_t size, uint32_t n_dims, const uint64_t *dims)
 {
-    char text[96] = "";
     size_t n = 0;
-    for (uint32_t d = 0; d < x->n_dims && d < 4; d++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "%s%llu", d ? " x " : "",
-                              (unsigned long long)x->dims[d]);
-    ruvm_table_cell(t, "%s", text);
+    text[0] = '\0';
+    for (uint32_t d = 0; d < n_dims && d < 4 && n < size; d++)
+        n += (size_t)snprintf(text + n, size - n, "%s%llu", d ? " x " : "",
+                              (unsigned long long)dims[d]);
+}
+
+/* Offsets in several files say in which. */
+static void offset_cell(struct ruvm_table *t, const struct ruvm_inspect_tensor *x)
+{
+    char text[160];
+    snprintf(text, sizeof text, "%s%s%s", x->file ? x->file : "", x->file ? " " : "",
+             ruvm_output_grouped(x->off_bytes));
+    ruvm_cmd_inspect_cell(t, text);
 }
 
 static void print_tensors(const struct ruvm_args *args, const struct ruvm_inspect_result *r)
 {
     static const char *const heads[] = {"tensor", "type", "shape", "offset", "bytes", "min", "max"};
     struct ruvm_table t = {.heads = heads, .align = "llrrrrr", .n_cols = 7};
+    char shape[96];
     for (uint32_t i = 0; i < r->n_tensors; i++) {
         const struct ruvm_inspect_tensor *x = &r->tensors[i];
-        if (!is_shown(args, x))
+        if (!ruvm_cmd_inspect_shows(args, x->name))
             continue;
-        visible_cell(&t, x->name);
-        visible_cell(&t, x->type);
-        shape_cell(&t, x);
-        ruvm_table_cell(&t, "%s", ruvm_output_grouped(x->off_bytes));
+        ruvm_cmd_inspect_shape(shape, sizeof shape, x->n_dims, x->dims);
+        ruvm_cmd_inspect_cell(&t, x->name);
+        ruvm_cmd_inspect_cell(&t, x->type);
+        ruvm_table_cell(&t, "%s", shape);
+        offset_cell(&t, x);
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(x->size_bytes));
         ruvm_table_cell(&t, "%.4g", x->min);
         ruvm_table_cell(&t, "%.4g", x->max);
@@ -163,6 +221,21 @@ static void print_tensors(const struct ruvm_args *args, const struct ruvm_inspec
         putchar('\n');
     if (t.n_cells)
         ruvm_table_print(&t, RUVM_TABLE_TEXT);
+    ruvm_table_free(&t);
+}
+
+static void print_operators(const struct ruvm_inspect_result *r)
+{
+    static const char *const heads[] = {"operator", "nodes"};
+    struct ruvm_table t = {.heads = heads, .align = "lr", .n_cols = 2};
+    if (!r->n_operators)
+        return;
+    for (uint32_t i = 0; i < r->n_operators; i++) {
+        ruvm_cmd_inspect_cell(&t, r->operators[i].name);
+        ruvm_table_cell(&t, "%u", r->operators[i].n_nodes);
+    }
+    putchar('\n');
+    ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
 
@@ -192,131 +265,14 @@ static void print_human(const struct ruvm_args *args, const struct ruvm_inspect_
         print_parts(args, r);
         print_meta(r->meta);
         print_sections(r);
+        print_operators(r);
     }
     print_tensors(args, r);
     if (r->has_histogram && ruvm_args_given(args, "hist"))
         print_histogram(r);
 }
 
-/* ---- programs ------------------------------------------------------------ */
-
-static void add_shape(struct cJSON *object, const struct ruvm_inspect_result *r)
-{
-    ruvm_json_count(object, "vocab", r->vocab);
-    ruvm_json_count(object, "dim", r->dim);
-    ruvm_json_count(object, "hidden", r->hidden);
-    ruvm_json_count(object, "n_layers", r->n_layers);
-    ruvm_json_count(object, "n_heads", r->n_heads);
-    ruvm_json_count(object, "n_kv_heads", r->n_kv_heads);
-    ruvm_json_count(object, "head_dim", r->head_dim);
-    ruvm_json_count(object, "context", r->context);
-    ruvm_json_count(object, "parameters", r->parameters);
-    if (r->is_v0)
-        return;
-    ruvm_json_bool(object, "tied", r->tied);
-    ruvm_json_number(object, "norm_eps", r->norm_eps);
-    ruvm_json_number(object, "rope_theta", r->rope_theta);
-}
-
-static void add_sections(struct cJSON *object, const struct ruvm_inspect_result *r)
-{
-    struct cJSON *list = ruvm_json_array(object, "sections");
-    for (uint32_t i = 0; i < r->n_sections; i++) {
-        const struct ruvm_inspect_section *s = &r->sections[i];
-        struct cJSON *x = ruvm_json_object(list, NULL);
-        ruvm_json_text(x, "name", s->name);
-        ruvm_json_count(x, "off_bytes", s->off_bytes);
-        ruvm_json_count(x, "size_bytes", s->size_bytes);
-        ruvm_json_count(x, "crc32", s->crc32);
-        ruvm_json_bool(x, "required", s->required);
-        ruvm_json_bool(x, "known", s->known);
-    }
-}
-
-static void add_image(struct cJSON *object, const struct ruvm_inspect_result *r)
-{
-    ruvm_json_count(object, "header_crc32", r->header_crc32);
-    ruvm_json_count(object, "engine_context", r->engine_context);
-    ruvm_json_count(object, "engine_bytes", r->engine_bytes);
-    ruvm_json_count(object, "kv_cache_bytes", r->kv_cache_bytes);
-    ruvm_json_count(object, "k_bits", r->k_bits);
-    ruvm_json_count(object, "v_bits", r->v_bits);
-    ruvm_json_count(object, "golden_prompt_tokens", r->n_golden_prompt);
-    ruvm_json_count(object, "golden_tokens", r->n_golden_tokens);
-    ruvm_json_text(object, "meta", r->meta ? r->meta : "");
-    add_sections(object, r);
-}
-
-static void add_token(struct cJSON *object, const char *key, uint16_t id)
-{
-    if (id != NO_TOKEN)
-        ruvm_json_count(object, key, id);
-}
-
-static void add_tokenizer(struct cJSON *object, const struct ruvm_inspect_result *r)
-{
-    ruvm_json_bool(object, "has_tokenizer", r->has_tokenizer);
-    if (!r->has_tokenizer)
-        return;
-    ruvm_json_count(object, "n_pieces", r->n_pieces);
-    add_token(object, "bos", r->bos);
-    add_token(object, "eos", r->eos);
-    add_token(object, "unk", r->unk);
-}
-
-static void add_tensors(struct cJSON *object, const struct ruvm_args *args,
-                        const struct ruvm_inspect_result *r)
-{
-    struct cJSON *list = ruvm_json_array(object, "tensors");
-    for (uint32_t i = 0; i < r->n_tensors; i++) {
-        const struct ruvm_inspect_tensor *x = &r->tensors[i];
-        if (!is_shown(args, x))
-            continue;
-        struct cJSON *t = ruvm_json_object(list, NULL);
-        ruvm_json_text(t, "name", x->name);
-        ruvm_json_text(t, "type", x->type);
-        struct cJSON *shape = ruvm_json_array(t, "shape");
-        for (uint32_t d = 0; d < x->n_dims && d < 4; d++)
-            ruvm_json_count(shape, NULL, x->dims[d]);
-        ruvm_json_count(t, "off_bytes", x->off_bytes);
-        ruvm_json_count(t, "size_bytes", x->size_bytes);
-        ruvm_json_number(t, "min", x->min);
-        ruvm_json_number(t, "max", x->max);
-    }
-}
-
-static void add_histogram(struct cJSON *object, const struct ruvm_inspect_result *r)
-{
-    struct cJSON *h = ruvm_json_object(object, "histogram");
-    ruvm_json_number(h, "min", r->histogram_min);
-    ruvm_json_number(h, "max", r->histogram_max);
-    struct cJSON *counts = ruvm_json_array(h, "counts");
-    for (unsigned i = 0; i < RUVM_INSPECT_BINS; i++)
-        ruvm_json_count(counts, NULL, r->histogram[i]);
-}
-
-static void print_json(const struct ruvm_args *args, const struct ruvm_inspect_options *o,
-                       const struct ruvm_inspect_result *r)
-{
-    struct cJSON *object = ruvm_json_start("inspect");
-    ruvm_json_text(object, "file", o->input);
-    ruvm_json_text(object, "format", r->format);
-    ruvm_json_count(object, "file_bytes", r->file_bytes);
-    if (r->is_image || r->is_v0) {
-        ruvm_json_count(object, "version", r->version);
-        ruvm_json_count(object, "quant_type", r->quant_type);
-    }
-    add_shape(object, r);
-    add_tokenizer(object, r);
-    if (r->is_image)
-        add_image(object, r);
-    add_tensors(object, args, r);
-    if (r->has_histogram && ruvm_args_given(args, "hist"))
-        add_histogram(object, r);
-    ruvm_json_finish(object);
-}
-
-static int run(const struct ruvm_args *args)
+static int describe(const struct ruvm_args *args)
 {
     struct ruvm_error err = {0};
     struct ruvm_inspect_result result = {0};
@@ -325,29 +281,44 @@ static int run(const struct ruvm_args *args)
         .context = ruvm_args_u32(args, "ctx"),
         .tensor = ruvm_args_text(args, "tensor"),
     };
-    if (ruvm_args_given(args, "hist") && !o.tensor)
-        return ruvm_args_usage(args, "--hist needs --tensor NAME");
     int rc = ruvm_inspect(&o, &result, &err);
     if (rc != RUVM_OK)
         rc = ruvm_output_failure("inspect", &err);
     else if (ruvm_args_given(args, "json"))
-        print_json(args, &o, &result);
+        ruvm_cmd_inspect_json(args, &o, &result);
     else
         print_human(args, &o, &result);
     ruvm_inspect_free(&result);
     return rc;
 }
 
+static int run(const struct ruvm_args *args)
+{
+    bool diff = ruvm_args_given(args, "diff");
+    unsigned n = ruvm_args_n_operands(args);
+    if (ruvm_args_given(args, "hist") && !ruvm_args_text(args, "tensor"))
+        return ruvm_args_usage(args, "--hist needs --tensor NAME");
+    if (diff && (ruvm_args_given(args, "hist") || ruvm_args_given(args, "ctx")))
+        return ruvm_args_usage(args, "--diff takes neither --hist nor --ctx");
+    if (diff && n != 2)
+        return ruvm_args_usage(args, "--diff needs two files");
+    if (!diff && n != 1)
+        return ruvm_args_usage(args, "unexpected argument '%s'; --diff compares two files",
+                               ruvm_args_operand(args, 1));
+    return diff ? ruvm_cmd_inspect_diff(args) : describe(args);
+}
+
 const struct ruvm_args_command ruvm_cmd_inspect = {
     .name = "inspect",
     .summary = "Show what a model file holds and needs, or where it is damaged.",
-    .usage = "FILE [OPTION ...]",
+    .usage = "FILE [FILE] [OPTION ...]",
     .examples =
         "  ruvm inspect stories.ruvm\n"
         "  ruvm inspect stories.ruvm --ctx 128 --no-tensors\n"
-        "  ruvm inspect stories.ruvm --tensor layers.0.wq --hist\n",
+        "  ruvm inspect stories.ruvm --tensor layers.0.wq --hist\n"
+        "  ruvm inspect --diff stories.ruvm stories.bin\n",
     .options = options,
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = 2,
     .run = run,
 };

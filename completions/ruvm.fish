@@ -38,8 +38,6 @@ complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l ctx -x -d 'context
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l name -x -d 'name of the model, kept in the image'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l v0-scale -x -d 'real value of one step of the weights'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l seed -x -d 'seed of the samples for calibration and measurement'
-complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l to -x -a 'gguf safetensors' -d 'export for other programs instead'
-complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l to-type -x -a 'f32 f16 bf16 q8_0' -d 'type of the exported matrices'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l report -d 'add the table of tensors, the worst of them and what to do, and two continuations'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l no-quality -d 'skip the measurement of quality'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l dry-run -d 'sizes only'

@@ -219,7 +219,7 @@ int ruvm_export(const struct ruvm_export_options *o, struct ruvm_export_result *
 /* ---- inspect --------------------------------------------------------------- */
 
 struct ruvm_inspect_options {
-    const char *input;
+    const char *input;  /* a file or a folder */
     uint32_t context;   /* for the engine's memory; 0: the image's */
     const char *tensor; /* name whose histogram is wanted, or NULL */
 };
@@ -231,12 +231,18 @@ struct ruvm_inspect_section {
 };
 
 struct ruvm_inspect_tensor {
-    char name[64];
-    char type[24]; /* "int8", "int4 g16", "f32", ... */
+    char name[128];
+    char type[24];    /* "int8", "int4 g16", "f32", ... */
+    const char *file; /* in which it lies, when there are several; else NULL */
     uint32_t n_dims;
     uint64_t dims[4];
     uint64_t off_bytes, size_bytes;
     double min, max; /* dequantized range */
+};
+
+struct ruvm_inspect_operator { /* of an ONNX graph */
+    char name[64];
+    uint32_t n_nodes;
 };
 
 enum { RUVM_INSPECT_BINS = 32 };
@@ -246,22 +252,35 @@ struct ruvm_inspect_result {
     uint64_t file_bytes;
     bool is_image; /* RUVM v1: sections, header_crc32, engine_bytes are set */
     bool is_v0;
+    bool has_shape; /* the numbers from vocab to context: of a model, and of the bare layout */
+    bool has_model; /* the other numbers of a network as well; without it `note` says why */
     uint32_t version, quant_type, header_crc32;
     uint32_t vocab, dim, hidden, n_layers, n_heads, n_kv_heads, head_dim, context;
     uint32_t k_bits, v_bits; /* of a cached key and value; images only */
-    bool tied;
+    bool tied, parallel;
     double norm_eps, rope_theta; /* rope_theta: 0 when not known */
+    const char *norm;            /* "rms", "layer" */
+    const char *activation;      /* "silu_gated", "gelu_tanh", "gelu", "relu" */
+    const char *positions;       /* "rope", "learned" */
+    uint32_t rope_dims;          /* leading dimensions of a head that turn */
+    uint32_t window;             /* positions a token sees in ... */
+    char windowed[256];          /* ... the layers with a '1' here; 0: all see all */
+    double score_scale;          /* what scores are multiplied with */
+    const char *biases[10];      /* [n_biases] "wq", "attn_norm", ...: what has one */
+    uint32_t n_biases;
     uint64_t parameters;
     uint32_t n_sections;
     struct ruvm_inspect_section *sections;
     uint32_t n_tensors;
     struct ruvm_inspect_tensor *tensors;
+    uint32_t n_operators;
+    struct ruvm_inspect_operator *operators;
     bool has_tokenizer;
     uint32_t n_pieces;
-    uint16_t bos, eos, unk; /* 0xFFFF: none */
+    uint32_t bos, eos, unk; /* 0xFFFF: none */
     uint32_t n_golden_prompt, n_golden_tokens;
-    char *meta;     /* "key=value\n" lines, "" when none */
-    char note[256]; /* for people: what a bare layout lacks and how to convert it, or "" */
+    char *meta;      /* "key=value\n" lines, "" when none */
+    char note[1024]; /* for people: why it cannot be quantized, or how; or "" */
     uint32_t engine_context;
     uint64_t engine_bytes, kv_cache_bytes; /* at engine_context */
     bool has_histogram;
@@ -270,11 +289,47 @@ struct ruvm_inspect_result {
     void *owned;
 };
 
-/* RUVM images (v1, v0) and every importable format. A damaged file fails with where,
- * what was expected and what was found. */
+/* RUVM images (v1, v0) and every importable format; of a file that is no model its tensors are
+ * listed. A damaged file fails with where, what was expected and what was found. */
 int ruvm_inspect(const struct ruvm_inspect_options *o, struct ruvm_inspect_result *r,
                  struct ruvm_error *err);
 void ruvm_inspect_free(struct ruvm_inspect_result *r);
+
+struct ruvm_diff_tensor {
+    char name[128];
+    enum ruvm_diff {
+        RUVM_DIFF_EQUAL,
+        RUVM_DIFF_VALUES,
+        RUVM_DIFF_SHAPE,
+        RUVM_ONLY_A,
+        RUVM_ONLY_B
+    } state;
+    char type[2][24]; /* in a and b; "" where it is not */
+    uint32_t n_dims[2];
+    uint64_t dims[2][4];
+    double max_abs; /* largest difference of two values */
+    double rel_rms; /* root mean square of the difference, over that of a */
+};
+
+struct ruvm_diff_setting { /* a number of the network that differs */
+    char name[24];
+    char value[2][32];
+};
+
+struct ruvm_diff_result {
+    char format[2][64];
+    bool by_meaning; /* both are models: our own names, rows in our order; else the files' names */
+    uint32_t n_tensors, n[RUVM_ONLY_B + 1]; /* n: how many of each state */
+    struct ruvm_diff_tensor *tensors;
+    uint32_t n_settings;
+    struct ruvm_diff_setting settings[24];
+    bool differs;
+    void *owned;
+};
+
+/* Compares two files of any formats tensor by tensor, as dequantized floats. */
+int ruvm_diff(const char *a, const char *b, struct ruvm_diff_result *r, struct ruvm_error *err);
+void ruvm_diff_free(struct ruvm_diff_result *r);
 
 /* ---- run ------------------------------------------------------------------- */
 

@@ -24,6 +24,9 @@ QUANT_TYPES = {"int8": 0, "int4": 1, "binary": 2, "ternary": 3}
 MIXED = 255
 LAYER_TENSORS = ("wq", "wk", "wv", "wo", "w_up", "w_gate", "w_down")
 FINAL_NORM_BIAS = 9
+BIASES = LAYER_TENSORS + ("attn_norm", "ffn_norm", "final_norm")
+NORMS, POSITIONS = ("rms", "layer"), ("rope", "learned")
+ACTIVATIONS = ("silu_gated", "gelu_tanh", "gelu", "relu")
 
 
 class Broken(Exception):
@@ -186,6 +189,7 @@ class Image:
              value_bits)
         rule(gap == 0 and not any(self.section("ARCH")[24:]), "reserved bytes of ARCH")
         rule(score != 0 or score_exp == 0, "scale of scores 0 * 2^%d", score_exp)
+        self.norm, self.act, self.pos = NORMS[norm], ACTIVATIONS[act], POSITIONS[pos]
         self.gated, self.learned = act == 0, pos == 1
         self.key_bits, self.value_bits = key_bits or 8, value_bits or 8
         rule(self.head_dim >= 2 and self.head_dim % 2 == 0, "head_dim %d", self.head_dim)
@@ -195,7 +199,8 @@ class Image:
             rule(2 <= self.rope_dims <= self.head_dim and self.rope_dims % 2 == 0, "rope_dims %d",
                  self.rope_dims)
         check_exponents((exponent, self.resid_exp, score_exp), "ARCH")
-        self.tied = bool(flags & 1)
+        self.tied, self.parallel = bool(flags & 1), bool(flags & 2)
+        self.score_scale = math.ldexp(score, score_exp) if score else self.head_dim ** -0.5
         self.norm_eps = math.ldexp(mantissa, exponent)
         self.q_dim = self.heads * self.head_dim
         self.kv_dim = self.kv_heads * self.head_dim
@@ -208,7 +213,7 @@ class Image:
         rule(not any(section[n:up(n, 16)]), "padding in NORM")
 
     def read_bias(self):
-        self.bias_numbers = 0
+        self.bias_numbers, self.biases = 0, []
         if "BIAS" not in self.places:
             return
         section = self.section("BIAS")
@@ -216,6 +221,7 @@ class Image:
         (kinds,) = struct.unpack_from("<H", section)
         rule(kinds != 0 and kinds < 1 << 10, "kinds of biases %d", kinds)
         rule(self.gated or not kinds & 1 << 5, "bias of no gate")
+        self.biases = [name for k, name in enumerate(BIASES) if kinds >> k & 1]
         lengths = (self.q_dim, self.kv_dim, self.kv_dim, self.dim, self.hidden, self.hidden,
                    self.dim, self.dim, self.dim)
         vectors = [n for k, n in enumerate(lengths) if kinds >> k & 1] * self.layers
@@ -228,8 +234,10 @@ class Image:
         rule(not any(section[2 + len(vectors):start]), "padding in BIAS")
 
     def read_windows(self):
+        self.windowed = list(range(self.layers)) if self.window else []
         if "WIND" not in self.places:
             return
+        self.windowed = [i for i, b in enumerate(self.section("WIND")) if b]
         rule(self.window > 0, "WIND without a window")
         rule(all(b <= 1 for b in self.section("WIND", self.layers)), "window of a layer")
 
@@ -462,7 +470,10 @@ class Image:
             "n_heads": self.heads, "n_kv_heads": self.kv_heads, "head_dim": self.head_dim,
             "context": self.context, "k_bits": self.key_bits, "v_bits": self.value_bits,
             "tied": self.tied, "norm_eps": self.norm_eps,
-            "rope_theta": self.rope_theta,
+            "rope_theta": self.rope_theta, "norm": self.norm, "activation": self.act,
+            "positions": self.pos, "rope_dims": self.rope_dims, "parallel": self.parallel,
+            "window": self.window, "windowed_layers": self.windowed,
+            "score_scale": self.score_scale, "biases": self.biases,
             "parameters": weights + (2 * self.layers + 1) * self.dim + self.bias_numbers,
             "version": self.version, "quant_type": self.quant_type,
             "header_crc32": self.header_crc, "sections": self.sections,

@@ -38,8 +38,11 @@ void ruvm_export_note(struct ruvm_export_job *j, const char *fmt, ...)
 uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
 {
     double id;
-    if (j->source.has_vocab)
-        return strcmp(key, "bos") == 0 ? j->source.vocab.bos : j->source.vocab.eos;
+    if (j->source.has_vocab) {
+        const struct ruvm_vocab *v = &j->source.vocab;
+        uint32_t token = strcmp(key, "bos") == 0 ? v->bos : v->eos;
+        return token < RUVM_NO_TOKEN ? (uint16_t)token : RUVM_NO_TOKEN;
+    }
     bool known = j->source.tensors && ruvm_tensors_number(j->source.tensors, key, &id);
     return known && id >= 0 && id < RUVM_NO_TOKEN ? (uint32_t)id : RUVM_NO_TOKEN;
 }

@@ -11,7 +11,6 @@
 
 #include "lib/base/bytes.h"
 #include "lib/convert/prune_job.h"
-#include "lib/train/network.h"
 
 int ruvm_prune_tell(struct ruvm_prune_job *j, const char *stage, uint64_t done, uint64_t total)
 {
@@ -52,6 +51,16 @@ static int check_count(uint32_t asked, uint32_t there, const char *what, struct 
                      there);
 }
 
+static bool is_llama(const struct ruvm_model *m)
+{
+    bool is = m->norm == RUVM_NORM_RMS && m->act == RUVM_ACT_SILU_GATED && !m->parallel;
+    is = is && m->pos == RUVM_POS_ROPE && !m->final_bias;
+    for (uint32_t i = 0; i < m->n_layers; i++)
+        for (int k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
+            is = is && !m->layers[i].bias[k];
+    return is;
+}
+
 int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune_options *o,
                      struct ruvm_error *err)
 {
@@ -62,7 +71,7 @@ int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune
         rc = check_count(o->ffn, s->model.hidden, "feed-forward units", err);
     if (rc != RUVM_OK)
         return rc;
-    if ((o->heads || o->ffn) && !ruvm_network_knows(&s->model))
+    if ((o->heads || o->ffn) && !is_llama(&s->model))
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "pruning of heads and feed-forward units knows Llama networks only so "
                          "far; layers and tokens can be pruned");

@@ -273,16 +273,32 @@ static int take_matrix(struct lesson *l, uint32_t i)
     return rc;
 }
 
-static int take_norms(struct lesson *l)
+static int take_biases(struct lesson *l, const struct ruvm_network *s)
+{
+    int rc = RUVM_OK;
+    for (int kind = 0; kind < RUVM_N_BIASES; kind++)
+        for (uint32_t layer = 0; layer < s->n_layers && rc == RUVM_OK; layer++)
+            if (s->biases >> kind & 1)
+                rc = ruvm_student_bias(&l->j->student, kind, layer,
+                                       ruvm_network_bias(s, kind, layer),
+                                       ruvm_network_bias_length(s, kind), l->j->err);
+    return rc;
+}
+
+/* The image's norms and biases. What was trained is copied: the student outlives the lesson. */
+static int take_vectors(struct lesson *l)
 {
     struct ruvm_quantize_job *j = l->j;
-    const struct ruvm_network *s = ruvm_distill_student(l->d);
-    size_t n = (2 * (size_t)s->n_layers + 1) * s->dim;
-    float *gains = ruvm_arena_alloc(&j->work, n, sizeof *gains);
-    if (!gains)
+    struct ruvm_network s = *ruvm_distill_student(l->d);
+    size_t first = (size_t)(s.norms - s.values), n = s.n_values - first;
+    float *copy = ruvm_arena_alloc(&j->work, n, sizeof *copy);
+    if (!copy)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the norms");
-    memcpy(gains, s->norms, n * sizeof *gains);
-    int rc = ruvm_student_norms(&j->student, gains, j->err);
+    memcpy(copy, s.norms, n * sizeof *copy);
+    s.bias = copy + (s.bias - s.norms);
+    int rc = ruvm_student_norms(&j->student, copy, j->err);
+    if (rc == RUVM_OK)
+        rc = take_biases(l, &s);
     return rc == RUVM_OK ? ruvm_image_build_norms(&j->build, &j->work, &j->student.model, j->err)
                          : rc;
 }
@@ -300,7 +316,7 @@ int ruvm_quantize_distill(struct ruvm_quantize_job *j)
     for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
         rc = take_matrix(&l, i);
     if (rc == RUVM_OK)
-        rc = take_norms(&l);
+        rc = take_vectors(&l);
     ruvm_distill_close(l.d);
     ruvm_arena_free(&l.arena);
     return rc;

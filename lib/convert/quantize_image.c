@@ -1,6 +1,5 @@
 /* The image of a choice of types: weights, tokenizer, ranges of the cache, the file. */
 #include "formats/ruvm_read.h"
-#include "lib/base/crc32.h"
 #include "lib/convert/golden.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/tokenizer_build.h"
@@ -62,11 +61,11 @@ static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
 static void add_meta(struct ruvm_quantize_job *j)
 {
     struct ruvm_buffer *out = &j->build.part[RUVM_BUILD_META];
-    const struct ruvm_map *file = &j->source.file;
+    const struct ruvm_container *c = &j->source.container;
     if (j->o->name)
         ruvm_buffer_printf(out, "name=%s\n", j->o->name);
-    ruvm_buffer_printf(out, "source_bytes=%zu\n", file->size);
-    ruvm_buffer_printf(out, "source_crc32=%08x\n", ruvm_crc32(0, file->data, file->size));
+    ruvm_buffer_printf(out, "source_bytes=%llu\n", (unsigned long long)ruvm_container_bytes(c));
+    ruvm_buffer_printf(out, "source_crc32=%08x\n", ruvm_container_crc32(c));
     ruvm_buffer_printf(out, "source_format=%s\n", j->source.tensors.format);
 }
 

@@ -40,12 +40,11 @@ static const char *method_name(const struct ruvm_quantize_job *j)
         [RUVM_METHOD_RTN] = "rtn", [RUVM_METHOD_MSE] = "mse", [RUVM_METHOD_GPTQ] = "gptq"};
     if (j->r->has_distill)
         return "distill";
-    if (j->method != RUVM_METHOD_AUTO && j->method != RUVM_METHOD_AUTO_WITHOUT_GPTQ)
+    if (j->method != RUVM_METHOD_AUTO)
         return names[j->method];
     for (uint32_t i = 0; i < j->n_tensors; i++)
         if (ruvm_weights_uses_moments(RUVM_METHOD_AUTO, j->schemes[i].type))
-            return j->method == RUVM_METHOD_AUTO ? names[RUVM_METHOD_GPTQ]
-                                                 : "mse (gptq knows Llama networks only)";
+            return names[RUVM_METHOD_GPTQ];
     return names[RUVM_METHOD_RTN];
 }
 
@@ -109,7 +108,7 @@ int ruvm_quantize_report(struct ruvm_quantize_job *j)
     share_losses(r);
     r->parameters = ruvm_model_parameters(b->model);
     r->bits_per_weight = 8.0 * (double)bytes / (double)weights;
-    r->source_bytes = j->source.file.size;
+    r->source_bytes = ruvm_container_bytes(&j->source.container);
     r->image_bytes = j->image.size;
     r->k_bits = b->k_bits;
     r->v_bits = b->v_bits;

@@ -9,7 +9,6 @@
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/tokenizer_build.h"
 #include "lib/ruvm.h"
-#include "lib/train/network.h"
 
 enum {
     MOMENTS_TOKENS_MAX = 32768,
@@ -73,17 +72,6 @@ static int open_reference(struct ruvm_quantize_job *j)
                                j->source.model.context, j->err);
 }
 
-/* Told before any work is done. */
-static int check_network(struct ruvm_quantize_job *j)
-{
-    const struct ruvm_quantize_options *o = j->o;
-    if (j->method == RUVM_METHOD_AUTO && !ruvm_network_knows(&j->model))
-        j->method = RUVM_METHOD_AUTO_WITHOUT_GPTQ;
-    bool trains = o->distill_steps || o->max_bytes || o->max_kl != 0.0 || o->target ||
-                  j->method == RUVM_METHOD_GPTQ;
-    return trains ? ruvm_network_check(&j->model, j->err) : RUVM_OK;
-}
-
 static int open_source(struct ruvm_quantize_job *j)
 {
     struct ruvm_source_options o = {.path = j->o->input,
@@ -95,7 +83,7 @@ static int open_source(struct ruvm_quantize_job *j)
         rc = ruvm_source_open(&j->source, &o, j->err);
     if (rc == RUVM_OK)
         j->model = j->source.model;
-    return rc == RUVM_OK ? check_network(j) : rc;
+    return rc;
 }
 
 static int list_tensors(struct ruvm_quantize_job *j)
@@ -274,9 +262,8 @@ int ruvm_quantize_moments(struct ruvm_quantize_job *j)
         return RUVM_OK;
     if (rounds_by_moments(j))
         return open_moments(j, ruvm_quantize_positions(&j->model, MOMENTS_TOKENS_MAX));
-    bool known = ruvm_network_knows(&j->model);
-    uint32_t n = j->o->tensor_losses && known ? ruvm_quantize_share_positions(j) : 0;
-    j->r->losses_left_out = j->o->tensor_losses && known && n == 0;
+    uint32_t n = j->o->tensor_losses ? ruvm_quantize_share_positions(j) : 0;
+    j->r->losses_left_out = j->o->tensor_losses && n == 0;
     return n ? open_moments(j, n) : RUVM_OK;
 }
 

@@ -1,4 +1,4 @@
-/* From a path to the float model: map, recognise, read, give meaning, fit the tokenizer.
+/* From a path to the float model: open whatever it is, give it meaning, fit the tokenizer.
  *
  * Each step adds the file's name to its own message, so a person who gave two
  * files knows which one to look at.
@@ -8,20 +8,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "formats/formats.h"
 #include "formats/ruvm_v0.h"
 
 enum { DEFAULT_START = 1, MAX_CONTEXT = UINT16_MAX /* a u16 of the image */ };
-
-static int refuse(const uint8_t *data, size_t size, struct ruvm_error *err)
-{
-    const char *what = ruvm_formats_guess(data, size);
-    if (size >= 4 && memcmp(data, RUVM_MAGIC, 4) == 0)
-        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "is a RUVM image: already quantized; give the "
-                         "float source that it was made from");
-    return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "looks like %s; give a llama2.c checkpoint", what);
-}
 
 /* A bare layout holds whole steps; what one is worth is not in the file. */
 static int scale_v0(struct ruvm_tensors *t, double step, struct ruvm_error *err)
@@ -59,30 +48,26 @@ static int choose_context(struct ruvm_model *m, const struct ruvm_source_options
 static int read_model(struct ruvm_source *s, const struct ruvm_source_options *o,
                       struct ruvm_error *err)
 {
-    const uint8_t *data = s->file.data;
-    size_t size = s->file.size;
-    const struct ruvm_format *format = ruvm_formats_probe(data, size);
-    if (!format)
-        return refuse(data, size, err);
-    int rc = format->read(&s->tensors, &s->arena, data, size, err);
-    if (rc == RUVM_OK && ruvm_v0_probe(data, size))
+    const struct ruvm_map *file = &s->container.file;
+    int rc = RUVM_OK;
+    if (file->data && ruvm_v0_probe(file->data, file->size))
         rc = scale_v0(&s->tensors, o->v0_scale, err);
-    else if (rc == RUVM_OK && o->v0_scale != 0)
+    else if (o->v0_scale != 0)
         rc = ruvm_fail(err, RUVM_ERR_ARG,
                        "is a %s and says itself what its weights are worth; "
                        "--v0-scale is for the bare RUVM layout",
                        s->tensors.format);
     if (rc == RUVM_OK)
         rc = ruvm_model_from_tensors(&s->model, &s->arena, &s->tensors, err);
-    if (rc != RUVM_OK)
-        return rc;
-    return choose_context(&s->model, o, err);
+    return rc == RUVM_OK ? choose_context(&s->model, o, err) : rc;
 }
 
 static int open_model(struct ruvm_source *s, const struct ruvm_source_options *o,
                       struct ruvm_error *err)
 {
-    int rc = ruvm_file_map(&s->file, o->path, err);
+    int rc = ruvm_container_open(&s->container, o->path, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_container_network(&s->tensors, &s->container, err);
     if (rc != RUVM_OK)
         return rc;
     rc = read_model(s, o, err);
@@ -91,20 +76,33 @@ static int open_model(struct ruvm_source *s, const struct ruvm_source_options *o
     return rc;
 }
 
-static int open_tokenizer(struct ruvm_source *s, const char *path, struct ruvm_error *err)
+/* Rows that no text uses are common: matrices are rounded up. A llama2.c tokenizer knows nothing
+ * of them. */
+static int fit_vocab(struct ruvm_source *s, const char *path, struct ruvm_error *err)
 {
-    int rc = ruvm_file_map(&s->tokenizer_file, path, err);
-    if (rc != RUVM_OK)
-        return rc;
-    rc = ruvm_vocab_read_any(&s->vocab, &s->arena, s->tokenizer_file.data, s->tokenizer_file.size,
-                             err);
-    if (rc == RUVM_OK && s->vocab.specials) /* rows that no text uses */
+    int rc = RUVM_OK;
+    ruvm_vocab_follow(&s->vocab, &s->tensors);
+    if (s->vocab.specials)
         rc = ruvm_vocab_pad(&s->vocab, &s->arena, s->model.vocab, err);
     if (rc == RUVM_OK)
         rc = ruvm_model_check_vocab(&s->model, &s->vocab, err);
     if (rc != RUVM_OK)
         ruvm_error_prefix(err, path);
-    s->has_vocab = rc == RUVM_OK;
+    return rc;
+}
+
+static int open_vocab(struct ruvm_source *s, const struct ruvm_source_options *o,
+                      struct ruvm_error *err)
+{
+    bool found = true;
+    if (o->tokenizer && strcmp(o->tokenizer, "none") == 0)
+        return RUVM_OK;
+    int rc = o->tokenizer ? ruvm_vocab_open(&s->vocab, &s->vocab_file, &s->arena, o->tokenizer, err)
+                          : ruvm_vocab_find(&s->vocab, &found, &s->vocab_file, &s->arena,
+                                            &s->container, err);
+    if (rc == RUVM_OK && found)
+        rc = fit_vocab(s, o->tokenizer ? o->tokenizer : o->path, err);
+    s->has_vocab = rc == RUVM_OK && found;
     return rc;
 }
 
@@ -115,8 +113,8 @@ int ruvm_source_open(struct ruvm_source *s, const struct ruvm_source_options *o,
     if (!o->path)
         return ruvm_fail(err, RUVM_ERR_ARG, "no model file is given");
     int rc = open_model(s, o, err);
-    if (rc == RUVM_OK && o->tokenizer)
-        rc = open_tokenizer(s, o->tokenizer, err);
+    if (rc == RUVM_OK)
+        rc = open_vocab(s, o, err);
     if (rc != RUVM_OK)
         ruvm_source_close(s);
     return rc;
@@ -124,17 +122,20 @@ int ruvm_source_open(struct ruvm_source *s, const struct ruvm_source_options *o,
 
 void ruvm_source_close(struct ruvm_source *s)
 {
-    if (s->file.data)
-        ruvm_file_unmap(&s->file);
-    if (s->tokenizer_file.data)
-        ruvm_file_unmap(&s->tokenizer_file);
+    if (s->container.path)
+        ruvm_container_close(&s->container);
+    ruvm_vocab_close(&s->vocab_file);
     ruvm_arena_free(&s->arena);
     *s = (struct ruvm_source){0};
 }
 
 uint16_t ruvm_source_start(const struct ruvm_source *s)
 {
+    double bos;
     if (s->has_vocab && s->vocab.bos != RUVM_NO_TOKEN)
         return (uint16_t)s->vocab.bos;
+    if (!s->has_vocab && ruvm_tensors_number(&s->tensors, "bos", &bos) && bos >= 0 &&
+        bos < s->model.vocab)
+        return (uint16_t)bos;
     return s->model.vocab > DEFAULT_START ? DEFAULT_START : 0;
 }

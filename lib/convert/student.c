@@ -91,3 +91,16 @@ int ruvm_student_norms(struct ruvm_student *s, const float *gains, struct ruvm_e
     }
     return RUVM_OK;
 }
+
+int ruvm_student_bias(struct ruvm_student *s, int kind, unsigned layer, const float *x, uint32_t n,
+                      struct ruvm_error *err)
+{
+    struct ruvm_view *v = add_view(s, x, 0, n);
+    if (!v)
+        return no_memory(err);
+    if (kind == RUVM_BIAS_FINAL_NORM)
+        s->model.final_bias = v;
+    else
+        s->model.layers[layer].bias[kind] = v;
+    return RUVM_OK;
+}

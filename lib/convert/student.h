@@ -27,5 +27,9 @@ int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
 /* Replaces all norms: gains [2 * n_layers + 1, dim], attention and feed-forward norm of each
  * layer, then the final one; borrowed. RUVM_ERR_MEMORY. */
 int ruvm_student_norms(struct ruvm_student *s, const float *gains, struct ruvm_error *err);
+/* Replaces a bias by x [n], which is borrowed. kind: enum ruvm_bias_kind; layer 0 for that of
+ * the final norm. RUVM_ERR_MEMORY. */
+int ruvm_student_bias(struct ruvm_student *s, int kind, unsigned layer, const float *x, uint32_t n,
+                      struct ruvm_error *err);
 
 #endif

@@ -28,12 +28,9 @@ static enum ruvm_method settle(enum ruvm_method method, int type)
 {
     if (type == RUVM_TYPE_XNOR && (method == RUVM_METHOD_AUTO || method == RUVM_METHOD_GPTQ))
         return RUVM_METHOD_MSE; /* the moments are those of inputs that are not reduced */
-    bool is_auto = method == RUVM_METHOD_AUTO || method == RUVM_METHOD_AUTO_WITHOUT_GPTQ;
-    if (!is_auto)
+    if (method != RUVM_METHOD_AUTO)
         return method;
-    if (type == RUVM_TYPE_INT8)
-        return RUVM_METHOD_RTN;
-    return method == RUVM_METHOD_AUTO ? RUVM_METHOD_GPTQ : RUVM_METHOD_MSE;
+    return type == RUVM_TYPE_INT8 ? RUVM_METHOD_RTN : RUVM_METHOD_GPTQ;
 }
 
 bool ruvm_weights_uses_moments(enum ruvm_method method, int type)

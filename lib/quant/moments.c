@@ -91,10 +91,10 @@ static void see_product(struct slot *s, uint32_t matrix, const float *x, const f
 
 static void see_lookup(struct slot *s, uint32_t matrix, const float *dh, uint32_t n)
 {
-    uint32_t cols = s->m->net.matrices[matrix].cols;
-    add_products(s, s->inputs[2 * matrix + 1], dh, dh, cols, n);
+    const struct ruvm_network_matrix *w = &s->m->net.matrices[matrix];
+    add_products(s, s->inputs[2 * matrix + 1], dh, dh, w->cols, n);
     for (uint32_t t = 0; t < n; t++)
-        s->share[2 * matrix + 1][s->tokens[t]] += 1.0;
+        s->share[2 * matrix + 1][w->kind == RUVM_TENSOR_POSITION ? t : s->tokens[t]] += 1.0;
 }
 
 static void see(void *user, uint32_t matrix, const float *x, const float *dy, uint32_t n)
@@ -166,22 +166,25 @@ static bool has_outputs(const struct ruvm_network_matrix *w)
     return w->rows <= RUVM_MOMENTS_MAX_ROWS;
 }
 
-static uint64_t bytes_of(const struct ruvm_network_matrix *w)
-{
-    uint64_t products = w->kind == RUVM_TENSOR_EMBED ? 2 : 1;
-    uint64_t outputs = has_outputs(w) ? (uint64_t)w->rows * w->rows : 0;
-    uint64_t values = products * ((uint64_t)w->cols * w->cols + w->rows) + outputs;
-    return N_SLOTS * values * sizeof(double);
-}
-
 static bool has_lookup(const struct ruvm_moments *m, uint32_t matrix)
 {
-    return m->net.matrices[matrix].kind == RUVM_TENSOR_EMBED;
+    int kind = m->net.matrices[matrix].kind;
+    return kind == RUVM_TENSOR_EMBED || kind == RUVM_TENSOR_POSITION;
 }
 
 static bool has_product(const struct ruvm_moments *m, uint32_t matrix)
 {
-    return m->net.matrices[matrix].kind != RUVM_TENSOR_EMBED || m->net.tied;
+    bool is_head = m->net.matrices[matrix].kind == RUVM_TENSOR_EMBED && m->net.tied;
+    return is_head || !has_lookup(m, matrix);
+}
+
+static uint64_t bytes_of(const struct ruvm_moments *m, uint32_t matrix)
+{
+    const struct ruvm_network_matrix *w = &m->net.matrices[matrix];
+    uint64_t products = has_lookup(m, matrix) + has_product(m, matrix);
+    uint64_t outputs = has_product(m, matrix) && has_outputs(w) ? (uint64_t)w->rows * w->rows : 0;
+    uint64_t values = products * ((uint64_t)w->cols * w->cols + w->rows) + outputs;
+    return N_SLOTS * values * sizeof(double);
 }
 
 static bool open_sums(struct slot *s, struct ruvm_arena *arena, uint32_t matrix)
@@ -210,8 +213,8 @@ static int choose_part(struct ruvm_moments *m, uint32_t matrix, struct ruvm_erro
     ruvm_arena_free(&m->sums);
     m->first = m->end = matrix;
     while (m->end < m->net.n_matrices &&
-           (m->end == m->first || bytes + bytes_of(&m->net.matrices[m->end]) <= MOST_BYTES))
-        bytes += bytes_of(&m->net.matrices[m->end++]);
+           (m->end == m->first || bytes + bytes_of(m, m->end) <= MOST_BYTES))
+        bytes += bytes_of(m, m->end++);
     for (uint32_t s = 0; s < N_SLOTS; s++)
         for (uint32_t i = m->first; i < m->end; i++)
             ok = ok && open_sums(&m->slots[s], &m->sums, i);

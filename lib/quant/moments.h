@@ -8,8 +8,8 @@
  * the product of both stands for E[g g^T (x) x x^T] (Kronecker factors as in K-FAC, arXiv
  * 1503.05671; tokens weighed by their gradient as in GuidedQuant, arXiv 2505.07004), and
  *     KL = 1/2 trace(F (W - Q) M (W - Q)^T).
- * An embedding is looked up instead of multiplied: there x is a row's share of the tokens
- * and g is taken in the stream.
+ * An embedding is looked up instead of multiplied, and so are learned positions: there x is a
+ * row's share of the tokens and g is taken in the stream.
  */
 #ifndef RUVM_QUANT_MOMENTS_H
 #define RUVM_QUANT_MOMENTS_H

@@ -2,11 +2,11 @@
  *
  * Scores stand transposed, [keys, BLOCK]: a column is one query, so that largest value,
  * exponentials and sum run down the rows, BLOCK queries side by side, and the products
- * find them as panels without copying. Keys behind a query are given the weight 0.
+ * find them as panels without copying. Keys outside of a query's window are given the
+ * weight 0; those that no query of the block sees are left out.
  */
 #include "lib/train/attend.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "lib/train/isa.h"
@@ -17,10 +17,11 @@ enum { BLOCK = RUVM_ATTEND_BLOCK };
 
 /* One head and one block of its queries. */
 struct block {
-    const float *q, *k, *v;       /* of the head; q of the first query */
+    const float *q, *k, *v;       /* of the head; of the first query, and of its first key */
     size_t q_row, kv_row;         /* distances of two tokens */
     uint32_t head_dim, n_keys, n; /* keys up to the last query; queries */
-    uint32_t first;               /* position of the first query */
+    uint32_t first;               /* the first query's own key */
+    uint32_t window;              /* keys that a query sees */
     float scale;                  /* of the scores */
     float *weights, *d_weights;   /* [n_keys, BLOCK] work */
     float *turned;                /* [head_dim, BLOCK] work */
@@ -37,13 +38,15 @@ static struct block block_of(const struct ruvm_attend *a, uint32_t head, uint32_
     struct block b = {.q_row = (size_t)a->n_heads * a->head_dim,
                       .kv_row = (size_t)a->n_kv_heads * a->head_dim,
                       .head_dim = a->head_dim,
-                      .first = first};
+                      .window = a->window,
+                      .scale = a->scale};
+    uint32_t left_out = first >= a->window ? first - a->window + 1 : 0;
     b.n = a->n - first < BLOCK ? a->n - first : BLOCK;
-    b.n_keys = first + b.n;
+    b.first = first - left_out;
+    b.n_keys = b.first + b.n;
     b.q = a->q + first * b.q_row + (size_t)head * a->head_dim;
-    b.k = a->k + kv;
-    b.v = a->v + kv;
-    b.scale = 1.0f / sqrtf((float)a->head_dim);
+    b.k = a->k + left_out * b.kv_row + kv;
+    b.v = a->v + left_out * b.kv_row + kv;
     b.weights = a->work;
     b.d_weights = a->work + (size_t)a->n * BLOCK;
     b.turned = a->work + 2 * (size_t)a->n * BLOCK;
@@ -147,9 +150,12 @@ static inline RUVM_ISA_BODY void softmax_back_body(float *restrict d, const floa
 RUVM_ISA_EACH(softmax_back, (float *d, const float *w, uint32_t n_keys, float scale), d, w, n_keys,
               scale)
 
-/* Each query's entries for the keys behind it. */
+/* Each query's entries for the keys behind it, and for those before its window. */
 static void fill_unseen(float *weights, const struct block *b, float value)
 {
+    for (uint32_t key = 0; key + b->window < b->n_keys; key++)
+        for (uint32_t i = key + b->window - b->first; i < BLOCK; i++)
+            weights[(size_t)key * BLOCK + i] = value;
     for (uint32_t key = b->first + 1; key < b->n_keys; key++)
         for (uint32_t i = 0; i < key - b->first; i++)
             weights[(size_t)key * BLOCK + i] = value;

@@ -16,12 +16,14 @@ struct ruvm_attend {
     const float *q;     /* [n, n_heads * head_dim], rotated */
     const float *k, *v; /* [n, n_kv_heads * head_dim], k rotated */
     uint32_t n, n_heads, n_kv_heads, head_dim;
-    float *work; /* ruvm_attend_work_floats() floats */
+    uint32_t window; /* positions that a query sees, its own included; >= 1 */
+    float scale;     /* of the scores */
+    float *work;     /* ruvm_attend_work_floats() floats */
 };
 
 size_t ruvm_attend_work_floats(uint32_t n, uint32_t head_dim);
-/* mixed [n, n_heads * head_dim] = softmax(q k^T / sqrt(head_dim)) v, each query over the keys up to
- * its own position. */
+/* mixed [n, n_heads * head_dim] = softmax(scale * q k^T) v, each query over the keys of its
+ * window: those up to its own position. */
 void ruvm_attend_forward(float *mixed, const struct ruvm_attend *a);
 /* dq, dk, dv (shaped as q, k, v): written, from dmixed. */
 void ruvm_attend_backward(float *dq, float *dk, float *dv, const float *dmixed,

@@ -28,6 +28,8 @@ static const struct {
     [RUVM_TYPE_XNOR] = {0.02f, 0.003f},   [RUVM_FAKE_QUANT_FLOAT] = {0.004f, 0},
 };
 static const float norm_rate = 0.002f;
+/* A bias moves in parts of its root mean square, as weights do, but for very small ones. */
+static const float bias_rate = 0.004f, least_bias = 0.05f;
 
 static float root_mean_square(const float *x, size_t n)
 {
@@ -39,29 +41,48 @@ static float root_mean_square(const float *x, size_t n)
 
 /* ---- open ------------------------------------------------------------------------ */
 
+/* Positions that both have. */
+static uint32_t positions_of(const struct ruvm_network *a, const struct ruvm_network *b)
+{
+    uint32_t n = a->pos == RUVM_POS_LEARNED ? a->context : UINT32_MAX;
+    return b->pos == RUVM_POS_LEARNED && b->context < n ? b->context : n;
+}
+
+static int check_text(const struct ruvm_text *t, const struct ruvm_network *teacher,
+                      const struct ruvm_network *student, struct ruvm_error *err)
+{
+    uint32_t n_positions = positions_of(teacher, student);
+    for (uint32_t i = 0; t->n_windows > 0 && i < t->first[t->n_windows]; i++)
+        if (t->tokens[i] >= student->vocab)
+            return ruvm_fail(err, RUVM_ERR_ARG, "the text holds token %u, the model has %u tokens",
+                             t->tokens[i], student->vocab);
+    for (uint32_t i = 0; i < t->n_windows; i++)
+        if (t->first[i + 1] - t->first[i] - 1 > n_positions)
+            return ruvm_fail(err, RUVM_ERR_ARG,
+                             "the text has windows of %u positions, the model has %u",
+                             t->first[i + 1] - t->first[i] - 1, n_positions);
+    return RUVM_OK;
+}
+
 static int check(const struct ruvm_distill_options *o, const struct ruvm_network *student,
                  struct ruvm_error *err)
 {
-    const struct ruvm_text *t = o->text;
     if (o->steps == 0)
         return ruvm_fail(err, RUVM_ERR_ARG, "training takes at least one step");
     if (o->teacher->vocab != student->vocab)
         return ruvm_fail(err, RUVM_ERR_ARG, "teacher and student have %u and %u tokens",
                          o->teacher->vocab, student->vocab);
-    for (uint32_t i = 0; t->n_windows > 0 && i < t->first[t->n_windows]; i++)
-        if (t->tokens[i] >= student->vocab)
-            return ruvm_fail(err, RUVM_ERR_ARG, "the text holds token %u, the model has %u tokens",
-                             t->tokens[i], student->vocab);
-    for (uint32_t i = 0; i < student->n_matrices; i++) {
+    int rc = check_text(o->text, o->teacher, student, err);
+    for (uint32_t i = 0; i < student->n_matrices && rc == RUVM_OK; i++) {
         const struct ruvm_distill_matrix *m = &o->matrices[i];
         uint32_t group = m->group;
         bool fits = group == 0 ||
                     ((group == 16 || group == 32 || group == 64) && ruvm_codes_has_groups(m->type));
         if (m->type < 0 || m->type > RUVM_FAKE_QUANT_FLOAT || !fits)
-            return ruvm_fail(err, RUVM_ERR_ARG, "matrix %u: there is no type %d with groups of %u",
-                             i, m->type, group);
+            rc = ruvm_fail(err, RUVM_ERR_ARG, "matrix %u: there is no type %d with groups of %u", i,
+                           m->type, group);
     }
-    return RUVM_OK;
+    return rc;
 }
 
 static int no_memory(struct ruvm_error *err)
@@ -69,8 +90,31 @@ static int no_memory(struct ruvm_error *err)
     return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for training this model");
 }
 
-/* Where each matrix, its steps and the norms stand in the optimizer. Returns how many
- * values there are. */
+/* Behind the matrices' parts: one of the norms, then one of each bias. Returns how many there
+ * are; parts may be NULL. */
+static uint32_t lay_out_vectors(struct distill_part *parts, const struct ruvm_network *net)
+{
+    uint32_t n = 0;
+    size_t first = (size_t)(net->norms - net->values);
+    if (parts)
+        parts[0].weights =
+            (struct ruvm_optimizer_span){.first = first, .n = (size_t)(net->bias - net->norms)};
+    for (uint32_t layer = 0; layer < net->n_layers; layer++)
+        for (int kind = 0; kind < RUVM_N_BIASES; kind++) {
+            bool is_final = kind == RUVM_BIAS_FINAL_NORM;
+            const float *b = is_final && layer > 0 ? NULL : ruvm_network_bias(net, kind, layer);
+            if (!b)
+                continue;
+            n++;
+            if (parts)
+                parts[n].weights = (struct ruvm_optimizer_span){
+                    .first = (size_t)(b - net->values), .n = ruvm_network_bias_length(net, kind)};
+        }
+    return n + 1;
+}
+
+/* Where each matrix, its steps, the norms and the biases stand in the optimizer. Returns how
+ * many values there are. */
 static size_t lay_out(struct ruvm_distill *d)
 {
     size_t at = d->student.n_values;
@@ -86,10 +130,18 @@ static size_t lay_out(struct ruvm_distill *d)
         p->steps.proportional = true;
         at += p->steps.n;
     }
-    struct ruvm_optimizer_span *norms = &d->parts[d->student.n_matrices].weights;
-    norms->first = (size_t)(d->student.norms - d->student.values);
-    norms->n = d->student.n_values - norms->first;
+    lay_out_vectors(d->parts + d->student.n_matrices, &d->student);
     return at;
+}
+
+static void set_vector_rates(struct ruvm_distill *d, float factor)
+{
+    struct distill_part *norms = &d->parts[d->student.n_matrices], *end = d->parts + d->n_parts;
+    norms->weights.rate = factor * norm_rate;
+    for (struct distill_part *p = norms + 1; p < end; p++) {
+        float size = root_mean_square(d->optimizer.values + p->weights.first, p->weights.n);
+        p->weights.rate = factor * bias_rate * (size > least_bias ? size : least_bias);
+    }
 }
 
 /* The first values of the optimizer, and the rates that belong to them. */
@@ -112,7 +164,8 @@ static void start(struct ruvm_distill *d, const struct ruvm_network *from)
         p->steps.rate = factor * rates[m->type].steps;
         d->student.matrices[i].signs = m->type == RUVM_TYPE_XNOR;
     }
-    d->parts[d->student.n_matrices].weights.rate = d->o.keep_norms ? 0 : factor * norm_rate;
+    if (!d->o.keep_norms)
+        set_vector_rates(d, factor);
 }
 
 static int open_values(struct ruvm_distill *d, const struct ruvm_network *from,
@@ -121,11 +174,12 @@ static int open_values(struct ruvm_distill *d, const struct ruvm_network *from,
     int rc = ruvm_network_like(&d->student, &d->arena, from, err);
     if (rc != RUVM_OK)
         return rc;
-    d->n_parts = d->student.n_matrices + 1;
+    d->n_parts = d->student.n_matrices + lay_out_vectors(NULL, &d->student);
     d->parts = ruvm_arena_alloc(&d->arena, d->n_parts, sizeof *d->parts);
     if (!d->parts)
         return no_memory(err);
-    d->parts[d->student.n_matrices].quant.type = RUVM_FAKE_QUANT_FLOAT;
+    for (uint32_t i = d->student.n_matrices; i < d->n_parts; i++)
+        d->parts[i].quant.type = RUVM_FAKE_QUANT_FLOAT;
     rc = ruvm_optimizer_open(&d->optimizer, &d->arena, lay_out(d), err);
     if (rc == RUVM_OK)
         start(d, from);
@@ -182,10 +236,29 @@ static void open_hidden(struct ruvm_distill *d)
 
 static uint32_t hash_network(uint32_t crc, const struct ruvm_network *n)
 {
-    const uint32_t shape[] = {n->vocab,      n->dim,      n->hidden,  n->n_layers,      n->n_heads,
-                              n->n_kv_heads, n->head_dim, n->context, (uint32_t)n->tied};
-    const float reals[] = {n->norm_eps, n->rope_theta};
+    const uint32_t shape[] = {n->vocab,
+                              n->dim,
+                              n->hidden,
+                              n->n_layers,
+                              n->n_heads,
+                              n->n_kv_heads,
+                              n->head_dim,
+                              n->context,
+                              n->tied,
+                              n->norm,
+                              n->act,
+                              n->pos,
+                              n->parallel,
+                              n->rotary_dim,
+                              n->biases,
+                              n->windows != NULL,
+                              n->rope_factors != NULL};
+    const float reals[] = {n->norm_eps, n->rope_theta, n->score_scale};
     crc = ruvm_crc32(crc, shape, sizeof shape);
+    if (n->windows)
+        crc = ruvm_crc32(crc, n->windows, n->n_layers * sizeof *n->windows);
+    if (n->rope_factors)
+        crc = ruvm_crc32(crc, n->rope_factors, n->rotary_dim / 2 * sizeof *n->rope_factors);
     return ruvm_crc32(crc, reals, sizeof reals);
 }
 

@@ -40,7 +40,7 @@ struct ruvm_distill_options {
     float rate;                                 /* factor of all learning rates; 0: 1 */
     float soft;                                 /* share of the steps in which types of few levels
                                                  * (ternary, binary, int2) come gradually */
-    bool keep_norms;                            /* do not train the gains of the norms */
+    bool keep_norms;                            /* train neither norms nor biases */
     const char *checkpoint;                     /* file to save the state in; NULL: none */
     uint32_t checkpoint_steps;                  /* how often; 0: when interrupted, and at the end */
     bool resume;                                /* begin with the checkpoint's state */
@@ -75,7 +75,7 @@ uint32_t ruvm_distill_threads(const struct ruvm_distill *d);
  * (1 without groups); weight = level * multiplier * scale. Not for a FLOAT one. */
 void ruvm_distill_matrix(const struct ruvm_distill *d, uint32_t i, int8_t *levels, double *scale,
                          uint8_t *multipliers);
-/* The student as trained: its matrices hold the quantized weights, its norms the gains. */
+/* The student as trained: its matrices hold the quantized weights. */
 const struct ruvm_network *ruvm_distill_student(const struct ruvm_distill *d);
 /* Mean KL in nats a position of each part of the run; parts not yet begun are 0. */
 void ruvm_distill_curve(const struct ruvm_distill *d, double curve[RUVM_DISTILL_CURVE]);

@@ -9,7 +9,7 @@
 #include "lib/train/pass.h"
 #include "lib/train/pool.h"
 
-/* One matrix of the student, or (behind the last of them) all norms. */
+/* One matrix of the student; behind the last of them all norms, then each bias. */
 struct distill_part {
     struct ruvm_fake_quant quant;
     struct ruvm_optimizer_span weights, steps; /* of the optimizer's arrays */
@@ -27,7 +27,7 @@ struct ruvm_distill {
     struct ruvm_batches batches;
     struct ruvm_optimizer optimizer; /* the student's latent values, then all steps */
     struct ruvm_network student;     /* with quantized weights */
-    struct distill_part *parts;      /* [n_matrices + 1] */
+    struct distill_part *parts;      /* [n_parts] */
     uint32_t n_parts;
     struct distill_worker *workers; /* [threads] */
     /* Gradients of some sequences each. How many there are does not depend on the

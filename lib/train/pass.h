@@ -6,8 +6,8 @@
  *     ruvm_pass_backward(pass, &net, &grad, NULL);
  *
  * A pass is the memory of what the way back needs; a thread has its own. It borrows the
- * network during a call only, so many passes may share one. A Llama (arXiv 2302.13971):
- * RMS norms, RoPE on pairs (2i, 2i+1), causal attention, SwiGLU.
+ * network during a call only, so many passes may share one. What is computed is what
+ * lib/convert/reference.h computes of the same model.
  */
 #ifndef RUVM_TRAIN_PASS_H
 #define RUVM_TRAIN_PASS_H
@@ -17,20 +17,22 @@
 struct ruvm_pass;
 
 /* Sees what goes into each matrix; any function may be NULL. `matrix` is an index of
- * net->matrices; for a tied network the use as a head is 0 (looking a token up is no
- * product; backward() sees it apart). x is what the matrix multiplies: signs times their mean for
- * one with `signs`. Called by the thread that runs the pass. */
+ * net->matrices; for a tied network the use as a head is 0 (looking a token or a position up
+ * is no product; backward() sees it apart). x is what the matrix multiplies: signs times their mean
+ * for one with `signs`. Called by the thread that runs the pass. */
 struct ruvm_network_observer {
     void *user;
     /* x [n, cols] */
     void (*forward)(void *user, uint32_t matrix, const float *x, uint32_t n);
-    /* x [n, cols], dy [n, rows] the derivative by the product; last of all for matrix 0, the
-     * embedding, with x NULL and dy [n, dim] the derivative by what was looked up */
+    /* x [n, cols], dy [n, rows] the derivative by the product; last of all for the embedding,
+     * and the positions when learned, with x NULL and dy [n, dim] the derivative by what was
+     * looked up */
     void (*backward)(void *user, uint32_t matrix, const float *x, const float *dy, uint32_t n);
 };
 
 /* For networks of the shape of net (values and `signs` may differ) and sequences of at most
- * max_tokens. RUVM_ERR_MEMORY. Lives in the arena. */
+ * max_tokens, which are no more than the context where positions are learned.
+ * RUVM_ERR_MEMORY. Lives in the arena. */
 int ruvm_pass_open(struct ruvm_pass **pass, struct ruvm_arena *arena,
                    const struct ruvm_network *net, uint32_t max_tokens, struct ruvm_error *err);
 

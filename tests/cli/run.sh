@@ -31,6 +31,7 @@ fixtures()
     python3 "$here/make_model.py" . &&
         ruvm quantize tiny.bin -o tiny.ruvm --tokenizer tok.bin --no-quality -q &&
         ruvm quantize tiny.bin -o mute.ruvm --no-quality -q || return
+    python3 "$here/make_hub.py" tiny.bin hub && python3 "$here/make_hub.py" tiny.bin shards 2 || return
     cp "$here/damage.py" "$here/check_plot.py" .
     printf '<!DOCTYPE html>\n<html><body>Not found</body></html>\n' > page.html
     printf 'PK\003\004\024\000\000\000\010\000 and more bytes of an archive' > archive.zip

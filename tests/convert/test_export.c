@@ -527,6 +527,8 @@ Test(export, pairs_that_turn_in_any_way_have_factors)
 /* ---- tokenizers
  * ----------------------------------------------------------------------------------- */
 
+#define META "\xe2\x96\x81" /* a space */
+
 static struct ruvm_piece piece(const char *text, enum ruvm_piece_kind kind, float score)
 {
     return (struct ruvm_piece){.text = (const uint8_t *)text,
@@ -563,21 +565,8 @@ static bool text_is(struct ruvm_gguf_string s, const char *text)
 Test(export, pieces_are_spelled_as_sentencepiece_does)
 {
     static const char *const spelled[] = {
-        "<unk>",
-        "<s>",
-        "</s>",
-        "<0x41>",
-        "\u2581",
-        "a",
-        "b",
-        "\u2581"
-        "a",
-        "ab",
-        "\u2581"
-        "ab",
-        "\"",
-        "[token 11 again]",
-        "[token 12]",
+        "<unk>", "<s>",       "</s>", "<0x41>",           META,         "a", "b", (META "a"),
+        "ab",    (META "ab"), "\"",   "[token 11 again]", "[token 12]",
     };
     struct ruvm_piece pieces[16];
     struct ruvm_vocab vocab = some_vocab(pieces);
@@ -597,9 +586,7 @@ Test(export, pieces_are_spelled_as_sentencepiece_does)
 
 Test(export, merges_stand_in_the_order_of_scores)
 {
-    static const char *const merges[] = {"a b", "\u2581 a", "\u2581 ab",
-                                         "\u2581"
-                                         "a b"};
+    static const char *const merges[] = {"a b", META " a", META " ab", (META "a b")};
     struct ruvm_piece pieces[16];
     struct ruvm_vocab vocab = some_vocab(pieces);
     struct ruvm_export_vocab v;
@@ -658,7 +645,6 @@ Test(export, gguf_has_the_tokenizer_and_the_name)
 }
 
 /* Tokenizers of every kind, in JSON with ' for ". */
-#define META "\xe2\x96\x81"
 #define BYTES                                                                                      \
     "'decoder':{'type':'ByteLevel'},'model':{'type':'BPE','vocab':{'a':0,'b':1,'\xc4\xa0':2,"      \
     "'ab':3,'\xc4\xa0"                                                                             \

@@ -12,32 +12,7 @@
 #include "lib/convert/hub.h"
 #include "lib/convert/model.h"
 #include "lib/convert/reference.h"
-#include "tests/convert/tiny_models.h"
-
-#define SIZES                                                                                      \
-    "\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":3,\"vocab_size\":50,"       \
-    "\"max_position_embeddings\":40"
-#define GATED                                                                                      \
-    SIZES                                                                                          \
-    ",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,"                  \
-    "\"rope_theta\":10000.0,\"hidden_act\":\"silu\""
-
-static const char *const configs[TINY_NETWORKS] = {
-    [TINY_LLAMA] = "{\"model_type\":\"llama\"," GATED "}",
-    [TINY_MISTRAL] = "{\"model_type\":\"mistral\",\"sliding_window\":7," GATED "}",
-    [TINY_QWEN2] = "{\"model_type\":\"qwen2\",\"use_sliding_window\":false," GATED "}",
-    [TINY_GPT2] =
-        "{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_inner\":40,\"n_layer\":3,"
-        "\"n_head\":3,\"n_positions\":40,\"vocab_size\":50}",
-    [TINY_GPT_NEO] =
-        "{\"model_type\":\"gpt_neo\",\"hidden_size\":24,\"intermediate_size\":40,"
-        "\"num_layers\":3,\"num_heads\":3,\"max_position_embeddings\":40,"
-        "\"vocab_size\":50,\"window_size\":7,"
-        "\"attention_types\":[[[\"global\",\"local\",\"global\"],1]]}",
-    [TINY_GPT_NEOX] =
-        "{\"model_type\":\"gpt_neox\",\"num_attention_heads\":2,"
-        "\"rotary_pct\":0.34,\"hidden_act\":\"gelu\"," SIZES "}",
-};
+#include "tests/support/tiny_models.h"
 
 static char folder[64];
 
@@ -111,13 +86,13 @@ static uint32_t logits_crc(const struct ruvm_tensors *t)
     return crc;
 }
 
-static void check_network(enum tiny_network n, bool in_two_files)
+static void check_network(int n, bool in_two_files)
 {
     struct ruvm_arena arena = {0};
     struct ruvm_error err = {0};
     struct ruvm_hub hub;
     struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
-    write_config(configs[n]);
+    write_config(tiny_network_config(n));
     if (in_two_files)
         write_two_files(&t);
     else
@@ -132,11 +107,11 @@ static void check_network(enum tiny_network n, bool in_two_files)
 Test(hub_networks, a_directory_gives_the_logits_of_its_tensors)
 {
     for (int n = 0; n < TINY_NETWORKS; n++)
-        check_network((enum tiny_network)n, false);
+        check_network(n, false);
 }
 
 Test(hub_networks, so_do_several_files_with_an_index)
 {
     for (int n = 0; n < TINY_NETWORKS; n++)
-        check_network((enum tiny_network)n, true);
+        check_network(n, true);
 }

@@ -7,7 +7,7 @@
 
 #include "lib/convert/model.h"
 #include "lib/convert/names.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

@@ -9,8 +9,7 @@
 #include "lib/convert/image_build.h"
 #include "lib/convert/weights.h"
 #include "lib/measure/quality.h"
-#include "lib/train/network.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 static struct ruvm_arena arena;
 static struct ruvm_error err;
@@ -262,7 +261,7 @@ Test(networks, an_image_says_what_the_float_model_says)
     } cases[] = {
         {NULL, RUVM_METHOD_AUTO, 0.002},
         {"int8", RUVM_METHOD_MSE, 0.002},
-        {"int4:32", RUVM_METHOD_AUTO_WITHOUT_GPTQ, 0.15},
+        {"int4:32", RUVM_METHOD_MSE, 0.15},
         {"int4:32", RUVM_METHOD_RTN, 0.2},
     };
     for (int n = 0; n < TINY_NETWORKS; n++)
@@ -276,22 +275,7 @@ Test(networks, an_image_says_what_the_float_model_says)
         }
 }
 
-/* ---- what knows Llama only --------------------------------------------------- */
-
-Test(networks, what_cannot_be_trained_is_told)
-{
-    for (int n = 0; n < TINY_NETWORKS; n++) {
-        struct ruvm_model m = open_model(n, TINY_HUGGING_FACE);
-        struct ruvm_network net;
-        err = (struct ruvm_error){0};
-        int rc = ruvm_network_open(&net, &arena, &m, &err);
-        cr_expect_eq(rc, n == TINY_LLAMA ? RUVM_OK : RUVM_ERR_UNSUPPORTED);
-        cr_expect(n == TINY_LLAMA || strstr(err.text, "know Llama networks only"), "%s", err.text);
-    }
-    struct ruvm_model m = open_model(TINY_MISTRAL, TINY_GGUF);
-    ruvm_model_cut_context(&m, TINY_WINDOW);
-    cr_assert(ruvm_network_knows(&m), "a window that never closes is none");
-}
+/* ---- the student ------------------------------------------------------------- */
 
 Test(networks, a_student_takes_quantized_positions)
 {
@@ -315,4 +299,22 @@ Test(networks, a_student_takes_quantized_positions)
             cr_assert_float_eq((double)got[c], (double)(float)row[c], 0);
     }
     cr_assert_neq(m.positions.data, v->data, "the model is as it was");
+}
+
+Test(networks, a_student_takes_biases)
+{
+    struct ruvm_model m = open_model(TINY_GPT_NEOX, TINY_HUGGING_FACE);
+    struct ruvm_student s;
+    float x[TINY_HIDDEN], got[TINY_HIDDEN];
+    for (int i = 0; i < TINY_HIDDEN; i++)
+        x[i] = (float)i;
+    cr_assert_eq(ruvm_student_open(&s, &arena, &m, &err), RUVM_OK);
+    cr_assert_eq(ruvm_student_bias(&s, RUVM_BIAS_W_UP, 1, x, TINY_HIDDEN, &err), RUVM_OK);
+    cr_assert_eq(ruvm_student_bias(&s, RUVM_BIAS_FINAL_NORM, 0, x, TINY_DIM, &err), RUVM_OK);
+    ruvm_view_row(s.model.layers[1].bias[RUVM_BIAS_W_UP], 0, got);
+    cr_assert_arr_eq(got, x, sizeof x);
+    ruvm_view_row(s.model.final_bias, 0, got);
+    cr_assert_arr_eq(got, x, TINY_DIM * sizeof *x);
+    cr_assert(s.model.layers[0].bias[RUVM_BIAS_W_UP] == m.layers[0].bias[RUVM_BIAS_W_UP]);
+    cr_assert(m.final_bias != s.model.final_bias, "the model is as it was");
 }

@@ -11,6 +11,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/file.h"
 #include "lib/ruvm_tool.h"
+#include "tests/support/container_files.h"
 #include "tests/support/repair_image.h"
 #include "tests/support/tiny_model.h"
 
@@ -366,7 +367,7 @@ Test(inspect, paths_that_cannot_be_read)
     const struct ruvm_inspect_options nowhere = {.input = "tests/no such file"};
     const struct ruvm_inspect_options folder = {.input = "tests"};
     assert_says(message(&nowhere, RUVM_ERR_IO), "No such file");
-    assert_says(message(&folder, RUVM_ERR_IO), "is a directory");
+    assert_says(message(&folder, RUVM_ERR_UNSUPPORTED), "holds no config.json");
 }
 
 /* ---- other formats ------------------------------------------------------------------- */
@@ -419,7 +420,7 @@ Test(inspect, values_that_are_no_numbers_have_no_range)
     const char *path = tiny_file(file.data, file.size);
     struct ruvm_inspect_result r = inspect(path);
     cr_assert(isnan(r.tensors[0].min) && isnan(r.tensors[0].max));
-    char name[64];
+    char name[128];
     snprintf(name, sizeof name, "%s", r.tensors[0].name);
     ruvm_inspect_free(&r);
     const struct ruvm_inspect_options o = {.input = path, .tensor = name};
@@ -474,4 +475,240 @@ Test(inspect, real_checkpoint)
     cr_assert(r.n_heads == 8 && r.n_kv_heads == 4 && r.context == 512 && r.tied);
     cr_assert_eq(r.n_tensors, 1 + 5 * 9 + 1);
     ruvm_inspect_free(&r);
+}
+
+/* ---- every container ------------------------------------------------------------------ */
+
+static const struct ruvm_inspect_tensor *tensor(const struct ruvm_inspect_result *r,
+                                                const char *name)
+{
+    for (uint32_t i = 0; i < r->n_tensors; i++)
+        if (strcmp(r->tensors[i].name, name) == 0)
+            return &r->tensors[i];
+    cr_assert_fail("%s is not listed", name);
+    return NULL;
+}
+
+Test(inspect, each_container_is_described)
+{
+    static const char *const formats[] = {"llama2.c", "Hugging Face model", "Hugging Face model",
+                                          "GGUF",     "ONNX model",         "ONNX model"};
+    for (int c = 0; c < N_CONTAINERS; c++) {
+        struct ruvm_inspect_result r = inspect(container_write((enum container)c, 37, NULL));
+        cr_expect(strstr(r.format, formats[c]), "%s", r.format);
+        cr_expect(r.has_shape && r.has_model && !r.is_image && !r.has_tokenizer);
+        cr_expect(r.vocab == 37 && r.dim == 16 && r.hidden == 24 && r.n_layers == 2);
+        cr_expect(r.n_heads == 4 && r.n_kv_heads == 2 && r.context == 32 && !r.tied);
+        cr_expect_str_eq(r.norm, "rms");
+        cr_expect_str_eq(r.activation, "silu_gated");
+        cr_expect_str_eq(r.positions, "rope");
+        cr_expect(r.rope_dims == 4 && !r.parallel && r.window == 0 && r.n_biases == 0);
+        cr_expect_float_eq(r.score_scale, 0.5, 1e-7);
+        cr_expect_str_eq(r.note, "");
+        cr_expect(c < CONTAINER_ONNX ? r.n_operators == 0 : r.n_operators > 5);
+        cr_expect_eq(r.tensors[0].file != NULL,
+                     c == CONTAINER_SHARDED_HUB || c == CONTAINER_ONNX_EXTERNAL);
+        ruvm_inspect_free(&r);
+    }
+}
+
+Test(inspect, operators_are_counted)
+{
+    struct ruvm_inspect_result r = inspect(container_write(CONTAINER_ONNX, 37, NULL));
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r.n_operators; i++)
+        if (strcmp(r.operators[i].name, "MatMul") == 0)
+            n = r.operators[i].n_nodes;
+    cr_expect_geq(n, 7 * 2 + 1 + 2 * 2);
+    assert_says(r.meta, "opset=");
+    ruvm_inspect_free(&r);
+}
+
+Test(inspect, metadata_of_gguf_is_listed)
+{
+    struct ruvm_inspect_result r = inspect(container_write(CONTAINER_GGUF, 37, NULL));
+    assert_says(r.meta, "general.name=tiny\n");
+    assert_says(r.meta, "llama.block_count=2\n");
+    ruvm_inspect_free(&r);
+}
+
+Test(inspect, a_tokenizer_that_comes_along_is_told)
+{
+    static const char json[] = "tests/fuzz/corpus/tokenizer_json/llama2";
+    struct ruvm_inspect_result r = inspect(container_write(CONTAINER_HUB, 700, json));
+    cr_expect(r.has_tokenizer && r.n_pieces > 3 && r.bos == 1 && r.eos == 2);
+    ruvm_inspect_free(&r);
+}
+
+/* A network that cannot run is listed, and why it cannot is told. */
+Test(inspect, weights_alone_are_listed)
+{
+    const char *folder = container_write(CONTAINER_HUB, 37, NULL);
+    const char *file = container_path(folder, "model.safetensors");
+    container_text(folder, "config.json", "{\"model_type\":\"mamba\"}");
+    struct ruvm_inspect_result r = inspect(file);
+    cr_expect(!r.has_shape && !r.has_model && r.parameters > 0);
+    assert_says(r.note, "model_type is \"mamba\"");
+    cr_expect_eq(tensor(&r, "lm_head.weight")->dims[0], 37);
+    ruvm_inspect_free(&r);
+    assert_says(message(&(struct ruvm_inspect_options){.input = folder}, RUVM_ERR_UNSUPPORTED),
+                "mamba");
+    unlink(container_path(folder, "config.json"));
+    r = inspect(file);
+    assert_says(r.note, "config.json is missing beside it");
+    ruvm_inspect_free(&r);
+}
+
+Test(inspect, other_networks_say_what_they_are)
+{
+    static const struct {
+        const char *path, *norm, *activation, *positions;
+        bool parallel;
+    } cases[] = {
+        {"tests/golden/networks/gpt2.ruvm", "layer", "gelu_tanh", "learned", false},
+        {"tests/golden/networks/gpt_neox.ruvm", "layer", "gelu", "rope", true},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct ruvm_inspect_result r = inspect(cases[i].path);
+        cr_expect_str_eq(r.norm, cases[i].norm);
+        cr_expect_str_eq(r.activation, cases[i].activation);
+        cr_expect_str_eq(r.positions, cases[i].positions);
+        cr_expect_eq(r.parallel, cases[i].parallel);
+        cr_expect_gt(r.n_biases, 0);
+        ruvm_inspect_free(&r);
+    }
+}
+
+/* ---- differences ------------------------------------------------------------------------ */
+
+static struct ruvm_diff_result diff(const char *a, const char *b)
+{
+    struct ruvm_diff_result r;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_diff(a, b, &r, &err), RUVM_OK, "%s", err.text);
+    return r;
+}
+
+Test(diff, containers_of_one_network_are_equal)
+{
+    const char *first = container_write(CONTAINER_LLAMA2C, 37, NULL);
+    for (int c = 1; c < N_CONTAINERS; c++) {
+        struct ruvm_diff_result r = diff(first, container_write((enum container)c, 37, NULL));
+        cr_expect(!r.differs && r.by_meaning && r.n_settings == 0, "container %d", c);
+        cr_expect_eq(r.n[RUVM_DIFF_EQUAL], 1 + 2 * 9 + 2);
+        ruvm_diff_free(&r);
+    }
+}
+
+Test(diff, other_rows_have_another_shape)
+{
+    struct ruvm_diff_result r =
+        diff(container_write(CONTAINER_HUB, 37, NULL), container_write(CONTAINER_GGUF, 38, NULL));
+    cr_expect(r.differs && r.n[RUVM_DIFF_SHAPE] == 2 && r.n[RUVM_DIFF_VALUES] == 0);
+    cr_expect(r.n_settings == 1 && strcmp(r.settings[0].name, "vocab") == 0);
+    cr_expect_str_eq(r.settings[0].value[1], "38");
+    ruvm_diff_free(&r);
+}
+
+static struct ruvm_buffer checkpoint(uint64_t seed, bool untied)
+{
+    return tiny_checkpoint(&(struct tiny_shape){.dim = 8,
+                                                .hidden = 12,
+                                                .layers = 1,
+                                                .heads = 2,
+                                                .kv_heads = 2,
+                                                .vocab = 20,
+                                                .context = 8,
+                                                .untied = untied,
+                                                .seed = seed});
+}
+
+Test(diff, values_that_differ_are_measured)
+{
+    struct ruvm_buffer file = checkpoint(1, false);
+    const char *a = tiny_file(file.data, file.size);
+    float first, sum = 0, other;
+    memcpy(&first, file.data + TINY_FIRST_WEIGHT, sizeof first);
+    for (int i = 0; i < 20 * 8; i++) {
+        memcpy(&other, file.data + TINY_FIRST_WEIGHT + 4 * i, sizeof other);
+        sum += other * other;
+    }
+    other = first + 0.5f;
+    memcpy(file.data + TINY_FIRST_WEIGHT, &other, sizeof other);
+    struct ruvm_diff_result r = diff(a, tiny_file(file.data, file.size));
+    cr_expect(r.differs && r.n[RUVM_DIFF_VALUES] == 1 && r.tensors[0].state == RUVM_DIFF_VALUES);
+    cr_expect_str_eq(r.tensors[0].name, "embed");
+    cr_expect_float_eq(r.tensors[0].max_abs, 0.5, 1e-6);
+    cr_expect_float_eq(r.tensors[0].rel_rms, 0.5 / sqrt((double)sum), 1e-5);
+    ruvm_diff_free(&r);
+    ruvm_buffer_free(&file);
+}
+
+Test(diff, no_number_is_equal_to_no_number_only)
+{
+    struct ruvm_buffer file = checkpoint(1, false);
+    const char *a = tiny_file(file.data, file.size);
+    ruvm_store_u32(file.data + TINY_FIRST_WEIGHT, 0x7fc00000);
+    const char *b = tiny_file(file.data, file.size);
+    struct ruvm_diff_result r = diff(a, b);
+    cr_expect(r.differs && isinf(r.tensors[0].max_abs));
+    ruvm_diff_free(&r);
+    r = diff(b, b);
+    cr_expect(!r.differs);
+    ruvm_diff_free(&r);
+    ruvm_buffer_free(&file);
+}
+
+Test(diff, a_head_of_its_own_is_only_there)
+{
+    struct ruvm_buffer tied = checkpoint(1, false), untied = checkpoint(1, true);
+    struct ruvm_diff_result r =
+        diff(tiny_file(tied.data, tied.size), tiny_file(untied.data, untied.size));
+    cr_expect(r.n[RUVM_ONLY_B] == 1 && r.n_settings == 1);
+    cr_expect_str_eq(r.tensors[r.n_tensors - 1].name, "head");
+    cr_expect_str_eq(r.settings[0].name, "tied");
+    ruvm_diff_free(&r);
+    ruvm_buffer_free(&tied);
+    ruvm_buffer_free(&untied);
+}
+
+Test(diff, an_image_is_near_its_source)
+{
+    struct ruvm_buffer file = checkpoint(1, true);
+    const char *path = tiny_file(file.data, file.size), *image = tiny_path();
+    struct ruvm_quantize_options o = {.input = path, .output = image, .no_quality = true};
+    struct ruvm_quantize_result q;
+    cr_assert_eq(ruvm_quantize(&o, &q, NULL), RUVM_OK);
+    ruvm_quantize_free(&q);
+    struct ruvm_diff_result r = diff(path, image);
+    cr_expect(r.by_meaning && r.n_settings == 0 && r.n[RUVM_ONLY_A] + r.n[RUVM_ONLY_B] == 0);
+    for (uint32_t i = 0; i < r.n_tensors; i++)
+        cr_expect_lt(r.tensors[i].rel_rms, 0.01, "%s", r.tensors[i].name);
+    cr_expect_eq(r.n_tensors, 1 + 9 + 2);
+    ruvm_diff_free(&r);
+    r = diff(image, image);
+    cr_expect(!r.differs);
+    ruvm_diff_free(&r);
+    unlink(image);
+    ruvm_buffer_free(&file);
+}
+
+Test(diff, what_is_no_model_is_compared_by_names)
+{
+    const char *a = container_write(CONTAINER_HUB, 37, NULL);
+    const char *b = container_write(CONTAINER_HUB, 37, NULL);
+    unlink(container_path(b, "config.json"));
+    struct ruvm_diff_result r = diff(a, container_path(b, "model.safetensors"));
+    cr_expect(!r.by_meaning && !r.differs && r.n[RUVM_DIFF_EQUAL] == 1 + 2 * 9 + 2);
+    cr_expect_str_eq(r.tensors[0].name, "model.embed_tokens.weight");
+    ruvm_diff_free(&r);
+}
+
+Test(diff, files_that_cannot_be_read)
+{
+    struct ruvm_diff_result r;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_diff(golden, "tests/no such file", &r, &err), RUVM_ERR_IO);
+    assert_says(err.text, "No such file");
+    cr_assert_eq(ruvm_diff("tests/no such file", golden, &r, NULL), RUVM_ERR_IO);
 }

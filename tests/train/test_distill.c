@@ -13,36 +13,33 @@
 #include "tests/train/plain_network.h"
 
 static const struct tiny_shape shape = {20, 29, 2, 2, 1, 40, 32, false, 5};
-enum { MATRICES = 15, WINDOWS = 24, STEPS = 40 };
+enum { MATRICES = 15, MOST_MATRICES = 24, WINDOWS = 24, STEPS = 40 };
 
 struct fixture {
     struct ruvm_arena arena;
     struct ruvm_model model;
     struct ruvm_network teacher;
     struct ruvm_text text;
-    struct ruvm_distill_matrix matrices[MATRICES];
+    struct ruvm_distill_matrix matrices[MOST_MATRICES];
     struct ruvm_distill_options o;
     struct ruvm_error err;
 };
 
 /* Random tokens serve as well as the teacher's own where only the arithmetic is tested. */
-static void open_fixture(struct fixture *f, int type, uint32_t group)
+static void prepare(struct fixture *f, int type, uint32_t group)
 {
     uint16_t tokens[32];
-    *f = (struct fixture){0};
-    plain_open(&f->teacher, &f->model, &f->arena, &shape);
-    cr_assert_eq(f->teacher.n_matrices, MATRICES);
     cr_assert(ruvm_text_reserve(&f->text, &f->arena, WINDOWS * 32));
     for (uint32_t w = 0; w < WINDOWS; w++) {
         uint32_t n = 9 + w * 7 % 23;
-        plain_tokens(tokens, n, shape.vocab, w);
+        plain_tokens(tokens, n, f->teacher.vocab, w);
         ruvm_text_window(&f->text, 1);
         for (uint32_t i = 0; i < n; i++)
             ruvm_text_token(&f->text, tokens[i]);
     }
     ruvm_text_window(&f->text, 1);
     f->matrices[0] = (struct ruvm_distill_matrix){.type = RUVM_TYPE_INT8};
-    for (int i = 1; i < MATRICES; i++)
+    for (int i = 1; i < MOST_MATRICES; i++)
         f->matrices[i] = (struct ruvm_distill_matrix){.type = type, .group = group};
     f->o = (struct ruvm_distill_options){.teacher = &f->teacher,
                                          .matrices = f->matrices,
@@ -51,6 +48,22 @@ static void open_fixture(struct fixture *f, int type, uint32_t group)
                                          .batch = 6,
                                          .seed = 3,
                                          .threads = 1};
+}
+
+static void open_fixture(struct fixture *f, int type, uint32_t group)
+{
+    *f = (struct fixture){0};
+    plain_open(&f->teacher, &f->model, &f->arena, &shape);
+    cr_assert_eq(f->teacher.n_matrices, MATRICES);
+    prepare(f, type, group);
+}
+
+static void open_network(struct fixture *f, int n, int type, uint32_t group)
+{
+    *f = (struct fixture){0};
+    plain_open_tiny(&f->teacher, &f->model, &f->arena, n);
+    cr_assert_leq(f->teacher.n_matrices, MOST_MATRICES);
+    prepare(f, type, group);
 }
 
 static struct ruvm_distill *open_run(struct fixture *f)
@@ -71,10 +84,11 @@ static struct ruvm_distill *run(struct fixture *f)
 static double divergence(const struct fixture *f, const struct ruvm_network *student)
 {
     const struct ruvm_network *nets[] = {&f->teacher, student};
+    uint32_t vocab = student->vocab;
     double *values[2], *logits[2], sum = 0;
     for (int i = 0; i < 2; i++) {
         values[i] = calloc(nets[i]->n_values, sizeof(double));
-        logits[i] = calloc((size_t)32 * shape.vocab, sizeof(double));
+        logits[i] = calloc((size_t)32 * vocab, sizeof(double));
         for (size_t j = 0; j < nets[i]->n_values; j++)
             values[i][j] = (double)nets[i]->values[j];
     }
@@ -85,11 +99,11 @@ static double divergence(const struct fixture *f, const struct ruvm_network *stu
         for (uint32_t t = 0; t < n; t++) {
             double z[2] = {0};
             for (int i = 0; i < 2; i++)
-                for (uint32_t v = 0; v < shape.vocab; v++)
-                    z[i] += exp(logits[i][t * shape.vocab + v]);
-            for (uint32_t v = 0; v < shape.vocab; v++) {
-                double p = logits[0][t * shape.vocab + v] - log(z[0]);
-                sum += exp(p) * (p - logits[1][t * shape.vocab + v] + log(z[1]));
+                for (uint32_t v = 0; v < vocab; v++)
+                    z[i] += exp(logits[i][t * vocab + v]);
+            for (uint32_t v = 0; v < vocab; v++) {
+                double p = logits[0][t * vocab + v] - log(z[0]);
+                sum += exp(p) * (p - logits[1][t * vocab + v] + log(z[1]));
             }
         }
     }
@@ -130,6 +144,29 @@ static void check_learning(int type, uint32_t group, double left)
     cr_assert_lt(fabs(curve[RUVM_DISTILL_CURVE - 1] / after - 1), 0.3);
     ruvm_distill_close(d);
     ruvm_arena_free(&f.arena);
+}
+
+/* Biases are learned as well, and positions of few bits. */
+Test(distill, each_network_learns)
+{
+    for (int n = TINY_MISTRAL; n < TINY_NETWORKS; n++) {
+        struct fixture f;
+        open_network(&f, n, RUVM_TYPE_INT3, 16);
+        f.o.steps = 60;
+        struct ruvm_distill *d = open_run(&f);
+        const struct ruvm_network *student = ruvm_distill_student(d);
+        double before = divergence(&f, student);
+        cr_assert_eq(ruvm_distill_run(d, &f.err), RUVM_OK, "%s", f.err.text);
+        double after = divergence(&f, student);
+        cr_assert_lt(after, 0.6 * before, "%s: from %g to %g", tiny_network_name(n), before, after);
+        for (int kind = 0; kind < RUVM_N_BIASES; kind++)
+            for (uint32_t l = 0; l < (kind == RUVM_BIAS_FINAL_NORM ? 1 : student->n_layers); l++) {
+                const float *x = ruvm_network_bias(student, kind, l);
+                cr_assert(!x || x[1] != ruvm_network_bias(&f.teacher, kind, l)[1], "kind %d", kind);
+            }
+        ruvm_distill_close(d);
+        ruvm_arena_free(&f.arena);
+    }
 }
 
 Test(distill, int4_learns)
@@ -264,6 +301,28 @@ Test(distill, an_interrupted_run_ends_as_one_in_a_piece)
     ruvm_arena_free(&f.arena);
 }
 
+static void compare_runs(struct fixture *f)
+{
+    struct ruvm_distill *whole = run(f);
+    f->o.threads = 3;
+    f->o.checkpoint = tiny_path();
+    interrupt(f, STEPS / 3);
+    struct ruvm_distill *resumed = run(f);
+    assert_same(whole, resumed);
+    ruvm_distill_close(whole);
+    ruvm_distill_close(resumed);
+}
+
+Test(distill, neither_threads_nor_a_pause_change_any_network)
+{
+    for (int n = TINY_MISTRAL; n < TINY_NETWORKS; n++) {
+        struct fixture f;
+        open_network(&f, n, RUVM_TYPE_INT4, 16);
+        compare_runs(&f);
+        ruvm_arena_free(&f.arena);
+    }
+}
+
 static void refuse(struct fixture *f, int code, const char *text)
 {
     struct ruvm_distill *d;
@@ -330,6 +389,13 @@ Test(distill, a_checkpoint_of_another_run_is_refused)
     f.teacher.norms[2] += 0.125f;
     refuse(&f, RUVM_ERR_MISMATCH, "another run");
     f.teacher.norms[2] = kept;
+    const uint32_t windows[] = {3, 4};
+    f.teacher.windows = windows;
+    refuse(&f, RUVM_ERR_MISMATCH, "another run");
+    f.teacher.windows = NULL;
+    f.teacher.score_scale = 1;
+    refuse(&f, RUVM_ERR_MISMATCH, "another run");
+    f.teacher.score_scale = 0;
     ruvm_distill_close(open_run(&f)); /* and with all as it was it is taken */
     ruvm_arena_free(&f.arena);
 }
@@ -426,6 +492,13 @@ Test(distill, norms_stay_when_told)
     cr_assert_arr_eq(ruvm_distill_student(d)->norms, f.teacher.norms, bytes);
     ruvm_distill_close(d);
     ruvm_arena_free(&f.arena);
+    open_network(&f, TINY_GPT_NEOX, RUVM_TYPE_INT4, 16);
+    f.o.keep_norms = true;
+    d = run(&f);
+    bytes = (f.teacher.n_values - (size_t)(f.teacher.norms - f.teacher.values)) * sizeof(float);
+    cr_assert_arr_eq(ruvm_distill_student(d)->norms, f.teacher.norms, bytes, "biases neither");
+    ruvm_distill_close(d);
+    ruvm_arena_free(&f.arena);
 }
 
 Test(distill, wrong_options_are_refused)
@@ -448,5 +521,9 @@ Test(distill, wrong_options_are_refused)
     refuse(&f, RUVM_ERR_ARG, "token 40");
     f.text.n_windows = 0;
     refuse(&f, RUVM_ERR_ARG, "text");
+    ruvm_arena_free(&f.arena);
+    open_network(&f, TINY_GPT2, RUVM_TYPE_INT4, 16);
+    f.teacher.context = 30;
+    refuse(&f, RUVM_ERR_ARG, "windows of 31 positions, the model has 30");
     ruvm_arena_free(&f.arena);
 }

@@ -80,6 +80,112 @@ Test(math, equal_distributions_do_not_diverge)
         cr_assert_lt(fabsf(student[i]), 2e-5f);
 }
 
+/* ---- layer norm ------------------------------------------------------------------ */
+
+enum { DIM = 37, TOKENS = 3 };
+
+/* Sum over all of weights times the norm of h. */
+static double plain_layer_norm(const double *h, const double *gain, const float *weights)
+{
+    double sum = 0;
+    for (int t = 0; t < TOKENS; t++, h += DIM, weights += DIM) {
+        double mean = 0, square = 0;
+        for (int i = 0; i < DIM; i++)
+            mean += h[i] / DIM;
+        for (int i = 0; i < DIM; i++)
+            square += (h[i] - mean) * (h[i] - mean) / DIM;
+        for (int i = 0; i < DIM; i++)
+            sum += (double)weights[i] * gain[i] * (h[i] - mean) / sqrt(square + 1e-3);
+    }
+    return sum;
+}
+
+static double slope_at(double *x, double *h, double *gain, const float *weights)
+{
+    double kept = *x, step = 1e-6;
+    *x = kept + step;
+    double up = plain_layer_norm(h, gain, weights);
+    *x = kept - step;
+    double slope = (up - plain_layer_norm(h, gain, weights)) / (2 * step);
+    *x = kept;
+    return slope;
+}
+
+Test(math, layer_norm_and_its_derivative)
+{
+    float h[TOKENS * DIM], gain[DIM], weights[TOKENS * DIM], y[TOKENS * DIM], stats[2 * TOKENS];
+    float dh[TOKENS * DIM] = {0}, dgain[DIM] = {0};
+    double h_[TOKENS * DIM], gain_[DIM], sum = 0;
+    fill(h, TOKENS * DIM, 3, 1);
+    fill(gain, DIM, 2, 2);
+    fill(weights, TOKENS * DIM, 1, 3);
+    for (int i = 0; i < TOKENS * DIM; i++)
+        h_[i] = (double)(h[i] += 5.0f); /* not centred */
+    for (int i = 0; i < DIM; i++)
+        gain_[i] = (double)gain[i];
+    ruvm_math_layer_norm(y, stats, h, gain, TOKENS, DIM, 1e-3f);
+    for (int i = 0; i < TOKENS * DIM; i++)
+        sum += (double)(weights[i] * y[i]);
+    cr_assert_lt(fabs(sum - plain_layer_norm(h_, gain_, weights)), 1e-5);
+    ruvm_math_layer_norm_backward(dh, dgain, weights, h, stats, gain, TOKENS, DIM);
+    for (int i = 0; i < TOKENS * DIM; i++)
+        cr_assert_lt(fabs(slope_at(&h_[i], h_, gain_, weights) - (double)dh[i]), 1e-5);
+    for (int i = 0; i < DIM; i++)
+        cr_assert_lt(fabs(slope_at(&gain_[i], h_, gain_, weights) - (double)dgain[i]), 1e-5);
+}
+
+Test(math, a_bias_is_added_to_each_row_and_gets_their_sum)
+{
+    float y[] = {1, 2, 3, 4, 5, 6}, dbias[] = {10, 0, 0};
+    const float bias[] = {0.5f, -1, 2};
+    ruvm_math_bias(y, bias, 2, 3);
+    cr_assert_arr_eq(y, ((const float[]){1.5f, 1, 5, 4.5f, 4, 8}), sizeof y);
+    ruvm_math_bias_backward(dbias, y, 2, 3);
+    cr_assert_arr_eq(dbias, ((const float[]){16, 5, 13}), sizeof dbias);
+}
+
+/* ---- activations without gate ----------------------------------------------------- */
+
+static double plain_activation(double x, int act)
+{
+    switch (act) {
+    case RUVM_ACT_GELU_TANH:
+        return x / (1 + exp(-2 * sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    case RUVM_ACT_GELU_ERF: return 0.5 * x * erfc(-x / sqrt(2));
+    default: return x > 0 ? x : 0;
+    }
+}
+
+Test(math, activations_and_their_derivatives)
+{
+    for (int act = RUVM_ACT_GELU_TANH; act < RUVM_N_ACTS; act++)
+        for (double v = -12.005; v < 12; v += 0.0137) {
+            float x = (float)v, y;
+            const float dy = 2;
+            double at = (double)x, step = 1e-5;
+            double slope = plain_activation(at + step, act) - plain_activation(at - step, act);
+            ruvm_math_activate(&y, &x, 1, act);
+            cr_assert_lt(fabs((double)y - plain_activation(at, act)), 3e-7 * (1 + fabs(at)),
+                         "%d at %g: %g", act, v, (double)y);
+            ruvm_math_activate_backward(&x, &dy, 1, act);
+            cr_assert_lt(fabs((double)x - slope / step), 1e-5, "%d at %g: %g, expected %g", act, v,
+                         (double)x, slope / step);
+        }
+}
+
+Test(math, activations_of_numbers_beyond_all_measure_are_numbers)
+{
+    for (int act = RUVM_ACT_GELU_TANH; act < RUVM_N_ACTS; act++)
+        for (int sign = -1; sign <= 1; sign += 2) {
+            float x = 1e10f * (float)sign, y;
+            const float dy = 1;
+            ruvm_math_activate(&y, &x, 1, act);
+            cr_assert(sign > 0 ? y > 0.9e10f && y < 1.1e10f : fabsf(y) < 1e-20f);
+            ruvm_math_activate_backward(&x, &dy, 1, act);
+            cr_assert_lt(fabsf(x - (sign > 0 ? 1.0f : 0.0f)), 1e-6f, "%d: %g", act, (double)x);
+        }
+}
+
 /* ---- signs ---------------------------------------------------------------------- */
 
 Test(math, signs_keep_the_mean_size)
@@ -101,10 +207,10 @@ Test(math, signs_keep_the_mean_size)
 
 /* ---- instruction sets -------------------------------------------------------------- */
 
-/* Forward and back through a whole network: products, attention, norms, SwiGLU, loss. */
+/* Forward and back through a whole network: products, attention, norms, activations, loss. */
 static void run(float *gradient, struct ruvm_network *net, struct ruvm_arena *arena)
 {
-    enum { N = 41 };
+    enum { N = 40 };
     struct ruvm_network grad;
     struct ruvm_pass *pass;
     struct ruvm_error err = {0};
@@ -121,6 +227,21 @@ static void run(float *gradient, struct ruvm_network *net, struct ruvm_arena *ar
     free(teacher);
 }
 
+static void compare_sets(struct ruvm_network *net, struct ruvm_arena *arena, const char *what)
+{
+    size_t bytes = net->n_values * sizeof(float);
+    float *first = malloc(bytes), *other = malloc(bytes);
+    ruvm_isa_limit(RUVM_ISA_GENERIC);
+    run(first, net, arena);
+    for (int isa = RUVM_ISA_GENERIC + 1; isa < RUVM_N_ISAS; isa++) {
+        ruvm_isa_limit((enum ruvm_isa)isa);
+        run(other, net, arena);
+        cr_assert_arr_eq(other, first, bytes, "%s, instruction set %d", what, isa);
+    }
+    free(first);
+    free(other);
+}
+
 Test(math, every_instruction_set_gives_the_same_gradients)
 {
     const struct tiny_shape shape = {28, 45, 2, 2, 1, 71, 64, false, 8};
@@ -128,16 +249,10 @@ Test(math, every_instruction_set_gives_the_same_gradients)
     struct ruvm_network net;
     struct ruvm_model model;
     plain_open(&net, &model, &arena, &shape);
-    size_t bytes = net.n_values * sizeof(float);
-    float *first = malloc(bytes), *other = malloc(bytes);
-    ruvm_isa_limit(RUVM_ISA_GENERIC);
-    run(first, &net, &arena);
-    for (int isa = RUVM_ISA_GENERIC + 1; isa < RUVM_N_ISAS; isa++) {
-        ruvm_isa_limit((enum ruvm_isa)isa);
-        run(other, &net, &arena);
-        cr_assert_arr_eq(other, first, bytes, "instruction set %d", isa);
+    compare_sets(&net, &arena, "Llama");
+    for (int n = 0; n < TINY_NETWORKS; n++) {
+        plain_open_tiny(&net, &model, &arena, n);
+        compare_sets(&net, &arena, tiny_network_name(n));
     }
-    free(first);
-    free(other);
     ruvm_arena_free(&arena);
 }

@@ -1,7 +1,7 @@
 /* The six networks with random weights, as directories in the names, orders and orientations
  * of each container: one network, whatever it is stored in. */
-#ifndef TESTS_CONVERT_TINY_MODELS_H
-#define TESTS_CONVERT_TINY_MODELS_H
+#ifndef TESTS_SUPPORT_TINY_MODELS_H
+#define TESTS_SUPPORT_TINY_MODELS_H
 
 #include "formats/tensors.h"
 
@@ -30,6 +30,8 @@ enum {
 };
 
 const char *tiny_network_name(int n); /* "gpt_neox" */
+/* The config.json that a Hugging Face directory of it has. */
+const char *tiny_network_config(int n);
 
 /* n: enum tiny_network, d: enum tiny_dialect. Everything lives in the arena. */
 struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uint64_t seed);

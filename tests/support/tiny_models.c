@@ -1,6 +1,6 @@
 /* A value depends only on the seed, on what it means and where it is: so each container is
  * written by asking for the values in its own order. */
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 
 #include <assert.h>
 #include <math.h>
@@ -406,4 +406,35 @@ struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uin
     if (has_rope(&m))
         add_matrix(&m, RUVM_TENSOR_HEAD, 0);
     return m.t;
+}
+
+/* ---- config.json ----------------------------------------------------------- */
+
+#define SIZES                                                                                      \
+    "\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":3,\"vocab_size\":50,"       \
+    "\"max_position_embeddings\":40"
+#define GATED                                                                                      \
+    SIZES                                                                                          \
+    ",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,"                  \
+    "\"rope_theta\":10000.0,\"hidden_act\":\"silu\""
+
+const char *tiny_network_config(int n)
+{
+    static const char *const configs[TINY_NETWORKS] = {
+        [TINY_LLAMA] = "{\"model_type\":\"llama\"," GATED "}",
+        [TINY_MISTRAL] = "{\"model_type\":\"mistral\",\"sliding_window\":7," GATED "}",
+        [TINY_QWEN2] = "{\"model_type\":\"qwen2\",\"use_sliding_window\":false," GATED "}",
+        [TINY_GPT2] =
+            "{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_inner\":40,\"n_layer\":3,"
+            "\"n_head\":3,\"n_positions\":40,\"vocab_size\":50}",
+        [TINY_GPT_NEO] =
+            "{\"model_type\":\"gpt_neo\",\"hidden_size\":24,\"intermediate_size\":40,"
+            "\"num_layers\":3,\"num_heads\":3,\"max_position_embeddings\":40,"
+            "\"vocab_size\":50,\"window_size\":7,"
+            "\"attention_types\":[[[\"global\",\"local\",\"global\"],1]]}",
+        [TINY_GPT_NEOX] =
+            "{\"model_type\":\"gpt_neox\",\"num_attention_heads\":2,"
+            "\"rotary_pct\":0.34,\"hidden_act\":\"gelu\"," SIZES "}",
+    };
+    return configs[n];
 }
