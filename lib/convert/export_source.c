@@ -169,18 +169,19 @@ static int read_vectors(struct ruvm_export_source *s, struct ruvm_error *err)
 
 /* ---- its tokenizer and its name ------------------------------------------------ */
 
+/* Instead of the image's own. */
 static int read_given_pieces(struct ruvm_export_source *s, const char *path, struct ruvm_error *err)
 {
-    int rc = ruvm_file_map(&s->tokenizer, path, err);
-    if (rc != RUVM_OK)
-        return rc;
-    rc = ruvm_vocab_read_any(&s->vocab, &s->arena, s->tokenizer.data, s->tokenizer.size, err);
+    s->has_vocab = false;
+    if (strcmp(path, "none") == 0)
+        return RUVM_OK;
+    int rc = ruvm_vocab_open(&s->vocab, &s->tokenizer, &s->arena, path, err);
     if (rc == RUVM_OK && s->vocab.specials) /* rows that no text uses */
         rc = ruvm_vocab_pad(&s->vocab, &s->arena, s->model.vocab, err);
-    if (rc == RUVM_OK)
-        rc = ruvm_model_check_vocab(&s->model, &s->vocab, err);
-    if (rc != RUVM_OK)
+    if (rc == RUVM_OK && ruvm_model_check_vocab(&s->model, &s->vocab, err) != RUVM_OK) {
         ruvm_error_prefix(err, path);
+        rc = RUVM_ERR_MISMATCH;
+    }
     s->has_vocab = rc == RUVM_OK;
     return rc;
 }
@@ -279,7 +280,6 @@ static int open_image(struct ruvm_export_source *s, const struct ruvm_source_opt
 static int open_foreign(struct ruvm_export_source *s, const struct ruvm_source_options *o,
                         struct ruvm_error *err)
 {
-    struct stat st;
     int rc = ruvm_source_open(&s->foreign, o, err);
     if (rc != RUVM_OK)
         return rc;
@@ -288,7 +288,7 @@ static int open_foreign(struct ruvm_export_source *s, const struct ruvm_source_o
     s->has_vocab = s->foreign.has_vocab;
     s->tensors = &s->foreign.tensors;
     s->format = s->foreign.tensors.format;
-    s->bytes = stat(o->path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    s->bytes = ruvm_container_bytes(&s->foreign.container);
     return RUVM_OK;
 }
 
@@ -306,8 +306,7 @@ void ruvm_export_source_close(struct ruvm_export_source *s)
 {
     if (s->tensors)
         ruvm_source_close(&s->foreign);
-    if (s->tokenizer.data)
-        ruvm_file_unmap(&s->tokenizer);
+    ruvm_vocab_close(&s->tokenizer);
     ruvm_file_close(&s->file);
     ruvm_arena_free(&s->arena);
     *s = (struct ruvm_export_source){0};

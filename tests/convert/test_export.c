@@ -331,9 +331,11 @@ static void check_bin(const struct tiny_shape *shape)
     struct ruvm_model m = read_hub(in_folder("hub"));
     expect_same(in_folder("a.bin"), &m, "a.bin");
     close_all();
+    quantize(in_folder("hub"), in_folder("b.ruvm"), in_folder("t.bin"), NULL);
+    expect_same_image(in_folder("a.ruvm"), in_folder("b.ruvm"));
 }
 
-Test(export, a_checkpoint_through_gguf_gives_the_same_image)
+Test(export, a_checkpoint_through_either_gives_the_same_image)
 {
     struct tiny_shape untied = tied;
     untied.untied = true;

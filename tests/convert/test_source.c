@@ -11,7 +11,7 @@
 #include "lib/convert/engine_open.h"
 #include "lib/convert/source.h"
 #include "lib/ruvm_tool.h"
-#include "tests/convert/tiny_models.h"
+#include "tests/support/tiny_models.h"
 #include "tests/support/container_files.h"
 #include "tests/support/tiny_model.h"
 
