@@ -128,11 +128,14 @@ static void put_fields(struct job *j)
     }
 }
 
-/* Some architectures must store the head although it is the embedding. */
-static bool is_tied(const struct ruvm_view *embed, const struct ruvm_view *head)
+/* llama.cpp wants GPT-2's head to be stored although it is the embedding. */
+static bool is_tied(const struct job *j, const struct ruvm_view *embed)
 {
-    return !head || (embed && embed->dtype == head->dtype && embed->bytes == head->bytes &&
-                     memcmp(embed->data, head->data, head->bytes) == 0);
+    const struct ruvm_view *head = ruvm_tensors_find(j->out, "output.weight");
+    if (!head || strcmp(j->arch->name, "gpt2") != 0)
+        return !head;
+    return embed && embed->dtype == head->dtype && embed->bytes == head->bytes &&
+           memcmp(embed->data, head->data, head->bytes) == 0;
 }
 
 /* Those whose default is another one. */
@@ -154,7 +157,7 @@ static void put_derived(struct job *j)
         put(j, "vocab_size", x);
     else if (embed)
         put(j, "vocab_size", (double)embed->dims[0]);
-    put(j, "tied", is_tied(embed, ruvm_tensors_find(j->out, "output.weight")));
+    put(j, "tied", is_tied(j, embed));
 }
 
 static void put_kind(struct job *j)

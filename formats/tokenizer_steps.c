@@ -160,6 +160,14 @@ static const struct {
     {LLAMA3_START "\\p{N}+" LLAMA3_REST, RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 0)},
 };
 
+const char *ruvm_tokenizer_regex(uint8_t pattern)
+{
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        if (patterns[i].pattern == pattern)
+            return patterns[i].regex;
+    return NULL;
+}
+
 static void set_family(struct ruvm_tokenizer_steps *s, uint8_t pattern)
 {
     if (s->pattern & RUVM_PATTERN_FAMILY)

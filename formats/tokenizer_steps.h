@@ -26,6 +26,10 @@ struct ruvm_tokenizer_steps {
 
 void ruvm_tokenizer_steps_read(struct ruvm_tokenizer_steps *s, const struct cJSON *root);
 
+/* The expression that a file cuts words by in this way, as RUVM_PATTERN() says it; NULL: there
+ * is none. */
+const char *ruvm_tokenizer_regex(uint8_t pattern);
+
 void ruvm_tokenizer_line(struct ruvm_tokenizer_lines *lines, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 

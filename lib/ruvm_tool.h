@@ -193,7 +193,7 @@ struct ruvm_export_options {
     const char *output;    /* gguf: a file; safetensors: a folder, new, empty or of such a call */
     const char *to;        /* "gguf", "safetensors" */
     const char *type;      /* of the matrices: "f32", "f16", "bf16", gguf also "q8_0"; NULL: f32 */
-    const char *tokenizer; /* tokenizer.bin, instead of the image's own; or NULL */
+    const char *tokenizer; /* as for quantize; NULL: the model's or the image's own */
     const char *name;      /* of the model, in GGUF; NULL: the image's own */
     uint32_t context;      /* 0: the source's */
     double v0_scale;       /* as for quantize */

@@ -35,7 +35,7 @@ void ruvm_export_note(struct ruvm_export_job *j, const char *fmt, ...)
     va_end(ap);
 }
 
-uint16_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
+uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
 {
     double id;
     if (j->source.has_vocab) {
@@ -44,7 +44,7 @@ uint16_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
         return token < RUVM_NO_TOKEN ? (uint16_t)token : RUVM_NO_TOKEN;
     }
     bool known = j->source.tensors && ruvm_tensors_number(j->source.tensors, key, &id);
-    return known && id >= 0 && id < RUVM_NO_TOKEN ? (uint16_t)id : RUVM_NO_TOKEN;
+    return known && id >= 0 && id < RUVM_NO_TOKEN ? (uint32_t)id : RUVM_NO_TOKEN;
 }
 
 /* ---- options -------------------------------------------------------------------------- */
@@ -137,7 +137,6 @@ static void describe(struct ruvm_export_job *j, bool is_gguf)
              is_gguf ? j->family->gguf : j->family->name);
     r->parameters = ruvm_model_parameters(&j->source.model);
     r->source_bytes = j->source.bytes;
-    r->has_tokenizer = j->source.has_vocab && (is_gguf || j->vocab.not_utf8 == j->vocab.n);
     if (is_gguf && stat(j->o->output, &st) == 0 && S_ISREG(st.st_mode))
         r->bytes = (uint64_t)st.st_size;
 }

@@ -23,8 +23,10 @@ struct ruvm_export_job {
 void ruvm_export_note(struct ruvm_export_job *j, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+#define RUVM_EXPORT_RENAMED "%u tokens have the text of another one and are called [token N again]"
+
 /* A token id that the source knows by that key, "bos" or "eos"; RUVM_NO_TOKEN: none. */
-uint16_t ruvm_export_token(const struct ruvm_export_job *j, const char *key);
+uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key);
 
 /* export_gguf.c; one file. */
 int ruvm_export_gguf(struct ruvm_export_job *j);

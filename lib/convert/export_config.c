@@ -52,11 +52,26 @@ static const char *type_name(enum ruvm_dtype dtype)
 
 static void set_token(const struct config *c, const char *key, const char *ours)
 {
-    uint16_t id = ruvm_export_token(c->j, ours);
+    uint32_t id = ruvm_export_token(c->j, ours);
     if (id != RUVM_NO_TOKEN)
         set(c, key, id);
     else
         cJSON_AddNullToObject(c->json, key);
+}
+
+/* One token, or a list when several end a text. */
+static void set_ends(const struct config *c)
+{
+    const struct ruvm_export_source *s = &c->j->source;
+    if (!s->has_vocab || s->vocab.n_ends == 0) {
+        set_token(c, "eos_token_id", "eos");
+        return;
+    }
+    cJSON *ends = cJSON_AddArrayToObject(c->json, "eos_token_id");
+    if (s->vocab.eos != RUVM_NO_TOKEN)
+        cJSON_AddItemToArray(ends, cJSON_CreateNumber(s->vocab.eos));
+    for (uint32_t i = 0; i < s->vocab.n_ends; i++)
+        cJSON_AddItemToArray(ends, cJSON_CreateNumber(s->vocab.ends[i]));
 }
 
 static void set_common(const struct config *c)
@@ -68,7 +83,7 @@ static void set_common(const struct config *c)
     set(c, "vocab_size", c->m->vocab);
     set_bool(c, "tie_word_embeddings", c->m->tied);
     set_token(c, "bos_token_id", "bos");
-    set_token(c, "eos_token_id", "eos");
+    set_ends(c);
 }
 
 static const char *activation(const struct ruvm_model *m)

@@ -103,16 +103,23 @@ static void put_network(struct ruvm_export_job *j, const struct keys *k)
 
 static int put_vocab(struct ruvm_export_job *j, struct ruvm_gguf_writer *w)
 {
-    if (!j->source.has_vocab) {
+    const char *unlike = NULL;
+    const struct ruvm_export_vocab *v = j->source.has_vocab ? &j->vocab : NULL;
+    if (!v)
         ruvm_export_note(j,
                          "there is no tokenizer to write: llama.cpp runs it on token ids only "
                          "(--tokenizer FILE adds one)");
-        return ruvm_export_vocab_gguf(w, NULL, j->err);
-    }
-    if (j->vocab.n_renamed)
-        ruvm_export_note(j, "%u tokens have the text of another one and are called [token N again]",
-                         j->vocab.n_renamed);
-    return ruvm_export_vocab_gguf(w, &j->vocab, j->err);
+    else if (!ruvm_export_vocab_in_gguf(v, &unlike)) {
+        ruvm_export_note(j,
+                         "llama.cpp has no tokenizer of this kind, so none is written: it runs "
+                         "on token ids only");
+        v = NULL;
+    } else if (v->n_renamed)
+        ruvm_export_note(j, RUVM_EXPORT_RENAMED, v->n_renamed);
+    if (unlike)
+        ruvm_export_note(j, "%s", unlike);
+    j->r->has_tokenizer = v != NULL;
+    return ruvm_export_vocab_gguf(w, v, j->err);
 }
 
 static int put_meta(struct ruvm_export_job *j, struct ruvm_gguf_writer *w)

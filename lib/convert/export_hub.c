@@ -199,9 +199,13 @@ static bool writes_tokenizer(struct ruvm_export_job *j)
         ruvm_export_note(j, "piece %u of the tokenizer is not UTF-8, so there is no tokenizer.json",
                          j->vocab.not_utf8);
     else if (j->vocab.n_renamed)
-        ruvm_export_note(j, "%u tokens have the text of another one and are called [token N again]",
-                         j->vocab.n_renamed);
-    return j->source.has_vocab && j->vocab.not_utf8 == j->vocab.n;
+        ruvm_export_note(j, RUVM_EXPORT_RENAMED, j->vocab.n_renamed);
+    if (j->source.has_vocab && (j->source.vocab.options & RUVM_TOKN_LINE_SPACES))
+        ruvm_export_note(j,
+                         "SentencePiece's table of characters is not known any more, so "
+                         "tokenizer.json does not make line ends spaces");
+    j->r->has_tokenizer = j->source.has_vocab && j->vocab.not_utf8 == j->vocab.n;
+    return j->r->has_tokenizer;
 }
 
 static uint64_t bytes_of(const struct folder *f)

@@ -13,9 +13,8 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/convert/export_rope.h"
+#include "lib/convert/export_tokn.h"
 #include "lib/convert/names.h"
-
-enum { KIND_SCORE_MERGES = 1 };
 
 static int no_memory(struct ruvm_error *err)
 {
@@ -170,45 +169,19 @@ static int read_vectors(struct ruvm_export_source *s, struct ruvm_error *err)
 
 /* ---- its tokenizer and its name ------------------------------------------------ */
 
-/* Ranks order the merges as the scores did that they came from. */
-static int read_pieces(struct ruvm_export_source *s, const uint8_t *tokn, struct ruvm_error *err)
-{
-    size_t n = ruvm_load_u16(tokn + RUVM_TOKN_N_PIECES);
-    const uint8_t *off = tokn + RUVM_TOKN_ARRAYS, *rank = off + 4 * (n + 1);
-    const uint8_t *kind = rank + 2 * n + 2 * n + (size_t)2 * 256;
-    const uint8_t *text = kind + n + (n & 1) + 2;
-    struct ruvm_piece *pieces = ruvm_arena_alloc(&s->arena, n, sizeof *pieces);
-    if (!pieces)
-        return no_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t begin = ruvm_load_u32(off + 4 * i), end = ruvm_load_u32(off + 4 * (i + 1));
-        pieces[i] = (struct ruvm_piece){.text = text + begin,
-                                        .n_bytes = end - begin,
-                                        .score = 0.0f - (float)ruvm_load_u16(rank + 2 * i),
-                                        .kind = (enum ruvm_piece_kind)kind[i]};
-    }
-    uint8_t flags = tokn[RUVM_TOKN_FLAGS];
-    s->vocab = (struct ruvm_vocab){.pieces = pieces,
-                                   .n_pieces = (uint32_t)n,
-                                   .bos = ruvm_load_u16(tokn + RUVM_TOKN_BOS),
-                                   .eos = ruvm_load_u16(tokn + RUVM_TOKN_EOS),
-                                   .unk = ruvm_load_u16(tokn + RUVM_TOKN_UNK),
-                                   .add_bos = (flags & RUVM_TOKN_FLAG_ADD_BOS) != 0,
-                                   .space_prefix = (flags & RUVM_TOKN_FLAG_SPACE_PREFIX) != 0};
-    s->has_vocab = true;
-    return RUVM_OK;
-}
-
+/* Instead of the image's own. */
 static int read_given_pieces(struct ruvm_export_source *s, const char *path, struct ruvm_error *err)
 {
-    int rc = ruvm_file_map(&s->tokenizer, path, err);
-    if (rc != RUVM_OK)
-        return rc;
-    rc = ruvm_vocab_read(&s->vocab, &s->arena, s->tokenizer.data, s->tokenizer.size, err);
-    if (rc == RUVM_OK)
-        rc = ruvm_model_check_vocab(&s->model, &s->vocab, err);
-    if (rc != RUVM_OK)
+    s->has_vocab = false;
+    if (strcmp(path, "none") == 0)
+        return RUVM_OK;
+    int rc = ruvm_vocab_open(&s->vocab, &s->tokenizer, &s->arena, path, err);
+    if (rc == RUVM_OK && s->vocab.specials) /* rows that no text uses */
+        rc = ruvm_vocab_pad(&s->vocab, &s->arena, s->model.vocab, err);
+    if (rc == RUVM_OK && ruvm_model_check_vocab(&s->model, &s->vocab, err) != RUVM_OK) {
         ruvm_error_prefix(err, path);
+        rc = RUVM_ERR_MISMATCH;
+    }
     s->has_vocab = rc == RUVM_OK;
     return rc;
 }
@@ -265,8 +238,9 @@ static int read_image(struct ruvm_export_source *s, const struct ruvm_source_opt
         rc = read_vectors(s, err);
     if (rc == RUVM_OK)
         rc = read_name(s, err);
-    if (rc == RUVM_OK && s->image.tokn && s->image.tokn[RUVM_TOKN_KIND] == KIND_SCORE_MERGES)
-        rc = read_pieces(s, s->image.tokn, err);
+    if (rc == RUVM_OK && s->image.tokn)
+        rc = ruvm_export_tokn(&s->vocab, &s->arena, s->image.tokn, err);
+    s->has_vocab = rc == RUVM_OK && s->image.tokn;
     if (rc == RUVM_OK && o->context != 0)
         ruvm_model_cut_context(&s->model, o->context);
     return rc;
@@ -306,7 +280,6 @@ static int open_image(struct ruvm_export_source *s, const struct ruvm_source_opt
 static int open_foreign(struct ruvm_export_source *s, const struct ruvm_source_options *o,
                         struct ruvm_error *err)
 {
-    struct stat st;
     int rc = ruvm_source_open(&s->foreign, o, err);
     if (rc != RUVM_OK)
         return rc;
@@ -315,7 +288,7 @@ static int open_foreign(struct ruvm_export_source *s, const struct ruvm_source_o
     s->has_vocab = s->foreign.has_vocab;
     s->tensors = &s->foreign.tensors;
     s->format = s->foreign.tensors.format;
-    s->bytes = stat(o->path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    s->bytes = ruvm_container_bytes(&s->foreign.container);
     return RUVM_OK;
 }
 
@@ -333,8 +306,7 @@ void ruvm_export_source_close(struct ruvm_export_source *s)
 {
     if (s->tensors)
         ruvm_source_close(&s->foreign);
-    if (s->tokenizer.data)
-        ruvm_file_unmap(&s->tokenizer);
+    ruvm_vocab_close(&s->tokenizer);
     ruvm_file_close(&s->file);
     ruvm_arena_free(&s->arena);
     *s = (struct ruvm_export_source){0};

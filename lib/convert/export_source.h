@@ -27,7 +27,7 @@ struct ruvm_export_source {
     /* private */
     struct ruvm_source foreign;
     struct ruvm_file file;
-    struct ruvm_map tokenizer;
+    struct ruvm_vocab_file tokenizer;
     struct ruvm_image image;
     int8_t *levels; /* [longest row of the image] */
 };

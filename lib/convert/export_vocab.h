@@ -1,11 +1,9 @@
 /* A tokenizer as other programs spell it: for llama.cpp in GGUF, for Hugging Face as
  * tokenizer.json and tokenizer_config.json.
  *
- * Both write a space as U+2581 and a byte of fallback as "<0x0A>", and want each token to have
- * its own text; a control token loses the line ends around it, as llama2.c's have them.
- *
- * What to do to add a kind of tokenizer: spell its pieces in ruvm_export_vocab_spell(), name
- * its model in ruvm_export_vocab_gguf() and add_model() of export_vocab_json.c.
+ * Tokenizers of bytes write these in GPT-2's letters; the others write a space as U+2581 and a
+ * byte of fallback as "<0x0A>". Special tokens stand as they are. All want each token to have
+ * its own text.
  */
 #ifndef RUVM_CONVERT_EXPORT_VOCAB_H
 #define RUVM_CONVERT_EXPORT_VOCAB_H
@@ -28,6 +26,8 @@ int ruvm_export_vocab_spell(struct ruvm_export_vocab *v, struct ruvm_arena *aren
 /* Whether a token is never found in text and prints nothing. */
 bool ruvm_export_vocab_silent(const struct ruvm_export_vocab *v, uint32_t id);
 
+/* Whether llama.cpp has a tokenizer of this kind; *unlike: what it does otherwise, or NULL. */
+bool ruvm_export_vocab_in_gguf(const struct ruvm_export_vocab *v, const char **unlike);
 /* The keys tokenizer.ggml.*; v NULL: there is no tokenizer. RUVM_ERR_MEMORY. */
 int ruvm_export_vocab_gguf(struct ruvm_gguf_writer *w, const struct ruvm_export_vocab *v,
                            struct ruvm_error *err);

@@ -1,13 +1,17 @@
-/* tokenizer.json: the vocabulary as byte-pair merges.
+/* tokenizer.json: the vocabulary, and the steps around it that formats/tokenizer_steps.c reads.
  *
- * Our encoder merges the neighbours whose joined piece has the best score, Hugging Face's the
- * pair that stands first in a list: so each piece is listed with every pair of pieces that it
- * can be joined from, the best score first.
+ * An encoder by scores merges the neighbours whose joined piece has the best one, Hugging Face's
+ * the pair that stands first in a list: so each piece is listed with every pair of pieces that
+ * it can be joined from, the best score first.
  */
+#include "formats/tokenizer_steps.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/convert/export_vocab.h"
+
+#define META "\xe2\x96\x81" /* U+2581, which stands for a space */
 
 /* ---- JSON ------------------------------------------------------------------------ */
 
@@ -94,6 +98,17 @@ static const struct entry *find(const struct merges *m, const uint8_t *text, siz
     return compare(p->text, p->n_bytes, text, n) == 0 ? &m->sorted[low] : NULL;
 }
 
+static void put_pair(struct ruvm_buffer *b, const struct ruvm_export_vocab *v, uint32_t left,
+                     uint32_t right, bool *first)
+{
+    put(b, *first ? "\n\"" : ",\n\"");
+    put_escaped(b, &v->texts[left]);
+    put(b, " ");
+    put_escaped(b, &v->texts[right]);
+    put(b, "\"");
+    *first = false;
+}
+
 static void put_pairs(struct ruvm_buffer *b, const struct merges *m, const struct entry *e,
                       bool *first)
 {
@@ -107,12 +122,7 @@ static void put_pairs(struct ruvm_buffer *b, const struct merges *m, const struc
         const struct entry *right = left ? find(m, p->text + i, p->n_bytes - i) : NULL;
         if (!right)
             continue;
-        put(b, *first ? "\n\"" : ",\n\"");
-        put_escaped(b, &m->v->texts[left->id]);
-        put(b, " ");
-        put_escaped(b, &m->v->texts[right->id]);
-        put(b, "\"");
-        *first = false;
+        put_pair(b, m->v, left->id, right->id, first);
     }
 }
 
@@ -133,50 +143,145 @@ static bool open_merges(struct merges *m, struct ruvm_arena *arena,
     return true;
 }
 
-/* ---- tokenizer.json --------------------------------------------------------------- */
+/* ---- the steps around the model ------------------------------------------------------ */
+
+static bool has(const struct ruvm_export_vocab *v, unsigned option)
+{
+    return (v->vocab->options & option) != 0;
+}
+
+/* A token without text is left out where others have ids, unless it has a name to be called by. */
+static bool is_left_out(const struct ruvm_export_vocab *v, uint32_t id)
+{
+    const struct ruvm_vocab *vocab = v->vocab;
+    bool named = id == vocab->bos || id == vocab->eos || id == vocab->unk;
+    return vocab->kind != RUVM_TOKN_UNIGRAM && vocab->pieces[id].n_bytes == 0 && !named;
+}
 
 static void add_special(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
     bool first = true;
     put(b, "\"added_tokens\":[");
     for (uint32_t i = 0; i < v->n; i++) {
-        if (!ruvm_export_vocab_silent(v, i))
+        bool silent = ruvm_export_vocab_silent(v, i);
+        bool added = silent || v->vocab->pieces[i].kind == RUVM_PIECE_ADDED;
+        if (!added || is_left_out(v, i))
             continue;
         ruvm_buffer_printf(b, "%s\n{\"id\":%u,\"content\":", first ? "" : ",", i);
         put_string(b, &v->texts[i]);
-        put(b,
-            ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,"
-            "\"special\":true}");
+        put(b, ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,\"normalized\":false,");
+        put_bool(b, "special", silent);
+        put(b, "}");
         first = false;
     }
     put(b, "],\n");
 }
 
-static void add_normalizer(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+/* Whether a step of its own puts the space and cuts at spaces, or the normalizer does. */
+static bool has_metaspace(const struct ruvm_export_vocab *v)
 {
-    put(b, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
-    if (v->vocab->space_prefix)
-        put(b, "{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"},");
-    put(b,
-        "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\xe2\x96\x81\"}]},\n"
-        "\"pre_tokenizer\":null,\n");
+    return has(v, RUVM_TOKN_FIRST_PREFIX | RUVM_TOKN_SPARE_PREFIX) ||
+           (v->vocab->pattern & RUVM_PATTERN_FAMILY) == RUVM_PATTERN_SPACES;
 }
 
-static void add_template(struct ruvm_buffer *b, const struct ruvm_gguf_string *bos, uint32_t id)
+static void add_normalizer(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
-    put(b,
-        "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
-        "{\"id\":");
+    bool meta = has_metaspace(v), few = has(v, RUVM_TOKN_FEW_SPACES);
+    if (has(v, RUVM_TOKN_BYTE_LEVEL) || (meta && !few)) {
+        put(b, "\"normalizer\":null,\n");
+        return;
+    }
+    put(b, "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+    if (few)
+        put(b,
+            "{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true},"
+            "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\" {2,}\"},\"content\":\" \"}");
+    if (!meta && v->vocab->space_prefix) {
+        put(b, few ? "," : "");
+        put(b, "{\"type\":\"Prepend\",\"prepend\":\"" META "\"}");
+    }
+    if (!meta) {
+        put(b, few || v->vocab->space_prefix ? "," : "");
+        put(b, "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"" META "\"}");
+    }
+    put(b, "]},\n");
+}
+
+static void add_metaspace(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
+    bool prefix = v->vocab->space_prefix, first = has(v, RUVM_TOKN_FIRST_PREFIX);
+    ruvm_buffer_printf(b,
+                       "\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"" META
+                       "\",\"prepend_scheme\":\"%s\",",
+                       !prefix ? "never"
+                       : first ? "first"
+                               : "always");
+    put_bool(b, "split", v->vocab->pattern != 0);
+    put(b, "},\n");
+}
+
+static void put_quoted(struct ruvm_buffer *b, const char *regex)
+{
+    put_string(b, &(struct ruvm_gguf_string){(const uint8_t *)regex, strlen(regex)});
+}
+
+static void add_byte_level(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
+    uint8_t pattern = v->vocab->pattern;
+    bool gpt2 = (pattern & RUVM_PATTERN_FAMILY) == RUVM_PATTERN_GPT2;
+    put(b, "\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[");
+    if (pattern & RUVM_PATTERN_SPLIT_DIGITS) {
+        put(b, "{\"type\":\"Digits\",");
+        put_bool(b, "individual_digits", (pattern >> RUVM_PATTERN_DIGITS_SHIFT & 3) == 1);
+        put(b, "},");
+        pattern = gpt2 ? RUVM_PATTERN_GPT2 : pattern;
+    }
+    const char *regex = gpt2 ? NULL : ruvm_tokenizer_regex(pattern);
+    if (regex) {
+        put(b, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
+        put_quoted(b, regex);
+        put(b, "},\"behavior\":\"Isolated\",\"invert\":false},");
+    }
+    put(b, "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,");
+    put_bool(b, "use_regex", gpt2);
+    put(b, "}]},\n");
+}
+
+static void add_pre_tokenizer(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
+    if (has(v, RUVM_TOKN_BYTE_LEVEL))
+        add_byte_level(b, v);
+    else if (has_metaspace(v))
+        add_metaspace(b, v);
+    else
+        put(b, "\"pre_tokenizer\":null,\n");
+}
+
+/* {"SpecialToken":{"id":"<s>","type_id":0}} and the text behind it */
+static void put_part(struct ruvm_buffer *b, const struct ruvm_gguf_string *bos, const char *name,
+                     int type)
+{
+    put(b, "{\"SpecialToken\":{\"id\":");
     put_string(b, bos);
-    put(b,
-        ",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":["
-        "{\"SpecialToken\":{\"id\":");
-    put_string(b, bos);
-    put(b,
-        ",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"SpecialToken\":"
-        "{\"id\":");
-    put_string(b, bos);
-    put(b, ",\"type_id\":1}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{");
+    ruvm_buffer_printf(b, ",\"type_id\":%d}},{\"Sequence\":{\"id\":\"%s\",\"type_id\":%d}}", type,
+                       name, type);
+}
+
+static void add_template(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
+    uint32_t id = v->vocab->bos;
+    if (!v->vocab->add_bos || id == RUVM_NO_TOKEN) {
+        put(b, "\"post_processor\":null,\n");
+        return;
+    }
+    const struct ruvm_gguf_string *bos = &v->texts[id];
+    put(b, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[");
+    put_part(b, bos, "A", 0);
+    put(b, "],\"pair\":[");
+    put_part(b, bos, "A", 0);
+    put(b, ",");
+    put_part(b, bos, "B", 1);
+    put(b, "],\"special_tokens\":{");
     put_string(b, bos);
     put(b, ":{\"id\":");
     put_string(b, bos);
@@ -187,14 +292,23 @@ static void add_template(struct ruvm_buffer *b, const struct ruvm_gguf_string *b
 
 static void add_decoder(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
+    if (has(v, RUVM_TOKN_BYTE_LEVEL)) {
+        put(b,
+            "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+            "\"trim_offsets\":true,\"use_regex\":false},\n");
+        return;
+    }
     put(b,
         "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":"
-        "{\"String\":\"\xe2\x96\x81\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"
+        "{\"String\":\"" META
+        "\"},\"content\":\" \"},{\"type\":\"ByteFallback\"},"
         "{\"type\":\"Fuse\"}");
     if (v->vocab->space_prefix)
         put(b, ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}");
     put(b, "]},\n");
 }
+
+/* ---- the model -------------------------------------------------------------------------- */
 
 static bool has_bytes(const struct ruvm_export_vocab *v)
 {
@@ -204,50 +318,82 @@ static bool has_bytes(const struct ruvm_export_vocab *v)
     return false;
 }
 
-static void add_model(struct ruvm_buffer *b, const struct merges *m)
+/* Of a list as it is, or of the order of the scores. */
+static bool add_merges(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
-    const struct ruvm_export_vocab *v = m->v;
-    bool first = true;
+    struct ruvm_arena arena = {0};
+    struct merges m = {0};
+    bool first = true, listed = v->vocab->kind == RUVM_TOKN_MERGES;
+    bool good = listed || open_merges(&m, &arena, v);
+    put(b, ",\"merges\":[");
+    for (uint32_t i = 0; listed && i < v->vocab->n_merges; i++)
+        put_pair(b, v, v->vocab->merges[i].left, v->vocab->merges[i].right, &first);
+    for (uint32_t i = 0; i < m.n; i++)
+        put_pairs(b, &m, &m.ranked[i], &first);
+    put(b, "]");
+    ruvm_arena_free(&arena);
+    return good;
+}
+
+static bool add_bpe(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
     put(b, "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
     if (v->vocab->unk != RUVM_NO_TOKEN)
         put_string(b, &v->texts[v->vocab->unk]);
     else
         put(b, "null");
-    put(b,
-        ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,"
-        "\"fuse_unk\":false,\"ignore_merges\":false,");
+    put(b, ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,");
+    put_bool(b, "fuse_unk", has(v, RUVM_TOKN_FUSE_UNKNOWN));
+    put(b, ",");
     put_bool(b, "byte_fallback", has_bytes(v));
+    put(b, ",");
+    put_bool(b, "ignore_merges", has(v, RUVM_TOKN_WHOLE_WORDS));
     put(b, ",\"vocab\":{");
-    for (uint32_t i = 0; i < v->n; i++) {
-        put(b, i ? ",\n" : "\n");
+    for (uint32_t i = 0, n = 0; i < v->n; i++) {
+        if (is_left_out(v, i))
+            continue;
+        put(b, n++ ? ",\n" : "\n");
         put_string(b, &v->texts[i]);
         ruvm_buffer_printf(b, ":%u", i);
     }
-    put(b, "},\"merges\":[");
-    for (uint32_t i = 0; i < m->n; i++)
-        put_pairs(b, m, &m->ranked[i], &first);
+    put(b, "}");
+    bool good = add_merges(b, v);
+    put(b, "}");
+    return good;
+}
+
+static void add_unigram(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
+{
+    put(b, "\"model\":{\"type\":\"Unigram\",\"unk_id\":");
+    if (v->vocab->unk != RUVM_NO_TOKEN)
+        ruvm_buffer_printf(b, "%u,", v->vocab->unk);
+    else
+        put(b, "null,");
+    put_bool(b, "byte_fallback", has_bytes(v));
+    put(b, ",\"vocab\":[");
+    for (uint32_t i = 0; i < v->n; i++) {
+        put(b, i ? ",\n[" : "\n[");
+        put_string(b, &v->texts[i]);
+        ruvm_buffer_printf(b, ",%.9g]", (double)v->vocab->pieces[i].score);
+    }
     put(b, "]}");
 }
 
 int ruvm_export_vocab_json(struct ruvm_buffer *b, const struct ruvm_export_vocab *v,
                            struct ruvm_error *err)
 {
-    struct ruvm_arena arena = {0};
-    struct merges m;
-    bool good = open_merges(&m, &arena, v);
-    if (good) {
-        put(b, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
-        add_special(b, v);
-        add_normalizer(b, v);
-        if (v->vocab->add_bos && v->vocab->bos != RUVM_NO_TOKEN)
-            add_template(b, &v->texts[v->vocab->bos], v->vocab->bos);
-        else
-            put(b, "\"post_processor\":null,\n");
-        add_decoder(b, v);
-        add_model(b, &m);
-        put(b, "}\n");
-    }
-    ruvm_arena_free(&arena);
+    bool good = true;
+    put(b, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
+    add_special(b, v);
+    add_normalizer(b, v);
+    add_pre_tokenizer(b, v);
+    add_template(b, v);
+    add_decoder(b, v);
+    if (v->vocab->kind == RUVM_TOKN_UNIGRAM)
+        add_unigram(b, v);
+    else
+        good = add_bpe(b, v);
+    put(b, "}\n");
     return good && ruvm_buffer_ok(b)
                ? RUVM_OK
                : ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for the tokenizer");
@@ -274,6 +420,11 @@ int ruvm_export_vocab_config(struct ruvm_buffer *b, const struct ruvm_export_voc
     put_token(b, v, "unk_token", v->vocab->unk);
     ruvm_buffer_printf(b, "  \"add_bos_token\": %s,\n  \"add_eos_token\": false,\n",
                        v->vocab->add_bos ? "true" : "false");
+    if (v->vocab->chat) {
+        put(b, "  \"chat_template\": ");
+        put_quoted(b, v->vocab->chat);
+        put(b, ",\n");
+    }
     ruvm_buffer_printf(b,
                        "  \"clean_up_tokenization_spaces\": false,\n"
                        "  \"model_max_length\": %u\n}\n",

@@ -17,8 +17,10 @@
 #include "lib/base/json.h"
 #include "lib/convert/export_rope.h"
 #include "lib/convert/export_source.h"
+#include "lib/convert/export_tokn.h"
 #include "lib/convert/export_vocab.h"
 #include "lib/convert/hub.h"
+#include "lib/convert/tokenizer_build.h"
 #include "tests/support/tiny_model.h"
 
 static const struct tiny_shape tied = {.dim = 24,
@@ -329,9 +331,11 @@ static void check_bin(const struct tiny_shape *shape)
     struct ruvm_model m = read_hub(in_folder("hub"));
     expect_same(in_folder("a.bin"), &m, "a.bin");
     close_all();
+    quantize(in_folder("hub"), in_folder("b.ruvm"), in_folder("t.bin"), NULL);
+    expect_same_image(in_folder("a.ruvm"), in_folder("b.ruvm"));
 }
 
-Test(export, a_checkpoint_through_gguf_gives_the_same_image)
+Test(export, a_checkpoint_through_either_gives_the_same_image)
 {
     struct tiny_shape untied = tied;
     untied.untied = true;
@@ -525,6 +529,8 @@ Test(export, pairs_that_turn_in_any_way_have_factors)
 /* ---- tokenizers
  * ----------------------------------------------------------------------------------- */
 
+#define META "\xe2\x96\x81" /* a space */
+
 static struct ruvm_piece piece(const char *text, enum ruvm_piece_kind kind, float score)
 {
     return (struct ruvm_piece){.text = (const uint8_t *)text,
@@ -561,21 +567,8 @@ static bool text_is(struct ruvm_gguf_string s, const char *text)
 Test(export, pieces_are_spelled_as_sentencepiece_does)
 {
     static const char *const spelled[] = {
-        "<unk>",
-        "<s>",
-        "</s>",
-        "<0x41>",
-        "\u2581",
-        "a",
-        "b",
-        "\u2581"
-        "a",
-        "ab",
-        "\u2581"
-        "ab",
-        "\"",
-        "[token 11 again]",
-        "[token 12]",
+        "<unk>", "<s>",       "</s>", "<0x41>",           META,         "a", "b", (META "a"),
+        "ab",    (META "ab"), "\"",   "[token 11 again]", "[token 12]",
     };
     struct ruvm_piece pieces[16];
     struct ruvm_vocab vocab = some_vocab(pieces);
@@ -595,9 +588,7 @@ Test(export, pieces_are_spelled_as_sentencepiece_does)
 
 Test(export, merges_stand_in_the_order_of_scores)
 {
-    static const char *const merges[] = {"a b", "\u2581 a", "\u2581 ab",
-                                         "\u2581"
-                                         "a b"};
+    static const char *const merges[] = {"a b", META " a", META " ab", (META "a b")};
     struct ruvm_piece pieces[16];
     struct ruvm_vocab vocab = some_vocab(pieces);
     struct ruvm_export_vocab v;
@@ -612,9 +603,9 @@ Test(export, merges_stand_in_the_order_of_scores)
     cr_assert_eq(cJSON_GetArraySize(list), 4);
     for (int i = 0; i < 4; i++)
         cr_expect_str_eq(cJSON_GetArrayItem(list, i)->valuestring, merges[i]);
-    cr_expect_eq(cJSON_GetArraySize(cJSON_GetObjectItem(model, "vocab")), (int)v.n);
+    cr_expect_eq(cJSON_GetArraySize(cJSON_GetObjectItem(model, "vocab")), (int)v.n - 1);
     cr_expect(cJSON_IsTrue(cJSON_GetObjectItem(model, "byte_fallback")));
-    cr_expect_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "added_tokens")), 4);
+    cr_expect_eq(cJSON_GetArraySize(cJSON_GetObjectItem(json, "added_tokens")), 3);
     cJSON_Delete(json);
     ruvm_buffer_free(&text);
     cr_assert_eq(ruvm_export_vocab_config(&text, &v, 128, NULL), RUVM_OK);
@@ -653,4 +644,140 @@ Test(export, gguf_has_the_tokenizer_and_the_name)
     close_all();
     struct ruvm_export_result r = export_ok(in_folder("a.bin"), "gguf", in_folder("a.gguf"), NULL);
     cr_expect(!r.has_tokenizer && strstr(r.note, "no tokenizer to write"), "%s", r.note);
+}
+
+/* Tokenizers of every kind, in JSON with ' for ". */
+#define BYTES                                                                                      \
+    "'decoder':{'type':'ByteLevel'},'model':{'type':'BPE','vocab':{'a':0,'b':1,'\xc4\xa0':2,"      \
+    "'ab':3,'\xc4\xa0"                                                                             \
+    "a':4},'merges':['\xc4\xa0 a','a b']}"
+#define SPECIAL                                                                                    \
+    "'added_tokens':[{'id':6,'content':'<|endoftext|>','special':true},"                           \
+    "{'id':8,'content':'\xc4\xa0 x','special':false}],"
+#define SPLIT(digits)                                                                              \
+    "'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'Split','pattern':{'Regex':"      \
+    "\"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|" digits               \
+    "| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"},"     \
+    "'behavior':'Isolated','invert':false},{'type':'ByteLevel','add_prefix_space':false,"          \
+    "'use_regex':false}]},"
+#define UNIGRAM                                                                                    \
+    "'model':{'type':'Unigram','unk_id':0,'vocab':[['<unk>',0],['" META                            \
+    "',-2.5],['a',-3.25],['" META "a',-1.125],['b',-12.3456]]}"
+#define MERGES                                                                                     \
+    "'model':{'type':'BPE','unk_token':'<unk>','fuse_unk':true,'byte_fallback':true,'vocab':{"     \
+    "'<unk>':0,'<0x0A>':1,'a':2,'" META "':3,'ab':4,'b':5,'" META "a':6},'merges':["
+
+static const struct tokenizer {
+    const char *json, *model, *pre; /* of GGUF; model NULL: it has none */
+} tokenizers[] = {
+    {"{" SPECIAL
+     "'pre_tokenizer':{'type':'ByteLevel','add_prefix_space':false,'use_regex':true}," BYTES "}",
+     "gpt2", "gpt-2"},
+    {"{" SPECIAL
+     "'pre_tokenizer':{'type':'Sequence','pretokenizers':[{'type':'Digits','individual_digits':"
+     "true},{'type':'ByteLevel','add_prefix_space':false,'use_regex':true}]}," BYTES "}",
+     "gpt2", "smollm"},
+    {"{" SPECIAL SPLIT("\\\\p{N}{1,3}") BYTES "}", "gpt2", "dbrx"},
+    {"{" SPECIAL SPLIT("\\\\p{N}") BYTES "}", "gpt2", "qwen2"},
+    {"{" SPECIAL SPLIT("\\\\p{N}{1,2}") BYTES "}", NULL, NULL},
+    {"{'added_tokens':[{'id':0,'content':'<unk>','special':true}],'pre_tokenizer':{'type':"
+     "'Metaspace','replacement':'" META "','prepend_scheme':'always','split':true}," UNIGRAM "}",
+     NULL, NULL},
+    {"{'added_tokens':[{'id':0,'content':'<unk>','special':true}],'normalizer':{'type':'Sequence',"
+     "'normalizers':[{'type':'Strip','strip_left':true,'strip_right':true},{'type':'Replace',"
+     "'pattern':{'Regex':' {2,}'},'content':' '}]},'pre_tokenizer':{'type':'Metaspace',"
+     "'replacement':'" META "','prepend_scheme':'first','split':false}," UNIGRAM "}",
+     NULL, NULL},
+    {"{'added_tokens':[{'id':0,'content':'<unk>','special':true}],'normalizer':{'type':'Sequence',"
+     "'normalizers':[{'type':'Prepend','prepend':'" META "'},{'type':'Replace','pattern':"
+     "{'String':' '},'content':'" META "'}]}," MERGES "'a b','" META " a']}}",
+     "llama", "default"},
+    {"{'added_tokens':[{'id':0,'content':'<unk>','special':true}],'normalizer':{'type':'Sequence',"
+     "'normalizers':[{'type':'Replace','pattern':{'String':' '},'content':'" META "'}]}," MERGES
+     "'" META " a','a b']}}",
+     NULL, NULL},
+};
+
+static struct ruvm_buffer build(const struct ruvm_vocab *v)
+{
+    struct ruvm_buffer section = {0};
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_tokenizer_build(&section, v, &err), RUVM_OK, "%s", err.text);
+    return section;
+}
+
+static void expect_built(const struct ruvm_vocab *v, const struct ruvm_buffer *section,
+                         const char *what, size_t i)
+{
+    struct ruvm_buffer again = build(v);
+    cr_expect(again.size == section->size && memcmp(again.data, section->data, again.size) == 0,
+              "%s of tokenizer %zu", what, i);
+    ruvm_buffer_free(&again);
+}
+
+static struct ruvm_vocab read_quoted(const char *quoted)
+{
+    struct ruvm_vocab v;
+    struct ruvm_error err = {0};
+    char *text = ruvm_arena_text(&arena, quoted, strlen(quoted));
+    for (char *c = text; *c; c++) /* but within the expressions, which stand in double quotes */
+        if (*c == '"')
+            c = strchr(c + 1, '"');
+        else
+            *c = *c == '\'' ? '"' : *c;
+    int rc = ruvm_vocab_read_any(&v, &arena, (const uint8_t *)text, strlen(text), &err);
+    cr_assert_eq(rc, RUVM_OK, "%s", err.text);
+    return v;
+}
+
+static void check_gguf(const struct ruvm_export_vocab *v, const struct tokenizer *t,
+                       const struct ruvm_buffer *section, size_t i)
+{
+    const char *unlike;
+    struct ruvm_gguf g;
+    struct ruvm_gguf_string s;
+    struct ruvm_gguf_writer w = {0};
+    struct ruvm_vocab back;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_export_vocab_in_gguf(v, &unlike), t->model != NULL, "%zu", i);
+    if (!t->model)
+        return;
+    ruvm_gguf_put_text(&w, "general.architecture", "llama", 5);
+    cr_assert_eq(ruvm_export_vocab_gguf(&w, v, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_gguf_write(&w, NULL, 0, in_folder("v.gguf"), &err), RUVM_OK, "%s", err.text);
+    ruvm_gguf_drop(&w);
+    cr_assert_eq(ruvm_file_map(&map, in_folder("v.gguf"), NULL), RUVM_OK);
+    cr_assert_eq(ruvm_gguf_open(&g, &arena, map.data, map.size, NULL), RUVM_OK);
+    cr_expect(ruvm_gguf_text(&g, "tokenizer.ggml.model", &s) && text_is(s, t->model), "%zu", i);
+    cr_expect(ruvm_gguf_text(&g, "tokenizer.ggml.pre", &s) && text_is(s, t->pre), "%zu", i);
+    int rc = ruvm_vocab_read_any(&back, &arena, map.data, map.size, &err);
+    cr_assert_eq(rc, RUVM_OK, "%s", err.text);
+    if (v->vocab->kind == RUVM_TOKN_MERGES) {
+        for (uint32_t k = 0; k < back.n_pieces; k++) /* tokens without text have a name there */
+            back.pieces[k].n_bytes = v->vocab->pieces[k].n_bytes ? back.pieces[k].n_bytes : 0;
+        expect_built(&back, section, "GGUF", i);
+    }
+    ruvm_file_unmap(&map);
+}
+
+Test(export, tokenizers_of_every_kind_survive)
+{
+    for (size_t i = 0; i < sizeof tokenizers / sizeof *tokenizers; i++) {
+        struct ruvm_vocab given = read_quoted(tokenizers[i].json), v;
+        struct ruvm_export_vocab spelled;
+        struct ruvm_buffer section = build(&given), text = {0};
+        struct ruvm_error err = {0};
+        cr_assert_eq(ruvm_export_tokn(&v, &arena, section.data, &err), RUVM_OK, "%s", err.text);
+        expect_built(&v, &section, "the section", i);
+        cr_assert_eq(ruvm_export_vocab_spell(&spelled, &arena, &v, &err), RUVM_OK);
+        cr_assert_eq(ruvm_export_vocab_json(&text, &spelled, &err), RUVM_OK, "%s", err.text);
+        struct ruvm_vocab back;
+        int rc = ruvm_vocab_read_any(&back, &arena, text.data, text.size, &err);
+        cr_assert_eq(rc, RUVM_OK, "%zu: %s\n%.*s", i, err.text, (int)text.size, (char *)text.data);
+        expect_built(&back, &section, "tokenizer.json", i);
+        check_gguf(&spelled, &tokenizers[i], &section, i);
+        ruvm_buffer_free(&text);
+        ruvm_buffer_free(&section);
+        ruvm_arena_free(&arena);
+    }
 }
