@@ -8,7 +8,7 @@
 #include "formats/ruvm_read.h"
 #include "lib/base/file.h"
 #include "lib/ruvm_tool.h"
-#include "tests/convert/container_files.h"
+#include "tests/support/container_files.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_models.h"
 

@@ -11,9 +11,9 @@
 #include "lib/convert/engine_open.h"
 #include "lib/convert/source.h"
 #include "lib/ruvm_tool.h"
-#include "tests/convert/tiny_models.h"
 #include "tests/support/container_files.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/tiny_models.h"
 
 static const char tokenizer[] = "tests/fuzz/corpus/tokenizer_json/llama2";
 static const char other_tokenizer[] = "tests/fuzz/corpus/sentencepiece/bpe";
