@@ -161,7 +161,7 @@ struct ruvm_quantize_result {
     uint64_t parameters, source_bytes, image_bytes;
     double bits_per_weight;
     char types[64];  /* "int4 35, int8 1": how many tensors of which type */
-    char method[48]; /* "rtn", "mse", "gptq" or "distill", perhaps with a reason; "" in a dry run */
+    char method[48]; /* "rtn", "mse", "gptq" or "distill"; "" in a dry run */
     uint32_t k_bits, v_bits;
     bool has_quality;
     struct ruvm_quality quality;
