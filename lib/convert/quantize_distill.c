@@ -22,7 +22,7 @@
 
 enum {
     N_WRITERS = 8,
-    STEP_TOKENS = 2048, /* about as many as a step sees */
+    STEP_TOKENS = 1024, /* drawn for each step, which sees some of them again */
     TEXT_TOKENS_MIN = 1 << 16,
     TEXT_TOKENS_MAX = 1 << 20, /* then it is read again */
     CHECKPOINT_STEPS = 100,
@@ -219,6 +219,7 @@ static int train(struct lesson *l)
         .matrices = l->matrices,
         .text = &l->text,
         .steps = o->distill_steps,
+        .soft = 0.5f,
         .seed = ruvm_quantize_seed(l->j),
         .threads = o->threads,
         .checkpoint = o->checkpoint,

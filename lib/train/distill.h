@@ -34,7 +34,7 @@ struct ruvm_distill_options {
     const struct ruvm_distill_matrix *matrices; /* [n_matrices of the student] */
     const struct ruvm_text *text;               /* samples of the teacher */
     uint32_t steps;                             /* of the optimizer */
-    uint32_t batch;                             /* windows a step; 0: 16 */
+    uint32_t batch;                             /* windows a step; 0: 4 for few levels, 16 */
     uint64_t seed;                              /* of their order */
     uint32_t threads;                           /* 0: all processors */
     float rate;                                 /* factor of all learning rates; 0: 1 */

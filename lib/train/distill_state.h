@@ -9,6 +9,9 @@
 #include "lib/train/pass.h"
 #include "lib/train/pool.h"
 
+/* Weights of types whose largest level is at most this have few levels. */
+enum { RUVM_DISTILL_FEW = 3 };
+
 /* One matrix of the student; behind the last of them all norms, then each bias. */
 struct distill_part {
     struct ruvm_fake_quant quant;

@@ -64,14 +64,12 @@ static void gather_part(void *user, uint32_t i, uint32_t thread)
                                  d->optimizer.values + p->steps.first);
 }
 
-enum { SOFT_MAX_LEVEL = 3 };
-
 /* How much of the rounding is in the weights that the next step uses: few levels come little
  * by little, so that what a weight is rounded to has time to turn out wrong. */
 static float hardness(const struct ruvm_distill *d, const struct distill_part *p)
 {
     float end = d->o.soft * (float)d->o.steps, now = (float)d->step + 1.0f;
-    return ruvm_codes_max_level(p->quant.type) > SOFT_MAX_LEVEL || now >= end ? 1.0f : now / end;
+    return ruvm_codes_max_level(p->quant.type) > RUVM_DISTILL_FEW || now >= end ? 1.0f : now / end;
 }
 
 static void quantize_part(struct ruvm_distill *d, const struct distill_part *p)
