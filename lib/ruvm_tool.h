@@ -152,7 +152,8 @@ struct ruvm_quantize_distill {
     uint64_t tokens;            /* trained on, in this run and those before */
     double seconds;             /* of this run, measured */
     uint32_t threads;
-    double kl_before, kl_after; /* training loss: mean of the first and of the last 1/50 */
+    double kl_before, kl_after; /* training loss: mean of the first 1/50 of
+                                 * the run with all weights rounded, and of the last */
 };
 
 struct ruvm_quantize_result {

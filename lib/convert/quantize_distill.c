@@ -234,7 +234,7 @@ static int train(struct lesson *l)
     return ruvm_distill_run(l->d, l->j->err);
 }
 
-/* The mean of the first and of the last part of the run that was trained. */
+/* The mean of the first part with the weights that the image would hold, and of the last. */
 static void describe(struct lesson *l)
 {
     struct ruvm_quantize_distill *r = &l->j->r->distill;
@@ -244,9 +244,11 @@ static void describe(struct lesson *l)
     r->seconds = ruvm_distill_seconds(l->d);
     r->tokens = ruvm_distill_tokens_done(l->d);
     r->threads = ruvm_distill_threads(l->d);
-    r->kl_before = curve[0];
-    for (int i = 0; i < RUVM_DISTILL_CURVE; i++)
-        r->kl_after = curve[i] > 0.0 ? curve[i] : r->kl_after;
+    for (uint32_t i = ruvm_distill_first_hard(l->d); i < RUVM_DISTILL_CURVE; i++)
+        if (curve[i] > 0.0) {
+            r->kl_before = r->kl_before > 0.0 ? r->kl_before : curve[i];
+            r->kl_after = curve[i];
+        }
     l->j->r->has_distill = true;
 }
 

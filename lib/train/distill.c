@@ -479,6 +479,15 @@ void ruvm_distill_matrix(const struct ruvm_distill *d, uint32_t i, int8_t *level
     }
 }
 
+uint32_t ruvm_distill_first_hard(const struct ruvm_distill *d)
+{
+    for (uint32_t i = 0; i < d->student.n_matrices; i++)
+        if (d->parts[i].steps.n > 0 &&
+            ruvm_codes_max_level(d->parts[i].quant.type) <= RUVM_DISTILL_FEW)
+            return (uint32_t)ceilf(d->o.soft * RUVM_DISTILL_CURVE);
+    return 0;
+}
+
 void ruvm_distill_curve(const struct ruvm_distill *d, double curve[RUVM_DISTILL_CURVE])
 {
     for (int i = 0; i < RUVM_DISTILL_CURVE; i++)

@@ -79,5 +79,8 @@ void ruvm_distill_matrix(const struct ruvm_distill *d, uint32_t i, int8_t *level
 const struct ruvm_network *ruvm_distill_student(const struct ruvm_distill *d);
 /* Mean KL in nats a position of each part of the run; parts not yet begun are 0. */
 void ruvm_distill_curve(const struct ruvm_distill *d, double curve[RUVM_DISTILL_CURVE]);
+/* The first part in which all weights are rounded as the image has them: before it the soft
+ * ones are nearly the teacher's. */
+uint32_t ruvm_distill_first_hard(const struct ruvm_distill *d);
 
 #endif
