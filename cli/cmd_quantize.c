@@ -9,7 +9,8 @@
 static const struct ruvm_args_option options[] = {
     {"output", 'o', RUVM_ARGS_FILE, "OUT", .help = "image to write; - is standard output"},
     {"tokenizer", 0, RUVM_ARGS_FILE, "FILE",
-     .help = "tokenizer to put into the image; llama2.c's tokenizer.bin"},
+     .help = "tokenizer to put into the image, of any kind, instead of the model's own; none: "
+             "leave it out"},
     {"type", 't', RUVM_ARGS_TEXT, "TYPE",
      .help = "type of the layers' matrices, with a group as in int4:32 or int4:row if wanted",
      .fallback = "int8", .choices = RUVM_QUANTIZE_TYPES},

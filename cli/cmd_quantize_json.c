@@ -136,6 +136,8 @@ static void add_image(struct cJSON *object, const struct ruvm_quantize_call *cal
     ruvm_json_text(object, "types", r->types);
     if (*r->method)
         ruvm_json_text(object, "method", r->method);
+    if (r->tokenizer_notes[0])
+        ruvm_json_text(object, "tokenizer_notes", r->tokenizer_notes);
     ruvm_json_count(object, "k_bits", r->k_bits);
     ruvm_json_count(object, "v_bits", r->v_bits);
     ruvm_json_count(object, "parameters", r->parameters);

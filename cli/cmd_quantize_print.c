@@ -31,6 +31,11 @@ static void print_summary(const struct ruvm_quantize_call *call)
            ruvm_output_grouped(r->source_bytes), ruvm_output_grouped(r->image_bytes),
            (double)r->source_bytes / (double)r->image_bytes, r->bits_per_weight);
     print_types(r);
+    for (const char *line = r->tokenizer_notes; *line; line += strcspn(line, "\n")) {
+        line += *line == '\n';
+        if (*line)
+            printf("  tokenizer   %.*s\n", (int)strcspn(line, "\n"), line);
+    }
     if (call->engine_bytes)
         printf("  engine      %s bytes of memory besides the image\n",
                ruvm_output_grouped(call->engine_bytes));

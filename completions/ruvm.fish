@@ -11,7 +11,7 @@ complete -c ruvm -n '__fish_use_subcommand' -f -a help -d 'print the help of a v
 complete -c ruvm -n '__fish_use_subcommand' -f -a quantize -d 'Turn a model into a RUVM image and measure what is lost.'
 complete -c ruvm -n '__fish_seen_subcommand_from help' -f -a quantize
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -s o -l output -r -F -d 'image to write'
-complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l tokenizer -r -F -d 'tokenizer to put into the image'
+complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l tokenizer -r -F -d 'tokenizer to put into the image, of any kind, instead of the model'\''s own'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -s t -l type -x -a 'int8 int4 int3 int2 ternary binary xnor' -d 'type of the layers'\'' matrices, with a group as in int4:32 or int4:row if wanted'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l embed-type -x -a 'int8 int4 int3 int2 ternary binary xnor' -d 'type of the embedding'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l head-type -x -a 'int8 int4 int3 int2 ternary binary xnor' -d 'type of the output head, where it is not the embedding'

@@ -164,6 +164,8 @@ struct ruvm_quantize_result {
     char types[64];  /* "int4 35, int8 1": how many tensors of which type */
     char method[48]; /* "rtn", "mse", "gptq" or "distill"; "" in a dry run */
     uint32_t k_bits, v_bits;
+    char tokenizer_notes[512]; /* what its texts will have otherwise than at the source, a line
+                                * each; "" nothing */
     bool has_quality;
     struct ruvm_quality quality;
     bool has_quality_before; /* distilled: the same measure before it */

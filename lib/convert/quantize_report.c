@@ -100,6 +100,8 @@ int ruvm_quantize_report(struct ruvm_quantize_job *j)
     if (!r->tensors)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the report");
     r->n_tensors = b->n_tensors;
+    if (j->source.has_vocab && j->source.vocab.notes)
+        snprintf(r->tokenizer_notes, sizeof r->tokenizer_notes, "%s", j->source.vocab.notes);
     for (uint32_t i = 0; i < b->n_tensors; i++) {
         r->tensors[i] = describe(j, i);
         weights += (uint64_t)b->tensors[i].rows * b->tensors[i].cols;
