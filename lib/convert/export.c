@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
+
+#include "lib/base/clock.h"
 
 static const struct type {
     const char *name;
@@ -156,21 +157,14 @@ static int run(struct ruvm_export_job *j)
     return rc;
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int ruvm_export(const struct ruvm_export_options *o, struct ruvm_export_result *r,
                 struct ruvm_error *err)
 {
     struct ruvm_export_job j = {.o = o, .r = r, .err = err};
-    double start = now_s();
+    double start = ruvm_clock_s();
     *r = (struct ruvm_export_result){0};
     int rc = run(&j);
-    r->seconds = now_s() - start;
+    r->seconds = ruvm_clock_s() - start;
     ruvm_export_tensors_close(&j.tensors);
     ruvm_export_source_close(&j.source);
     ruvm_arena_free(&j.arena);

@@ -107,22 +107,6 @@ static bool bias_of(struct ruvm_export_source *s, const struct ruvm_view **out, 
     return *out != NULL;
 }
 
-static const struct ruvm_view **place_of(struct ruvm_model *m, const struct ruvm_tensor *t)
-{
-    struct ruvm_layer *l = &m->layers[t->layer < m->n_layers ? t->layer : 0];
-    switch (t->kind) {
-    case RUVM_TENSOR_WQ: return &l->wq;
-    case RUVM_TENSOR_WK: return &l->wk;
-    case RUVM_TENSOR_WV: return &l->wv;
-    case RUVM_TENSOR_WO: return &l->wo;
-    case RUVM_TENSOR_W_UP: return &l->w_up;
-    case RUVM_TENSOR_W_GATE: return &l->w_gate;
-    case RUVM_TENSOR_W_DOWN: return &l->w_down;
-    case RUVM_TENSOR_HEAD: return &m->head;
-    default: return &m->embed;
-    }
-}
-
 /* Shapes and names of the matrices. */
 static int read_matrices(struct ruvm_export_source *s, struct ruvm_error *err)
 {
@@ -141,7 +125,7 @@ static int read_matrices(struct ruvm_export_source *s, struct ruvm_error *err)
         if (t.kind == RUVM_TENSOR_POSITION)
             s->model.positions = *v;
         else
-            *place_of(&s->model, &t) = v;
+            *ruvm_model_place(&s->model, t.kind, t.layer) = v;
         longest = t.cols > longest ? t.cols : longest;
     }
     if (s->model.tied)

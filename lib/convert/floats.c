@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/ruvm_layout.h" /* enum ruvm_act */
+#include "lib/base/exp.h"
 
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF /* gcc contracts nothing under -std=c11 */
@@ -76,31 +77,6 @@ void ruvm_floats_add(float *h, const float *x, size_t n)
 
 /* ---- norms and softmax ------------------------------------------------------ */
 
-/* e^x to 1e-7: x = n ln 2 + r with |r| <= ln 2 / 2, the series of e^r to r^7, times 2^n.
- * Adding 1.5 * 2^23 rounds to a whole number. The first part of ln 2 has 9 bits, so
- * that n times it is exact. Outside +-87 the result stays at the value there. */
-static float exp_f32(float x)
-{
-    const float rounder = 12582912.0f, log2_e = 1.44269504f;
-    const float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    x = x > -87.0f ? x : -87.0f;
-    x = x < 87.0f ? x : 87.0f;
-    float n = (x * log2_e + rounder) - rounder;
-    float r = (x - n * ln2_high) - n * ln2_low;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
-    uint32_t bits = (uint32_t)((int32_t)n + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return p * power;
-}
-
 void ruvm_floats_rms_norm(float *out, const float *h, const float *gain, size_t n, float eps)
 {
     for (size_t i = 0; i < n; i++)
@@ -129,7 +105,7 @@ void ruvm_floats_softmax(float *s, size_t n, float scale)
     for (size_t i = 1; i < n; i++)
         max = s[i] > max ? s[i] : max;
     for (size_t i = 0; i < n; i++)
-        s[i] = exp_f32((s[i] - max) * scale);
+        s[i] = ruvm_exp_f32((s[i] - max) * scale);
     float share = 1.0f / ruvm_floats_sum(s, n);
     for (size_t i = 0; i < n; i++)
         s[i] *= share;
@@ -149,14 +125,14 @@ void ruvm_floats_signs(float *out, const float *x, size_t n)
 void ruvm_floats_gate(float *up, const float *gate, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        up[i] *= gate[i] / (1.0f + exp_f32(-gate[i]));
+        up[i] *= gate[i] / (1.0f + ruvm_exp_f32(-gate[i]));
 }
 
 /* (1 + tanh(y)) / 2 is the logistic function of 2y. */
 static float gelu_tanh(float x)
 {
     float y = 0.797884561f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exp_f32(-2.0f * y));
+    return x / (1.0f + ruvm_exp_f32(-2.0f * y));
 }
 
 /* The error function to 2e-7: Abramowitz and Stegun, Handbook of Mathematical Functions,
@@ -169,7 +145,7 @@ static float erf_f32(float x)
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
-    float y = 1.0f - p * t * exp_f32(-size * size);
+    float y = 1.0f - p * t * ruvm_exp_f32(-size * size);
     return x < 0 ? -y : y;
 }
 

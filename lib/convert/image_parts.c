@@ -152,16 +152,6 @@ static uint32_t bias_length(const struct ruvm_model *m, int kind)
     }
 }
 
-/* Bits of the kinds that any layer has. */
-static unsigned bias_kinds(const struct ruvm_model *m)
-{
-    unsigned kinds = m->final_bias ? 1u << RUVM_BIAS_FINAL_NORM : 0;
-    for (uint32_t l = 0; l < m->n_layers; l++)
-        for (unsigned k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
-            kinds |= m->layers[l].bias[k] ? 1u << k : 0;
-    return kinds;
-}
-
 static uint32_t count_biases(const struct ruvm_model *m, unsigned kinds)
 {
     uint32_t n = 0;
@@ -199,7 +189,7 @@ static int add_layer_biases(struct ruvm_buffer *out, size_t *exp_off, const stru
 int ruvm_image_parts_bias(struct ruvm_buffer *out, struct ruvm_arena *arena,
                           const struct ruvm_model *m, struct ruvm_error *err)
 {
-    unsigned kinds = bias_kinds(m);
+    unsigned kinds = ruvm_model_bias_kinds(m);
     if (kinds == 0)
         return RUVM_OK;
     float *work = ruvm_arena_alloc(arena, longest_bias(m), sizeof *work);

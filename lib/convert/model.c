@@ -126,3 +126,28 @@ const struct ruvm_view *ruvm_model_tensor(const struct ruvm_model *m, int kind, 
     default: return layer_tensor(&m->layers[layer], kind);
     }
 }
+
+const struct ruvm_view **ruvm_model_place(struct ruvm_model *m, int kind, unsigned layer)
+{
+    struct ruvm_layer *l = &m->layers[layer];
+    switch (kind) {
+    case RUVM_TENSOR_EMBED: return &m->embed;
+    case RUVM_TENSOR_HEAD: return &m->head;
+    case RUVM_TENSOR_WQ: return &l->wq;
+    case RUVM_TENSOR_WK: return &l->wk;
+    case RUVM_TENSOR_WV: return &l->wv;
+    case RUVM_TENSOR_WO: return &l->wo;
+    case RUVM_TENSOR_W_UP: return &l->w_up;
+    case RUVM_TENSOR_W_GATE: return &l->w_gate;
+    default: return &l->w_down;
+    }
+}
+
+unsigned ruvm_model_bias_kinds(const struct ruvm_model *m)
+{
+    unsigned kinds = m->final_bias ? 1u << RUVM_BIAS_FINAL_NORM : 0;
+    for (uint32_t l = 0; l < m->n_layers; l++)
+        for (unsigned k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
+            kinds |= m->layers[l].bias[k] ? 1u << k : 0;
+    return kinds;
+}

@@ -69,6 +69,12 @@ float ruvm_model_score_scale(const struct ruvm_model *m);
 /* Numbers that training chose, in all matrices, norms and biases. */
 uint64_t ruvm_model_parameters(const struct ruvm_model *m);
 
+/* Where the model keeps the view of a matrix, for who makes one; not for POSITION. */
+const struct ruvm_view **ruvm_model_place(struct ruvm_model *m, int kind, unsigned layer);
+
+/* Bits 1 << enum ruvm_bias_kind of the biases that any layer has. */
+unsigned ruvm_model_bias_kinds(const struct ruvm_model *m);
+
 /* The tensor of an image kind (enum ruvm_tensor_kind) and layer, and its canonical
  * name "layers.0.wq" in `name` (at least 48 bytes). NULL: the network has none. */
 const struct ruvm_view *ruvm_model_tensor(const struct ruvm_model *m, int kind, unsigned layer,

@@ -6,16 +6,16 @@
  * measure it against the float model on other samples, and only then write the file.
  * Nothing is written after a failure.
  */
-#define _POSIX_C_SOURCE 200809L /* access, clock_gettime */
+#define _POSIX_C_SOURCE 200809L /* access */
 #include "lib/ruvm_tool.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 #include "lib/convert/greedy.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/target.h"
@@ -251,24 +251,17 @@ static int run(struct ruvm_quantize_job *j)
     return rc;
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int ruvm_quantize(const struct ruvm_quantize_options *o, struct ruvm_quantize_result *r,
                   struct ruvm_error *err)
 {
     struct ruvm_quantize_job j = {.o = o, .r = r, .err = err};
-    double start = now_s();
+    double start = ruvm_clock_s();
     *r = (struct ruvm_quantize_result){0};
     int rc = check_options(o, err);
     if (rc != RUVM_OK)
         return rc;
     rc = run(&j);
-    r->seconds = now_s() - start;
+    r->seconds = ruvm_clock_s() - start;
     ruvm_buffer_free(&j.image);
     ruvm_image_build_close(&j.build);
     ruvm_moments_close(j.moments);

@@ -20,23 +20,6 @@ int ruvm_student_open(struct ruvm_student *s, struct ruvm_arena *arena, const st
     return RUVM_OK;
 }
 
-/* Where the model keeps the view of a matrix. */
-static const struct ruvm_view **place_of(struct ruvm_model *m, int kind, unsigned layer)
-{
-    struct ruvm_layer *l = &m->layers[layer];
-    switch (kind) {
-    case RUVM_TENSOR_EMBED: return &m->embed;
-    case RUVM_TENSOR_HEAD: return &m->head;
-    case RUVM_TENSOR_WQ: return &l->wq;
-    case RUVM_TENSOR_WK: return &l->wk;
-    case RUVM_TENSOR_WV: return &l->wv;
-    case RUVM_TENSOR_WO: return &l->wo;
-    case RUVM_TENSOR_W_UP: return &l->w_up;
-    case RUVM_TENSOR_W_GATE: return &l->w_gate;
-    default: return &l->w_down;
-    }
-}
-
 static struct ruvm_view *add_view(struct ruvm_student *s, const float *data, uint64_t rows,
                                   uint64_t cols)
 {
@@ -69,7 +52,7 @@ int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
         s->model.positions = *v;
         return RUVM_OK;
     }
-    *place_of(&s->model, kind, layer) = v;
+    *ruvm_model_place(&s->model, kind, layer) = v;
     if (kind == RUVM_TENSOR_EMBED && s->model.tied)
         s->model.head = v;
     return RUVM_OK;

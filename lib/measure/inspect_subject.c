@@ -166,15 +166,6 @@ static void network_of_image(struct ruvm_inspect_result *r, const struct ruvm_im
     set_biases(r, img->bias_kinds);
 }
 
-static unsigned biases_of(const struct ruvm_model *m)
-{
-    unsigned kinds = m->final_bias ? 1u << RUVM_BIAS_FINAL_NORM : 0;
-    for (uint32_t l = 0; l < m->n_layers; l++)
-        for (unsigned k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
-            kinds |= m->layers[l].bias[k] ? 1u << k : 0;
-    return kinds;
-}
-
 static void numbers_of_model(struct ruvm_inspect_result *r, const struct ruvm_model *m)
 {
     r->has_shape = r->has_model = true;
@@ -200,7 +191,7 @@ static void numbers_of_model(struct ruvm_inspect_result *r, const struct ruvm_mo
         r->windowed[0] = '\0';
     r->score_scale = (double)ruvm_model_score_scale(m);
     set_kinds(r, m->norm, m->act, m->pos);
-    set_biases(r, biases_of(m));
+    set_biases(r, ruvm_model_bias_kinds(m));
 }
 
 void ruvm_subject_numbers(struct ruvm_inspect_result *r, const struct ruvm_subject *s)

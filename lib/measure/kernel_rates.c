@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/measure/spread.h"
-#include "lib/run/clock.h"
 
 enum { ALIGN = 64, DEFAULT_REPETITIONS = 9, MAX_CELLS = 128 };
 

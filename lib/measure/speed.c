@@ -9,9 +9,9 @@
 
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/measure/spread.h"
-#include "lib/run/clock.h"
 
 enum { DEFAULT_TOKENS = 128, DEFAULT_REPETITIONS = 9 };
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/exp.h"
 #include "lib/base/random.h"
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
@@ -119,7 +120,7 @@ static void differentiate(struct slot *s, float *logits, uint32_t vocab)
     for (uint32_t i = 1; i < vocab; i++)
         best = logits[i] > best ? logits[i] : best;
     for (uint32_t i = 0; i < vocab; i++) {
-        logits[i] = ruvm_math_exp(logits[i] - best);
+        logits[i] = ruvm_exp_f32(logits[i] - best);
         sum += (double)logits[i];
     }
     left = ruvm_random_unit(&s->random) * sum;

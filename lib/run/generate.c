@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/run/chat.h"
-#include "lib/run/clock.h"
 #include "lib/run/outlet.h"
 #include "lib/run/session.h"
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "lib/base/exp.h"
 #include "lib/train/isa.h"
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
@@ -120,7 +121,7 @@ static inline RUVM_ISA_BODY void softmax_body(float *restrict s, uint32_t n_keys
         for (size_t i = 0; i < BLOCK; i++)
             s[j + i] = (s[j + i] - max[i]) * scale;
     for (size_t i = 0; i < n; i++)
-        s[i] = ruvm_math_exp(s[i]);
+        s[i] = ruvm_exp_f32(s[i]);
     for (size_t j = 0; j < n; j += BLOCK)
         for (size_t i = 0; i < BLOCK; i++)
             sum[i] += s[j + i];

@@ -1,12 +1,11 @@
 /* The life of a distillation: made from its options, run, saved, resumed, read out. */
-#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "lib/train/distill.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/crc32.h"
 #include "lib/train/distill_state.h"
 
@@ -312,16 +311,9 @@ static uint32_t identity_of(const struct ruvm_distill *d)
     return ruvm_crc32(crc, numbers, sizeof numbers);
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 double ruvm_distill_seconds(const struct ruvm_distill *d)
 {
-    return d->seconds_before + (d->began > 0 ? now_s() - d->began : 0.0);
+    return d->seconds_before + (d->began > 0 ? ruvm_clock_s() - d->began : 0.0);
 }
 
 static struct ruvm_checkpoint checkpoint_of(struct ruvm_distill *d)
@@ -416,7 +408,7 @@ int ruvm_distill_run(struct ruvm_distill *d, struct ruvm_error *err)
 {
     const struct ruvm_progress *p = &d->o.progress;
     uint32_t every = d->o.checkpoint_steps;
-    d->began = now_s();
+    d->began = ruvm_clock_s();
     while (d->step < d->o.steps) {
         if (p->report && p->report(p->user, "distill", d->step, d->o.steps) != 0)
             return interrupted(d, err);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "formats/ruvm_layout.h" /* enum ruvm_act */
+#include "lib/base/exp.h"
 #include "lib/train/isa.h"
 
 enum { LANES = 16 };
@@ -209,7 +210,7 @@ static inline RUVM_ISA_BODY void swiglu_body(float *restrict y, const float *res
                                              const float *restrict gate, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        y[i] = up[i] * (gate[i] / (1.0f + ruvm_math_exp(-gate[i])));
+        y[i] = up[i] * (gate[i] / (1.0f + ruvm_exp_f32(-gate[i])));
 }
 
 RUVM_ISA_EACH(swiglu, (float *y, const float *up, const float *gate, size_t n), y, up, gate, n)
@@ -224,7 +225,7 @@ static inline RUVM_ISA_BODY void swiglu_back_body(float *restrict up, float *res
                                                   const float *restrict dy, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float g = gate[i], s = 1.0f / (1.0f + ruvm_math_exp(-g));
+        float g = gate[i], s = 1.0f / (1.0f + ruvm_exp_f32(-g));
         gate[i] = dy[i] * up[i] * (s + g * s * (1.0f - s));
         up[i] = dy[i] * (g * s);
     }
@@ -245,7 +246,7 @@ static const float tanh_root = 0.797884561f, tanh_cube = 0.044715f;
 static inline RUVM_ISA_BODY float logistic_of(float x)
 {
     float y = tanh_root * (x + tanh_cube * x * x * x);
-    return 1.0f / (1.0f + ruvm_math_exp(-2.0f * y));
+    return 1.0f / (1.0f + ruvm_exp_f32(-2.0f * y));
 }
 
 static inline RUVM_ISA_BODY void gelu_tanh_body(float *restrict y, const float *restrict x,
@@ -275,7 +276,7 @@ static inline RUVM_ISA_BODY float normal_up_to(float x)
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
-    float beyond = 0.5f * (p * t * ruvm_math_exp(-size * size));
+    float beyond = 0.5f * (p * t * ruvm_exp_f32(-size * size));
     return x < 0 ? beyond : 1.0f - beyond;
 }
 
@@ -289,7 +290,7 @@ static inline RUVM_ISA_BODY void gelu_erf_back_body(float *restrict x, const flo
                                                     size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float v = x[i], density = 0.398942280f * ruvm_math_exp(-0.5f * v * v);
+        float v = x[i], density = 0.398942280f * ruvm_exp_f32(-0.5f * v * v);
         x[i] = dy[i] * (normal_up_to(v) + v * density);
     }
 }
@@ -399,8 +400,8 @@ static inline RUVM_ISA_BODY void exponentials_body(struct sums *sums, float *res
         float te[LANES] = {0}, se[LANES] = {0}, de[LANES] = {0};
         for (uint32_t l = 0; l < some; l++) {
             float a = t[i + l] - t_max, b = s[i + l] - s_max;
-            te[l] = t[i + l] = ruvm_math_exp(a);
-            se[l] = s[i + l] = ruvm_math_exp(b);
+            te[l] = t[i + l] = ruvm_exp_f32(a);
+            se[l] = s[i + l] = ruvm_exp_f32(b);
             de[l] = te[l] * (a - b);
         }
         for (uint32_t l = 0; l < LANES; l++) {

@@ -166,15 +166,6 @@ int ruvm_network_like(struct ruvm_network *net, struct ruvm_arena *arena,
 
 /* ---- from a model ---------------------------------------------------------------- */
 
-static uint32_t biases_of(const struct ruvm_model *m)
-{
-    uint32_t kinds = m->final_bias ? 1u << RUVM_BIAS_FINAL_NORM : 0;
-    for (uint32_t layer = 0; layer < m->n_layers; layer++)
-        for (int k = 0; k < RUVM_BIAS_FINAL_NORM; k++)
-            kinds |= m->layers[layer].bias[k] ? 1u << k : 0;
-    return kinds;
-}
-
 /* NULL in *windows when no layer has one. */
 static int find_windows(const uint32_t **windows, struct ruvm_arena *arena,
                         const struct ruvm_model *m, struct ruvm_error *err)
@@ -237,7 +228,7 @@ int ruvm_network_open(struct ruvm_network *net, struct ruvm_arena *arena,
                                  .score_scale = m->score_scale,
                                  .rotary_dim = m->rotary_dim,
                                  .rope_factors = m->rope_factors,
-                                 .biases = biases_of(m)};
+                                 .biases = ruvm_model_bias_kinds(m)};
     int rc = find_windows(&net->windows, arena, m, err);
     if (rc == RUVM_OK)
         rc = ruvm_network_empty(net, arena, err);

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/measure/machine.h"
 #include "lib/measure/spread.h"
-#include "lib/run/clock.h"
 #include "tests/support/tiny_model.h"
 
 #define CHECKPOINT "tests/golden/tiny-v1.bin"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "formats/formats.h"
+#include "lib/base/exp.h"
 #include "lib/base/random.h"
 #include "lib/quant/moments.h"
 #include "lib/quant/steps.h"
@@ -174,16 +175,16 @@ static void draw_label(float *logits, uint32_t n, uint64_t *rng)
     for (uint32_t i = 0; i < n; i++)
         best = fmaxf(best, logits[i]);
     for (uint32_t i = 0; i < n; i++)
-        sum += (double)ruvm_math_exp(logits[i] - best);
+        sum += (double)ruvm_exp_f32(logits[i] - best);
     left = ruvm_random_unit(rng) * sum;
     for (label = 0; label + 1 < n; label++) {
-        left -= (double)ruvm_math_exp(logits[label] - best);
+        left -= (double)ruvm_exp_f32(logits[label] - best);
         if (left < 0.0)
             break;
     }
     for (uint32_t i = 0; i < n; i++)
         logits[i] =
-            (float)((double)ruvm_math_exp(logits[i] - best) / sum - (i == label ? 1.0 : 0.0));
+            (float)((double)ruvm_exp_f32(logits[i] - best) / sum - (i == label ? 1.0 : 0.0));
 }
 
 static struct plain find_plain(struct fixture *f)

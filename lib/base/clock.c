@@ -1,6 +1,6 @@
 /* One clock for all measurements, so that no two of them disagree about time. */
 #define _POSIX_C_SOURCE 200809L
-#include "lib/run/clock.h"
+#include "lib/base/clock.h"
 
 #include <time.h>
 

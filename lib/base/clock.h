@@ -1,6 +1,6 @@
 /* The clock that every measured time comes from: monotonic, in seconds. */
-#ifndef RUVM_RUN_CLOCK_H
-#define RUVM_RUN_CLOCK_H
+#ifndef RUVM_BASE_CLOCK_H
+#define RUVM_BASE_CLOCK_H
 
 double ruvm_clock_s(void);
 
