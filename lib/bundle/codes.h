@@ -29,4 +29,8 @@ int ruvm_codes_row(const struct ruvm_vectors *set, const float *x, uint8_t *row,
  * cosine: a vector of length 1. */
 void ruvm_codes_read(const struct ruvm_vectors *set, uint32_t id, float *x);
 
+/* What people call them, e.g. "cosine", "int8"; NULL: unknown. */
+const char *ruvm_codes_metric_name(unsigned metric);
+const char *ruvm_codes_type_name(unsigned type);
+
 #endif

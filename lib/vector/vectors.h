@@ -4,7 +4,7 @@
  *     struct ruvm_vector_query q;
  *     ruvm_vectors_query(&q, &set, row);
  *     ruvm_vectors_keys(&set, &q, ids, n, keys);    the smaller the nearer
- *     d = ruvm_vectors_distance(&set, &q, id);      the true distance
+ *     d = ruvm_distance_q16(&set, &q, id);          the true distance
  *
  * A key is a u32 that grows with the distance and needs neither a root nor a division; it
  * compares rows for one query, nothing else. Equal keys are ordered by id. A set may lie in a
@@ -35,6 +35,9 @@ struct ruvm_vectors {
 /* Those of a blob; kernels NULL: scalar. */
 struct ruvm_vectors ruvm_vectors_of(const struct ruvm_rag *rag,
                                     const struct ruvm_vector_kernels *kernels);
+/* The signs of its rows, the optional section bits, as a binary set; rows is NULL without. */
+struct ruvm_vectors ruvm_vectors_signs_of(const struct ruvm_rag *rag,
+                                          const struct ruvm_vector_kernels *kernels);
 /* An empty set of that shape: rows, side, n are the caller's to fill. RUVM_ERR_ARG: dims are
  * out of range; RUVM_ERR_UNSUPPORTED: this type has no such metric. */
 int ruvm_vectors_shape(struct ruvm_vectors *set, unsigned type, unsigned metric, uint32_t dims);
@@ -42,16 +45,21 @@ int ruvm_vectors_shape(struct ruvm_vectors *set, unsigned type, unsigned metric,
 struct ruvm_vector_query {
     const uint8_t *row; /* the caller's: as a row of the set, 16-byte aligned, zero-padded */
     uint32_t side[2];   /* what SIDE would hold for it */
-    uint64_t norm2;     /* sum of the squares of its codes */
+    uint32_t norm2;     /* sum of the squares of its codes */
 };
 
-/* A query of codes. The side is computed but for the hyperbolic metrics, which take it from
- * side (two numbers as in SIDE; NULL: the origin). */
+/* A query of codes. What SIDE would hold is computed for cosine and Euclidean; dot (the scale
+ * of the row, which only true distances need) and the hyperbolic metrics take it from side,
+ * with NULL for 1 and for the origin. */
 void ruvm_vectors_query(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                         const void *row, const uint32_t *side);
 /* A row of the set as a query. */
 void ruvm_vectors_query_row(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                             uint32_t id);
+
+/* What SIDE holds for row id; zeros where it holds less. */
+void ruvm_vectors_side(const struct ruvm_vectors *set, uint32_t id, uint32_t side[2]);
+enum { RUVM_VECTORS_COSH_ONE = 1 << 18, RUVM_VECTORS_SINH_BITS = 24 }; /* Q of SIDE */
 
 enum { RUVM_VECTORS_BATCH = 64 }; /* ids that one call of keys takes at most */
 /* keys[i] of row ids[i] < set->n (ids NULL: of rows first + i); n <= RUVM_VECTORS_BATCH. */
@@ -64,6 +72,11 @@ void ruvm_vectors_quantize(int8_t *row, const int32_t *x, uint32_t dims, uint32_
 /* Signs of x[dims] as a binary row: 1 is not negative. */
 void ruvm_vectors_signs(uint8_t *row, const int32_t *x, uint32_t dims, uint32_t row_bytes);
 
+/* The same of a row of codes. */
+void ruvm_vectors_code_signs(uint8_t *row, const int8_t *codes, uint32_t dims, uint32_t row_bytes);
+
+/* Sum of the squares of the codes. */
+uint32_t ruvm_vectors_norm2(const void *row, uint32_t row_bytes);
 /* u16 that stands for 1 / sqrt(norm2) of codes whose largest is 127: cosine's SIDE. */
 uint16_t ruvm_vectors_inverse(uint32_t norm2);
 
