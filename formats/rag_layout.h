@@ -53,9 +53,9 @@ enum ruvm_metric {
     RUVM_METRIC_EUCLIDEAN = 1, /* square root of the sum of squares */
     RUVM_METRIC_DOT = 2,       /* minus the inner product: no metric */
     RUVM_METRIC_MANHATTAN = 3,
-    RUVM_METRIC_HAMMING = 4,   /* bits that differ: binary vectors only */
-    RUVM_METRIC_POINCARE = 5,  /* points of the ball, curvature -1: int8 only */
-    RUVM_METRIC_LORENTZ = 6,   /* points of the hyperboloid, curvature -1: int8 only */
+    RUVM_METRIC_HAMMING = 4,  /* bits that differ: binary vectors only */
+    RUVM_METRIC_POINCARE = 5, /* points of the ball, curvature -1: int8 only */
+    RUVM_METRIC_LORENTZ = 6,  /* points of the hyperboloid, curvature -1: int8 only */
     RUVM_N_METRICS,
 };
 enum ruvm_vector_type {

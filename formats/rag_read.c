@@ -107,8 +107,8 @@ static bool check_shape(struct ruvm_ragcheck *c)
     bool hyperbolic = rag->metric >= RUVM_METRIC_POINCARE;
     return ruvm_ragcheck_known(c, h + RUVM_RAG_FLAGS, "flags", 0, h[RUVM_RAG_FLAGS]) &&
            ruvm_ragcheck_known(c, h + RUVM_RAG_METRIC, "metric", RUVM_N_METRICS - 1, rag->metric) &&
-           ruvm_ragcheck_known(c, h + RUVM_RAG_TYPE, "type of the vectors",
-                               RUVM_N_VECTOR_TYPES - 1, rag->type) &&
+           ruvm_ragcheck_known(c, h + RUVM_RAG_TYPE, "type of the vectors", RUVM_N_VECTOR_TYPES - 1,
+                               rag->type) &&
            ruvm_ragcheck_holds(c, h + RUVM_RAG_METRIC, "this metric is not one of such vectors",
                                binary ? !hyperbolic : rag->metric != RUVM_METRIC_HAMMING) &&
            ruvm_ragcheck_range(c, h + RUVM_RAG_DIMS, "dimensions", RUVM_RAG_MIN_DIMS,
@@ -185,15 +185,14 @@ static bool check_sections(struct ruvm_ragcheck *c, struct ruvm_rag *rag)
     uint64_t end = RUVM_RAG_HDR_BYTES + (uint64_t)rag->n_sections * RUVM_RSEC_BYTES;
     for (unsigned i = 0; i < rag->n_sections; i++) {
         const uint8_t *entry = entry_of(rag, i);
-        if (!ruvm_ragcheck_holds(c, entry, "name of a section is not four letters",
-                                 is_name(entry)))
+        if (!ruvm_ragcheck_holds(c, entry, "name of a section is not four letters", is_name(entry)))
             return false;
         c->section = (const char *)entry;
         if (!ruvm_ragcheck_holds(c, entry, "section is there twice", is_new(rag, i)) ||
             !check_place(c, entry, end) || !remember(c, rag, entry))
             return false;
-        end = (uint64_t)ruvm_load_u32(entry + RUVM_RSEC_OFF) +
-              ruvm_load_u32(entry + RUVM_RSEC_SIZE);
+        end =
+            (uint64_t)ruvm_load_u32(entry + RUVM_RSEC_OFF) + ruvm_load_u32(entry + RUVM_RSEC_SIZE);
         c->section = "";
     }
     return ruvm_ragcheck_equal(c, rag->data + RUVM_RAG_FILE_BYTES, "end of the last section",
@@ -207,8 +206,7 @@ static bool check_bytes(struct ruvm_ragcheck *c, enum ruvm_rag_part_name part, b
     c->section = ruvm_rag_names[part];
     bool ok = ruvm_ragcheck_holds(c, c->rag->data + RUVM_RAG_N_SECTIONS, "section is missing",
                                   p->data || !required) &&
-              (!p->data ||
-               ruvm_ragcheck_equal(c, p->data, "size of the section", bytes, p->bytes));
+              (!p->data || ruvm_ragcheck_equal(c, p->data, "size of the section", bytes, p->bytes));
     c->section = "";
     return ok;
 }
@@ -241,12 +239,12 @@ static bool check_graph_shape(struct ruvm_ragcheck *c, const uint8_t *g, uint32_
     return ruvm_ragcheck_holds(c, g, "a graph of no vectors", n > 0) &&
            ruvm_ragcheck_equal(c, g + RUVM_GRPH_ID_BITS, "bits of a link", ruvm_rag_id_bits(n),
                                g[RUVM_GRPH_ID_BITS]) &&
-           ruvm_ragcheck_range(c, g + RUVM_GRPH_DEGREE_0, "links of a vector",
-                               RUVM_GRPH_MIN_DEGREE, RUVM_GRPH_MAX_DEGREE, d0) &&
+           ruvm_ragcheck_range(c, g + RUVM_GRPH_DEGREE_0, "links of a vector", RUVM_GRPH_MIN_DEGREE,
+                               RUVM_GRPH_MAX_DEGREE, d0) &&
            ruvm_ragcheck_range(c, g + RUVM_GRPH_DEGREE, "links of a node above",
                                RUVM_GRPH_MIN_DEGREE, RUVM_GRPH_MAX_DEGREE, d) &&
-           ruvm_ragcheck_range(c, g + RUVM_GRPH_LEVELS, "number of levels", 1,
-                               RUVM_GRPH_MAX_LEVELS, levels) &&
+           ruvm_ragcheck_range(c, g + RUVM_GRPH_LEVELS, "number of levels", 1, RUVM_GRPH_MAX_LEVELS,
+                               levels) &&
            ruvm_ragcheck_range(c, g, "size of the section",
                                RUVM_GRPH_ARRAYS + 4 * (uint64_t)(levels - 1), UINT32_MAX, bytes);
 }
@@ -305,8 +303,7 @@ static bool check_magic(struct ruvm_ragcheck *c)
                                RUVM_RAG_VERSION_1, rag->data[RUVM_RAG_VERSION]);
 }
 
-int ruvm_rag_open(struct ruvm_rag *rag, const void *data, size_t size,
-                  struct ruvm_rag_fault *fault)
+int ruvm_rag_open(struct ruvm_rag *rag, const void *data, size_t size, struct ruvm_rag_fault *fault)
 {
     struct ruvm_rag_fault unwanted;
     struct ruvm_ragcheck c = {.rag = rag, .fault = fault ? fault : &unwanted, .section = ""};

@@ -109,8 +109,7 @@ static bool check_vectors(struct ruvm_ragcheck *c)
                                             : !check_codes(c, row))
             return false;
         c->section = RUVM_RSEC_BITS;
-        if (signs &&
-            !check_bit_padding(c, signs + (size_t)i * sign_bytes, rag->dims, sign_bytes))
+        if (signs && !check_bit_padding(c, signs + (size_t)i * sign_bytes, rag->dims, sign_bytes))
             return false;
     }
     return true;

@@ -49,9 +49,8 @@ static inline __m256i load_tail(const uint8_t *p, uint32_t bytes)
     return _mm256_maskload_epi32((const void *)p, mask);
 }
 
-static inline __attribute__((always_inline)) void
-all_rows(int32_t *out, const struct ruvm_vector_job *job,
-         __m256i (*step)(__m256i, __m256i, __m256i))
+static inline __attribute__((always_inline)) void all_rows(
+    int32_t *out, const struct ruvm_vector_job *job, __m256i (*step)(__m256i, __m256i, __m256i))
 {
     const uint8_t *q = job->query;
     for (uint32_t i = 0; i < job->n; i += 4) {
@@ -67,9 +66,9 @@ all_rows(int32_t *out, const struct ruvm_vector_job *job,
             for (uint32_t k = 0; k < 4; k++)
                 acc[k] = step(acc[k], load_tail(q + c, job->row_bytes - c),
                               load_tail(row[k] + c, job->row_bytes - c));
-        x86_store4(out, job, i,
-                   x86_sum4(x86_fold(acc[0]), x86_fold(acc[1]), x86_fold(acc[2]),
-                            x86_fold(acc[3])));
+        x86_store4(
+            out, job, i,
+            x86_sum4(x86_fold(acc[0]), x86_fold(acc[1]), x86_fold(acc[2]), x86_fold(acc[3])));
     }
 }
 

@@ -40,8 +40,8 @@ static inline __m512i step_manhattan(__m512i acc, __m512i q, __m512i row)
 
 static inline __m512i step_hamming(__m512i acc, __m512i q, __m512i row)
 {
-    const __m512i counts = _mm512_broadcast_i32x4(
-        _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m512i counts =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     const __m512i low = _mm512_set1_epi8(15);
     __m512i x = _mm512_xor_si512(q, row);
     __m512i n = _mm512_add_epi8(
@@ -52,13 +52,12 @@ static inline __m512i step_hamming(__m512i acc, __m512i q, __m512i row)
 
 static inline __m128i fold(__m512i v)
 {
-    return x86_fold(
-        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
+    return x86_fold(_mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1)));
 }
 
-static inline __attribute__((always_inline)) void
-all_rows(int32_t *out, const struct ruvm_vector_job *job, __m512i start,
-         __m512i (*step)(__m512i, __m512i, __m512i))
+static inline __attribute__((always_inline)) void all_rows(
+    int32_t *out, const struct ruvm_vector_job *job, __m512i start,
+    __m512i (*step)(__m512i, __m512i, __m512i))
 {
     const uint8_t *q = job->query;
     for (uint32_t i = 0; i < job->n; i += 4) {

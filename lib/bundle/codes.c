@@ -96,9 +96,10 @@ static int check_shape(unsigned type, unsigned metric, uint32_t dims, int rc,
         return ruvm_fail(err, rc, "vectors: %s vectors have no %s distance; choose another",
                          type_names[type], metric_names[metric]);
     if (rc != RUVM_OK)
-        return ruvm_fail(err, rc, "vectors: %u dimensions, metric %u or type %u is out of range: "
-                         "there are %d to %d dimensions", (unsigned)dims, metric, type,
-                         RUVM_RAG_MIN_DIMS, RUVM_RAG_MAX_DIMS);
+        return ruvm_fail(err, rc,
+                         "vectors: %u dimensions, metric %u or type %u is out of range: "
+                         "there are %d to %d dimensions",
+                         (unsigned)dims, metric, type, RUVM_RAG_MIN_DIMS, RUVM_RAG_MAX_DIMS);
     return RUVM_OK;
 }
 
@@ -157,11 +158,14 @@ static int store_point(const struct ruvm_vectors *set, double radius, const uint
                        uint8_t *side, struct ruvm_error *err)
 {
     if (radius < 0)
-        return ruvm_fail(err, RUVM_ERR_ARG, "vectors: a vector of length 1 or more is no point of "
-                                            "the Poincare ball; divide by the largest length");
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "vectors: a vector of length 1 or more is no point of "
+                         "the Poincare ball; divide by the largest length");
     if (radius > MAX_RADIUS)
-        return ruvm_fail(err, RUVM_ERR_ARG, "vectors: a point is %.3g from the origin; at most %g "
-                         "is kept: scale the points", radius, MAX_RADIUS);
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "vectors: a point is %.3g from the origin; at most %g "
+                         "is kept: scale the points",
+                         radius, MAX_RADIUS);
     double norm = sqrt(ruvm_vectors_norm2(row, set->row_bytes));
     double code = norm > 0 ? sinh(radius) / norm : 0;
     ruvm_store_u32(side, (uint32_t)round(cosh(radius) * RUVM_VECTORS_COSH_ONE));

@@ -72,8 +72,8 @@ int ruvm_hnsw_finish(struct ruvm_hnsw *g, const struct ruvm_vectors *set, struct
 int ruvm_hnsw_write(const struct ruvm_hnsw *g, struct ruvm_buffer *out, struct ruvm_error *err);
 
 struct ruvm_hnsw_report {
-    uint32_t n_reached;     /* live vectors that a walk from the entry can reach */
-    uint32_t n_live;        /* that there are */
+    uint32_t n_reached; /* live vectors that a walk from the entry can reach */
+    uint32_t n_live;    /* that there are */
     uint32_t min_degree, max_degree;
     uint64_t n_links; /* of level 0 */
     uint32_t n_bytes; /* of the section */

@@ -85,7 +85,8 @@ static int64_t twice_asinh(struct ruvm_real x)
 {
     struct ruvm_real square = ruvm_real_mul(x, x);
     if (x.m == 0 || x.e + 32 <= -4) {
-        struct ruvm_real cube = ruvm_real_mul(ruvm_real_mul(x, square), ruvm_real_rsqrt(integer(36)));
+        struct ruvm_real cube =
+            ruvm_real_mul(ruvm_real_mul(x, square), ruvm_real_rsqrt(integer(36)));
         return to_q16(ruvm_real_shift(difference(x, cube), 1));
     }
     struct ruvm_real sum = ruvm_real_add(x, root(ruvm_real_add(integer(1), square)));
@@ -146,7 +147,8 @@ static int64_t cosine(uint64_t n, uint64_t m, int32_t product)
     if (n == 0 || m == 0)
         return one;
     uint64_t size = product < 0 ? (uint64_t) - (int64_t)product : (uint64_t)product;
-    struct ruvm_real inverse = ruvm_real_mul(ruvm_real_rsqrt(integer(n)), ruvm_real_rsqrt(integer(m)));
+    struct ruvm_real inverse =
+        ruvm_real_mul(ruvm_real_rsqrt(integer(n)), ruvm_real_rsqrt(integer(m)));
     int64_t c = to_q16(ruvm_real_mul(integer(size), inverse));
     c = c < one ? c : one;
     return product < 0 ? one + c : one - c;
@@ -178,21 +180,21 @@ static int64_t of_codes(const struct ruvm_vectors *set, const struct ruvm_vector
 {
     struct ruvm_real unit = unit_of(set);
     uint32_t norm2 = ruvm_vectors_norm2(set->rows + (size_t)id * set->row_bytes, set->row_bytes);
+    uint32_t own = ruvm_vectors_norm2(q->row, set->row_bytes);
     uint32_t side[2];
     ruvm_vectors_side(set, id, side);
     switch (set->metric) {
-    case RUVM_METRIC_COSINE: return cosine(q->norm2, norm2, product);
+    case RUVM_METRIC_COSINE: return cosine(own, norm2, product);
     case RUVM_METRIC_EUCLIDEAN: {
-        int64_t square = (int64_t)q->norm2 + norm2 - 2 * (int64_t)product;
+        int64_t square = (int64_t)own + norm2 - 2 * (int64_t)product;
         return to_q16(ruvm_real_mul(root(integer((uint64_t)square)), unit));
     }
     case RUVM_METRIC_DOT: {
         struct ruvm_real scale = integer((uint64_t)q->side[0] * side[0]);
         return minus_dot(ruvm_real_mul(scale, ruvm_real_mul(unit, unit)), product);
     }
-    case RUVM_METRIC_MANHATTAN:
-        return to_q16(ruvm_real_mul(integer((uint64_t)product), unit));
-    default: return hyperbolic(point_of(q->side, q->norm2), point_of(side, norm2), product);
+    case RUVM_METRIC_MANHATTAN: return to_q16(ruvm_real_mul(integer((uint64_t)product), unit));
+    default: return hyperbolic(point_of(q->side, own), point_of(side, norm2), product);
     }
 }
 

@@ -115,6 +115,11 @@ static bool is_narrow(const struct ruvm_search *s, uint32_t n)
     return allowed < n && allowed * allowed <= COMPARED_FOR_EACH * ef * n;
 }
 
+static uint32_t links_of(const void *of, unsigned level, uint32_t place, uint32_t *links)
+{
+    return ruvm_rag_links(of, level, place, links);
+}
+
 int ruvm_search_graph(const struct ruvm_rag *rag, const struct ruvm_vectors *set,
                       const struct ruvm_vector_query *q, struct ruvm_search *s, void *memory,
                       size_t bytes, struct ruvm_hit *hits)
@@ -124,13 +129,19 @@ int ruvm_search_graph(const struct ruvm_rag *rag, const struct ruvm_vectors *set
         return rc;
     if (rag->n_levels == 0 || set->n == 0 || is_narrow(s, set->n))
         return ruvm_search_scan(set, q, s, memory, bytes, hits);
-    struct ruvm_walk w = {.rag = rag, .set = set, .query = q, .search = s, .seen = memory};
+    struct ruvm_walk w = {
+        .graph = {rag->n_levels, rag->entry, rag->level, links_of, rag},
+        .set = set,
+        .query = q,
+        .search = s,
+        .seen = memory,
+    };
     w.view.entry = w.seen + ruvm_walk_seen_bytes(set->n) / 8;
     w.view.cap = width_of(s, set->n);
     w.accepted.entry = w.view.entry + w.view.cap;
     w.accepted.cap = chooses(s) ? s->k : 0;
     s->n_distances = 0;
-    ruvm_walk_graph(&w);
+    ruvm_walk_level(&w, 0, ruvm_walk_start(&w, 0));
     return (int)ruvm_nearest_hits(w.accepted.cap ? &w.accepted : &w.view, s->k, hits);
 }
 

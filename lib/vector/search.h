@@ -19,7 +19,7 @@ struct ruvm_hit {
 
 /* Which rows may be hits: both conditions, where given. */
 struct ruvm_filter {
-    const uint8_t *allowed;                    /* bit i % 8 of byte i / 8: row i; NULL: all */
+    const uint8_t *allowed;                      /* bit i % 8 of byte i / 8: row i; NULL: all */
     bool (*accepts)(void *context, uint32_t id); /* NULL: all */
     void *context;
 };

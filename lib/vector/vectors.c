@@ -99,12 +99,11 @@ void ruvm_vectors_query(struct ruvm_vector_query *q, const struct ruvm_vectors *
                         const void *row, const uint32_t *side)
 {
     *q = (struct ruvm_vector_query){.row = row};
-    if (set->type == RUVM_VECTOR_BINARY)
-        return;
-    q->norm2 = ruvm_vectors_norm2(row, set->row_bytes);
-    switch (set->metric) {
-    case RUVM_METRIC_COSINE: q->side[0] = ruvm_vectors_inverse(q->norm2); break;
-    case RUVM_METRIC_EUCLIDEAN: q->side[0] = q->norm2; break;
+    switch (set->side_bytes ? set->metric : RUVM_N_METRICS) {
+    case RUVM_METRIC_COSINE:
+        q->side[0] = ruvm_vectors_inverse(ruvm_vectors_norm2(row, set->row_bytes));
+        break;
+    case RUVM_METRIC_EUCLIDEAN: q->side[0] = ruvm_vectors_norm2(row, set->row_bytes); break;
     case RUVM_METRIC_DOT: q->side[0] = side ? side[0] : 1; break;
     case RUVM_METRIC_POINCARE:
     case RUVM_METRIC_LORENTZ:
@@ -130,9 +129,8 @@ void ruvm_vectors_side(const struct ruvm_vectors *set, uint32_t id, uint32_t sid
 void ruvm_vectors_query_row(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                             uint32_t id)
 {
-    uint32_t side[2];
-    ruvm_vectors_side(set, id, side);
-    ruvm_vectors_query(q, set, set->rows + (size_t)id * set->row_bytes, side);
+    *q = (struct ruvm_vector_query){.row = set->rows + (size_t)id * set->row_bytes};
+    ruvm_vectors_side(set, id, q->side);
 }
 
 /* ---- keys ------------------------------------------------------------------ */

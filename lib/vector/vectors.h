@@ -44,8 +44,7 @@ int ruvm_vectors_shape(struct ruvm_vectors *set, unsigned type, unsigned metric,
 
 struct ruvm_vector_query {
     const uint8_t *row; /* the caller's: as a row of the set, 16-byte aligned, zero-padded */
-    uint32_t side[2];   /* what SIDE would hold for it */
-    uint32_t norm2;     /* sum of the squares of its codes */
+    uint32_t side[2];   /* what SIDE would hold for it; ranking needs only hyperbolic ones */
 };
 
 /* A query of codes. What SIDE would hold is computed for cosine and Euclidean; dot (the scale

@@ -19,36 +19,35 @@ bool ruvm_walk_accepts(const struct ruvm_search *s, uint32_t id)
     return !f || !f->accepts || f->accepts(f->context, id);
 }
 
-/* ---- the levels above -------------------------------------------------------- */
-
-static uint32_t id_of(const struct ruvm_rag_level *l, uint32_t place)
+uint32_t ruvm_walk_id(const struct ruvm_rag_level *l, uint32_t place)
 {
     return l->ids ? ruvm_load_u32(l->ids + (size_t)place * 4) : place;
 }
 
-/* Keys of places of a level; a damaged id counts as the last row. */
+/* Keys of places of a level, at most RUVM_VECTORS_BATCH; a damaged id counts as the last row. */
 static void keys_of(struct ruvm_walk *w, const struct ruvm_rag_level *l, const uint32_t *places,
                     uint32_t n, uint32_t *keys)
 {
-    uint32_t ids[RUVM_GRPH_MAX_DEGREE];
-    for (uint32_t i = 0; i < n; i++) {
-        ids[i] = id_of(l, places[i]);
+    uint32_t ids[RUVM_VECTORS_BATCH];
+    for (uint32_t i = 0; l->ids && i < n; i++) {
+        ids[i] = ruvm_walk_id(l, places[i]);
         if (ids[i] >= w->set->n)
             ids[i] = w->set->n - 1;
     }
-    ruvm_vectors_keys(w->set, w->query, ids, 0, n, keys);
+    ruvm_vectors_keys(w->set, w->query, l->ids ? ids : places, 0, n, keys);
     w->search->n_distances += n;
 }
 
-/* To ever nearer places until no link leads to one. Each step brings a smaller key, so this
- * ends whatever the links are. */
-static uint32_t descend(struct ruvm_walk *w, unsigned level, uint32_t place)
+/* ---- the levels above -------------------------------------------------------- */
+
+/* Each step brings a smaller key, so this ends whatever the links are. */
+uint32_t ruvm_walk_descend(struct ruvm_walk *w, unsigned level, uint32_t place)
 {
-    const struct ruvm_rag_level *l = &w->rag->level[level];
+    const struct ruvm_rag_level *l = &w->graph.level[level];
     uint32_t links[RUVM_GRPH_MAX_DEGREE], keys[RUVM_GRPH_MAX_DEGREE], best;
     keys_of(w, l, &place, 1, &best);
     for (bool moved = true; moved;) {
-        uint32_t n = ruvm_rag_links(w->rag, level, place, links);
+        uint32_t n = w->graph.links(w->graph.of, level, place, links);
         keys_of(w, l, links, n, keys);
         moved = false;
         for (uint32_t i = 0; i < n; i++) {
@@ -62,17 +61,16 @@ static uint32_t descend(struct ruvm_walk *w, unsigned level, uint32_t place)
     return place;
 }
 
-/* Where the vector of that place stands one level down. */
-static uint32_t place_below(const struct ruvm_rag *rag, unsigned level, uint32_t place)
+uint32_t ruvm_walk_below(const struct ruvm_graph *g, unsigned level, uint32_t place)
 {
-    uint32_t id = id_of(&rag->level[level], place);
-    const struct ruvm_rag_level *below = &rag->level[level - 1];
+    uint32_t id = ruvm_walk_id(&g->level[level], place);
+    const struct ruvm_rag_level *below = &g->level[level - 1];
     uint32_t from = 0, to = below->n - 1;
     if (!below->ids)
         return id < below->n ? id : to;
     while (from < to) {
         uint32_t middle = from + (to - from) / 2;
-        if (id_of(below, middle) < id)
+        if (ruvm_walk_id(below, middle) < id)
             from = middle + 1;
         else
             to = middle;
@@ -80,36 +78,35 @@ static uint32_t place_below(const struct ruvm_rag *rag, unsigned level, uint32_t
     return from;
 }
 
-static uint32_t start_of(struct ruvm_walk *w)
+uint32_t ruvm_walk_start(struct ruvm_walk *w, unsigned level)
 {
-    uint32_t place = w->rag->entry;
-    for (unsigned level = w->rag->n_levels - 1u; level > 0; level--) {
-        place = descend(w, level, place);
-        place = place_below(w->rag, level, place);
+    uint32_t place = w->graph.entry;
+    for (unsigned l = w->graph.n_levels - 1; l > level; l--) {
+        place = ruvm_walk_descend(w, l, place);
+        place = ruvm_walk_below(&w->graph, l, place);
     }
     return place;
 }
 
-/* ---- the level of all vectors -------------------------------------------------- */
+/* ---- one level ----------------------------------------------------------------- */
 
-static bool see(struct ruvm_walk *w, uint32_t id)
+static bool see(struct ruvm_walk *w, uint32_t place)
 {
-    uint64_t bit = (uint64_t)1 << id % 64;
-    bool before = (w->seen[id / 64] & bit) != 0;
-    w->seen[id / 64] |= bit;
+    uint64_t bit = (uint64_t)1 << place % 64;
+    bool before = (w->seen[place / 64] & bit) != 0;
+    w->seen[place / 64] |= bit;
     return !before;
 }
 
-/* Compares new rows with the query; returns the first place in view that changed. */
-static uint32_t look_at(struct ruvm_walk *w, const uint32_t *ids, uint32_t n)
+/* Compares new places with the query; returns the first one in view that changed. */
+static uint32_t look_at(struct ruvm_walk *w, unsigned level, const uint32_t *places, uint32_t n)
 {
     uint32_t keys[RUVM_VECTORS_BATCH], first = w->view.cap;
-    ruvm_vectors_keys(w->set, w->query, ids, 0, n, keys);
-    w->search->n_distances += n;
+    keys_of(w, &w->graph.level[level], places, n, keys);
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t entry = ruvm_nearest_entry(keys[i], ids[i]);
+        uint64_t entry = ruvm_nearest_entry(keys[i], places[i]);
         if (w->accepted.cap && ruvm_nearest_wants(&w->accepted, entry) &&
-            ruvm_walk_accepts(w->search, ids[i]))
+            ruvm_walk_accepts(w->search, places[i]))
             ruvm_nearest_insert(&w->accepted, entry);
         if (!ruvm_nearest_wants(&w->view, entry))
             continue;
@@ -119,26 +116,28 @@ static uint32_t look_at(struct ruvm_walk *w, const uint32_t *ids, uint32_t n)
     return first;
 }
 
-/* The links of a row that were not seen before, at the start of links. */
-static uint32_t new_links(struct ruvm_walk *w, uint32_t id, uint32_t *links)
+/* The links of a place that were not seen before, at the start of links. */
+static uint32_t new_links(struct ruvm_walk *w, unsigned level, uint32_t place, uint32_t *links)
 {
-    uint32_t n = ruvm_rag_links(w->rag, 0, id, links), kept = 0;
+    uint32_t n = w->graph.links(w->graph.of, level, place, links), kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (!see(w, links[i]))
             continue;
-        __builtin_prefetch(w->set->rows + (size_t)links[i] * w->set->row_bytes);
+        if (level == 0)
+            __builtin_prefetch(w->set->rows + (size_t)links[i] * w->set->row_bytes);
         links[kept++] = links[i];
     }
     return kept;
 }
 
-void ruvm_walk_graph(struct ruvm_walk *w)
+void ruvm_walk_level(struct ruvm_walk *w, unsigned level, uint32_t start)
 {
-    uint32_t links[RUVM_GRPH_MAX_DEGREE], start = start_of(w), at = 0;
-    for (size_t i = 0; i < ruvm_walk_seen_bytes(w->rag->n) / 8; i++)
+    uint32_t links[RUVM_GRPH_MAX_DEGREE], at = 0;
+    for (size_t i = 0; i < ruvm_walk_seen_bytes(w->graph.level[level].n) / 8; i++)
         w->seen[i] = 0;
+    w->view.n = 0;
     see(w, start);
-    look_at(w, &start, 1);
+    look_at(w, level, &start, 1);
     while (at < w->view.n) {
         uint64_t *entry = &w->view.entry[at];
         if (*entry & 1) {
@@ -146,8 +145,8 @@ void ruvm_walk_graph(struct ruvm_walk *w)
             continue;
         }
         *entry |= 1;
-        uint32_t n = new_links(w, ruvm_nearest_id(*entry), links);
-        uint32_t changed = look_at(w, links, n);
+        uint32_t n = new_links(w, level, ruvm_nearest_id(*entry), links);
+        uint32_t changed = look_at(w, level, links, n);
         at = changed <= at ? changed : at + 1;
     }
 }
