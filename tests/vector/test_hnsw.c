@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/file.h"
 #include "tests/vector/vector_set.h"
 
 enum { N = 800, DIMS = 32, K = 10 };
@@ -285,4 +286,27 @@ Test(hnsw, refuses_what_it_cannot_do)
     cr_expect_eq(ruvm_hnsw_add(&g, &none, NULL, &err), RUVM_ERR_UNSUPPORTED);
     cr_expect(strstr(err.text, "at most 16777216"), "%s", err.text);
     ruvm_hnsw_free(&g);
+}
+
+/* The blob that tests/device/search_main.c searches on other machines. After a change of the
+ * format or of the builder:
+ *
+ *     RUVM_REGENERATE_GOLDEN=1 build/release/tests/vector/test --filter 'hnsw/golden*'
+ */
+Test(hnsw, golden_blob_is_what_is_built)
+{
+    static const char path[] = "tests/golden/search.rag";
+    struct vector_set v;
+    struct vector_blob b;
+    struct ruvm_map map;
+    struct ruvm_error err = {0};
+    vector_set_make(&v, RUVM_VECTOR_INT8, RUVM_METRIC_COSINE, 32, 200, 6);
+    vector_blob_build(&b, &v.set, &(struct ruvm_hnsw_options){.degree_0 = 10, .ef = 50});
+    if (getenv("RUVM_REGENERATE_GOLDEN"))
+        cr_assert_eq(ruvm_file_write(path, b.data, b.size, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_file_map(&map, path, &err), RUVM_OK, "%s", err.text);
+    cr_assert(map.size == b.size && memcmp(map.data, b.data, b.size) == 0);
+    ruvm_file_unmap(&map);
+    free(b.data);
+    vector_set_free(&v);
 }
