@@ -3,10 +3,11 @@
  * Pruning makes room for better links, and sometimes the last link to a node goes with it. A
  * search would never find that node, however long it looked. So a finished graph is walked
  * from its entry, and each node that was not met gets a link from the nearest one that was
- * and has room, or whose last link leads where others lead as well.
+ * and can spare one: a free slot, or a link by which the walk met nobody for the first time.
+ * Those first meetings are a tree, so what they hold together stays together, and since a
+ * tree of n nodes has n - 1 links, there is always one to spare.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "lib/base/error.h"
 #include "lib/bundle/hnsw_parts.h"
@@ -85,33 +86,30 @@ int ruvm_hnsw_delete(struct ruvm_hnsw *g, const struct ruvm_vectors *set, uint32
 struct reach {
     struct ruvm_hnsw *g;
     struct ruvm_hnsw_level *l;
-    uint8_t *met;           /* [n] whether a walk from the entry gets there */
-    uint32_t *queue;        /* [n] */
-    uint16_t *leading_here; /* [n] links from places that were met, counted up to the most */
+    uint32_t *first; /* [n] the place by which a walk met this one; NOT_MET; itself: the entry */
+    uint32_t *queue; /* [n] */
 };
+#define NOT_MET RUVM_RAG_NONE
 
-static void meet(struct reach *r, uint32_t place)
+/* A walk goes on from a place, which it met by another. */
+static void meet(struct reach *r, uint32_t place, uint32_t by)
 {
     uint32_t head = 0, tail = 0;
-    if (r->met[place])
-        return;
-    r->met[place] = 1;
+    r->first[place] = by;
     r->queue[tail++] = place;
     while (head < tail) {
         uint32_t from = r->queue[head++];
         for (uint32_t i = 0; i < r->l->n_links[from]; i++) {
             uint32_t to = ruvm_hnsw_links(r->l, from)[i];
-            r->leading_here[to] =
-                (uint16_t)(r->leading_here[to] + (r->leading_here[to] < UINT16_MAX));
-            if (r->met[to])
+            if (r->first[to] != NOT_MET)
                 continue;
-            r->met[to] = 1;
+            r->first[to] = from;
             r->queue[tail++] = to;
         }
     }
 }
 
-/* A link from `from` to `to`, if it costs nobody the only link to it; how much was gained. */
+/* A link from `from` to `to` that separates nobody. */
 static bool spare_link(struct reach *r, uint32_t from, uint32_t to)
 {
     uint32_t *links = ruvm_hnsw_links(r->l, from), n = r->l->n_links[from];
@@ -121,74 +119,66 @@ static bool spare_link(struct reach *r, uint32_t from, uint32_t to)
         return true;
     }
     for (uint32_t i = n; i-- > 0;) {
-        if (r->leading_here[links[i]] < 3)
+        if (r->first[links[i]] == from)
             continue;
-        r->leading_here[links[i]]--;
         links[i] = to;
         return true;
     }
     return false;
 }
 
-/* The met place nearest to `lost` that can spare a link gives it. */
-static bool rescue(struct reach *r, const struct ruvm_vectors *set, uint32_t lost, uint64_t *best,
-                   uint32_t cap)
+static bool was_met(const struct reach *r, uint32_t place)
 {
-    struct ruvm_nearest near = {.entry = best, .cap = cap};
+    return r->first[place] != NOT_MET && !ruvm_hnsw_is_deleted(r->g, ruvm_hnsw_id(r->l, place));
+}
+
+/* The met places nearest to `lost`. */
+static void look_around(const struct reach *r, const struct ruvm_vectors *set, uint32_t lost,
+                        struct ruvm_nearest *near)
+{
     struct ruvm_vector_query q;
     ruvm_vectors_query_row(&q, set, ruvm_hnsw_id(r->l, lost));
     for (uint32_t place = 0; place < r->l->n; place++) {
         uint32_t id = ruvm_hnsw_id(r->l, place), key;
-        if (!r->met[place] || ruvm_hnsw_is_deleted(r->g, id))
+        if (!was_met(r, place))
             continue;
         ruvm_vectors_keys(set, &q, &id, 0, 1, &key);
         uint64_t entry = ruvm_nearest_entry(key, place);
-        if (ruvm_nearest_wants(&near, entry))
-            ruvm_nearest_insert(&near, entry);
+        if (ruvm_nearest_wants(near, entry))
+            ruvm_nearest_insert(near, entry);
     }
+}
+
+/* The nearest met place that can spare a link gives it; else any. */
+static void rescue(struct reach *r, const struct ruvm_vectors *set, uint32_t lost)
+{
+    enum { NEAR = 64 };
+    uint64_t entries[NEAR];
+    struct ruvm_nearest near = {.entry = entries, .cap = NEAR};
+    look_around(r, set, lost, &near);
     for (uint32_t i = 0; i < near.n; i++) {
-        if (!spare_link(r, ruvm_nearest_id(best[i]), lost))
-            continue;
-        r->leading_here[lost]++;
-        meet(r, lost);
-        return true;
+        uint32_t place = ruvm_nearest_id(entries[i]);
+        if (spare_link(r, place, lost)) {
+            meet(r, lost, place);
+            return;
+        }
     }
-    return false;
-}
-
-/* One look at a level: everything lost is linked. Returns how many were, or -1: no place had a
- * link to spare. */
-static int64_t rescue_all(struct reach *r, const struct ruvm_vectors *set, uint32_t start)
-{
-    enum { LOOKED_AT = 64 };
-    uint64_t best[LOOKED_AT];
-    int64_t rescued = 0;
-    memset(r->met, 0, r->l->n);
-    memset(r->leading_here, 0, r->l->n * sizeof *r->leading_here);
-    meet(r, start);
     for (uint32_t place = 0; place < r->l->n; place++) {
-        if (r->met[place] || ruvm_hnsw_is_deleted(r->g, ruvm_hnsw_id(r->l, place)))
-            continue;
-        if (!rescue(r, set, place, best, LOOKED_AT))
-            return -1;
-        rescued++;
+        if (was_met(r, place) && spare_link(r, place, lost)) {
+            meet(r, lost, place);
+            return;
+        }
     }
-    return rescued;
 }
 
-/* A link that was spared may still have been the way to others, so a level is looked at until
- * nothing is lost; each round has fewer to rescue in practice, and the bound is for the rest. */
-static int finish_level(struct reach *r, const struct ruvm_vectors *set, uint32_t start)
+static void finish_level(struct reach *r, const struct ruvm_vectors *set, uint32_t entry)
 {
-    enum { ROUNDS = 32 };
-    for (int round = 0; round < ROUNDS; round++) {
-        int64_t rescued = rescue_all(r, set, start);
-        if (rescued == 0)
-            return RUVM_OK;
-        if (rescued < 0)
-            break;
-    }
-    return RUVM_ERR_UNSUPPORTED;
+    for (uint32_t place = 0; place < r->l->n; place++)
+        r->first[place] = NOT_MET;
+    meet(r, entry, entry);
+    for (uint32_t place = 0; place < r->l->n; place++)
+        if (r->first[place] == NOT_MET && !ruvm_hnsw_is_deleted(r->g, ruvm_hnsw_id(r->l, place)))
+            rescue(r, set, place);
 }
 
 int ruvm_hnsw_finish(struct ruvm_hnsw *g, const struct ruvm_vectors *set, struct ruvm_error *err)
@@ -197,25 +187,16 @@ int ruvm_hnsw_finish(struct ruvm_hnsw *g, const struct ruvm_vectors *set, struct
         return RUVM_OK;
     struct reach r = {
         .g = g,
-        .met = malloc(g->n),
+        .first = malloc(g->n * sizeof *r.first),
         .queue = malloc(g->n * sizeof *r.queue),
-        .leading_here = malloc(g->n * sizeof *r.leading_here),
     };
     uint32_t entry = ruvm_hnsw_id(&g->level[g->n_levels - 1], g->entry);
-    int rc = r.met && r.queue && r.leading_here ? RUVM_OK : RUVM_ERR_MEMORY;
-    for (unsigned level = 0; rc == RUVM_OK && level < g->n_levels; level++) {
+    bool ok = r.first && r.queue;
+    for (unsigned level = 0; ok && level < g->n_levels; level++) {
         r.l = &g->level[level];
-        rc = finish_level(&r, set, ruvm_hnsw_place(r.l, entry));
+        finish_level(&r, set, ruvm_hnsw_place(r.l, entry));
     }
-    free(r.met);
+    free(r.first);
     free(r.queue);
-    free(r.leading_here);
-    if (rc == RUVM_ERR_MEMORY)
-        return ruvm_fail(err, rc, "graph: out of memory");
-    if (rc != RUVM_OK)
-        return ruvm_fail(err, rc,
-                         "graph: %u links of a vector are too few to reach all of %u "
-                         "vectors; choose more",
-                         (unsigned)g->options.degree_0, (unsigned)g->n);
-    return RUVM_OK;
+    return ok ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "graph: out of memory");
 }
