@@ -9,9 +9,10 @@
 #include "lib/core/unicode.h"
 
 enum { FOLD_FIRST = 0xC0, FOLD_LAST = 0x17F }; /* Latin-1's letters and Latin Extended-A */
-static const char folds[] = "aaaaaaaceeeeiiiidnooooo ouuuuytsaaaaaaaceeeeiiiidnooooo ouuuuyty"
-                            "aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkkllllllllll"
-                            "nnnnnnnnnoooooooorrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
+static const char folds[] =
+    "aaaaaaaceeeeiiiidnooooo ouuuuytsaaaaaaaceeeeiiiidnooooo ouuuuyty"
+    "aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkkllllllllll"
+    "nnnnnnnnnoooooooorrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
 _Static_assert(sizeof folds == FOLD_LAST - FOLD_FIRST + 2, "a letter for each code point");
 
 /* The small letter of a letter; those that are not listed stay as they are. */
@@ -37,7 +38,8 @@ static bool is_mark(uint32_t c)
 static bool is_word_alone(uint32_t c)
 {
     return (c >= 0x0E00 && c < 0x0F00) || (c >= 0x3040 && c < 0x3100) ||
-           (c >= 0x3400 && c < 0xA000) || (c >= 0xAC00 && c < 0xD7B0) || (c >= 0x20000 && c < 0x32000);
+           (c >= 0x3400 && c < 0xA000) || (c >= 0xAC00 && c < 0xD7B0) ||
+           (c >= 0x20000 && c < 0x32000);
 }
 
 static bool is_letter(uint32_t c)

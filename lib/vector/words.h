@@ -21,8 +21,8 @@ enum { RUVM_WORDS_MAX = 64 }; /* bytes of a word that count; what follows them i
 
 struct ruvm_words {
     const uint8_t *text;
-    size_t n, at;        /* bytes, and those that were read */
-    size_t start;        /* of the last word, which ends at `at` */
+    size_t n, at; /* bytes, and those that were read */
+    size_t start; /* of the last word, which ends at `at` */
     uint8_t word[RUVM_WORDS_MAX];
     uint32_t n_word;
     uint32_t stem; /* hash of the stem */
