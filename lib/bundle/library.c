@@ -139,7 +139,7 @@ static int take_passage(void *context, const struct ruvm_passage *p, struct ruvm
         cut.n_context = 0;
     struct ruvm_chunk_options o = a->add->chunks;
     o.bytes = o.split == RUVM_SPLIT_HEADING ? RUVM_RAG_MAX_CHUNK : o.bytes;
-    o.bytes -= (uint32_t)cut.n_context;
+    o.bytes -= (uint32_t)cut.n_context + (cut.n_context > 0);
     o.overlap = o.overlap < o.bytes / 2 ? o.overlap : o.bytes / 2;
     struct ruvm_chunker c = ruvm_chunker_over(cut.text, cut.n_text, &o);
     struct ruvm_library_chunk chunk = {.source = a->source,
