@@ -204,5 +204,6 @@ extern const struct ruvm_args_command ruvm_cmd_quantize;
 extern const struct ruvm_args_command ruvm_cmd_inspect;
 extern const struct ruvm_args_command ruvm_cmd_run;
 extern const struct ruvm_args_command ruvm_cmd_bench;
+extern const struct ruvm_args_command ruvm_cmd_rag_add;
 
 #endif

@@ -478,6 +478,9 @@ struct ruvm_knowledge_hit {
     const char *text, *source, *meta; /* in the blob; meta NULL: none; no NUL at their ends */
     uint32_t n_text, n_source, n_meta;
 };
+/* Chunk i < n_chunks with score and confidence 0; false: it was deleted. */
+bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
+                          struct ruvm_knowledge_hit *hit);
 /* The hits, best first, at most k; returns their number. */
 int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask *ask,
                        struct ruvm_knowledge_hit *hits, struct ruvm_error *err);
