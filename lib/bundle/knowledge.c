@@ -146,14 +146,31 @@ static bool is_fresh(void *context, uint32_t id)
     return expires == 0 || expires > a->now;
 }
 
+static struct ruvm_search search_of(const struct asking *a, const struct ruvm_filter *fresh)
+{
+    return (struct ruvm_search){.k = a->n,
+                                .ef = a->k->rag.ef > a->n ? a->k->rag.ef : a->n,
+                                .deleted = a->k->rag.part[RUVM_RAG_DEAD].data,
+                                .filter = fresh};
+}
+
+static bool make_room(struct asking *a)
+{
+    const struct ruvm_filter fresh = {.accepts = is_fresh, .context = a};
+    const struct ruvm_search s = search_of(a, &fresh);
+    a->bytes = ruvm_search_bytes(&s, a->k->rag.n);
+    a->memory = malloc(a->bytes);
+    a->words = calloc(a->n, sizeof *a->words);
+    a->vectors = calloc(a->n, sizeof *a->vectors);
+    a->cosines = calloc(a->n, sizeof *a->cosines);
+    return a->memory && a->words && a->vectors && a->cosines;
+}
+
 static int look(struct asking *a, struct ruvm_error *err)
 {
     const struct ruvm_rag *rag = &a->k->rag;
     const struct ruvm_filter fresh = {.accepts = is_fresh, .context = a};
-    struct ruvm_search s = {.k = a->n,
-                            .ef = rag->ef > a->n ? rag->ef : a->n,
-                            .deleted = rag->part[RUVM_RAG_DEAD].data,
-                            .filter = &fresh};
+    struct ruvm_search s = search_of(a, &fresh);
     int n = 0;
     if (a->rank != RUVM_RANK_VECTORS)
         n = ruvm_bm25_search(&a->question, &s, a->memory, a->bytes, a->words);
@@ -215,17 +232,6 @@ static int blend(struct asking *a, uint32_t k, struct ruvm_knowledge_hit *hits,
         fill(a, &found[i], &hits[i]);
     free(found);
     return (int)n;
-}
-
-static bool make_room(struct asking *a)
-{
-    const struct ruvm_search s = {.k = a->n, .ef = a->k->rag.ef > a->n ? a->k->rag.ef : a->n};
-    a->bytes = ruvm_search_bytes(&s, a->k->rag.n);
-    a->memory = malloc(a->bytes);
-    a->words = calloc(a->n, sizeof *a->words);
-    a->vectors = calloc(a->n, sizeof *a->vectors);
-    a->cosines = calloc(a->n, sizeof *a->cosines);
-    return a->memory && a->words && a->vectors && a->cosines;
 }
 
 /* The rank wanted, or what the blob can do of it. */
