@@ -38,7 +38,7 @@ static const struct ruvm_args_option options[] = {
      .min = 256, .max = UINT32_MAX},
     {"type", 0, RUVM_ARGS_CHOICE, "TYPE", .help = "of vectors; default: the blob's, or int8",
      .choices = "int8 binary"},
-    {"dims", 0, RUVM_ARGS_COUNT, "N", .help = "of vectors; default: the blob's, or 128", .min = 8,
+    {"dims", 0, RUVM_ARGS_COUNT, "N", .help = "of vectors; default: the blob's, or 256", .min = 8,
      .max = 1024},
     {"degree", 0, RUVM_ARGS_COUNT, "N", .help = "links of a vector in the graph; default: 16",
      .min = 2, .max = 64},

@@ -243,8 +243,11 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
     else
         puts("no graph: a search looks at all");
     if (r->n_queries)
-        printf("  recall@10   %.3f of the codes, %.3f of the graph; measured with %u questions\n",
-               r->recall_code, r->recall_graph, r->n_queries);
+        printf("  recall@10   %.3f of the codes", r->recall_code);
+    if (r->n_queries && r->degree)
+        printf(", %.3f of the graph", r->recall_graph);
+    if (r->n_queries)
+        printf("; measured with %u questions\n", r->n_queries);
     printf("  done in     %.3g s; measured\n", r->seconds);
 }
 

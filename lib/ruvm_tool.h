@@ -411,7 +411,7 @@ struct ruvm_rag_add_options {
     const char *split;      /* "sentence", "heading", "size"; NULL: the blob's, or sentence */
     bool keep_duplicates;   /* chunks whose text is there already are added all the same */
     const char *type;       /* of vectors: "int8", "binary"; NULL: the blob's, or int8 */
-    uint32_t dims;          /* 0: the blob's, or 128 */
+    uint32_t dims;          /* 0: the blob's, or 256 */
     uint32_t degree;        /* links of a vector in the graph; 0: 16 */
     bool no_words;          /* without BM25 */
     const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */

@@ -222,6 +222,7 @@ static int blend(struct asking *a, uint32_t k, struct ruvm_knowledge_hit *hits,
                                  .cosines_q16 = a->cosines,
                                  .n_words = a->n_words,
                                  .n_vectors = a->n_vectors,
+                                 .whole = a->question.idf_sum,
                                  .cosine_q16 = cosine_of,
                                  .context = a};
     struct ruvm_found *found = calloc(k, sizeof *found);

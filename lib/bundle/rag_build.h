@@ -8,7 +8,7 @@
 #include "lib/ruvm_tool.h"
 
 enum {
-    RUVM_RAG_DEFAULT_DIMS = 128,
+    RUVM_RAG_DEFAULT_DIMS = 256,
     RUVM_RAG_DEFAULT_DEGREE = 16,
     RUVM_RAG_DEFAULT_BUCKETS = 1 << 14,
     /* Below so many vectors a scan takes tens of microseconds, and a graph would cost bytes
