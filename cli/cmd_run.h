@@ -10,6 +10,8 @@ struct ruvm_run_bytes {
     size_t size, cap;
 };
 
+struct ruvm_run_rag;
+
 /* One call of the verb: what it was asked, and what the callbacks fill. */
 struct ruvm_run {
     const struct ruvm_args *args;
@@ -22,6 +24,7 @@ struct ruvm_run {
     uint16_t *ids; /* owned; collected for --json */
     size_t n_ids, ids_cap;
     size_t n_printed_ids;
+    struct ruvm_run_rag *rag; /* of --rag, or NULL */
 };
 
 void ruvm_run_append(struct ruvm_run_bytes *b, const void *data, size_t n);
@@ -32,7 +35,25 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g);
 struct cJSON *ruvm_run_start_json(const struct ruvm_run *r);
 
+/* What a knowledge blob found for the prompt; zero it. */
+struct ruvm_run_rag {
+    struct ruvm_knowledge *knowledge; /* NULL: without --rag */
+    struct ruvm_knowledge_hit *hits;  /* owned, their texts are in the blob */
+    uint32_t n_hits, n_used;          /* used: that went into the prompt */
+    double floor;
+    bool known; /* the best one is not below the floor */
+};
+void ruvm_run_rag_json(struct cJSON *object, const struct ruvm_run_rag *rag);
+void ruvm_run_rag_close(struct ruvm_run_rag *rag);
+
 /* Each returns the exit code. */
+int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
+                      const struct ruvm_run_bytes *question);
+/* The passages instead of a model's answer, or that it does not know. */
+int ruvm_run_rag_only(const struct ruvm_run *r, const struct ruvm_run_rag *rag);
+/* Puts the passages into the prompt. */
+int ruvm_run_rag_prompt(struct ruvm_run *r, struct ruvm_run_rag *rag,
+                        struct ruvm_run_bytes *prompt);
 int ruvm_run_converse(struct ruvm_run *r, const struct ruvm_run_bytes *first);
 int ruvm_run_tokenize(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt);
 int ruvm_run_verify(const struct ruvm_run *r);

@@ -502,6 +502,19 @@ int ruvm_knowledge_eval(struct ruvm_knowledge *k, const char *path,
                         const struct ruvm_progress *progress, struct ruvm_knowledge_eval *e,
                         struct ruvm_error *err);
 
+/* Passages before a question, for ruvm_generate(). */
+struct ruvm_passages {
+    const struct ruvm_knowledge_hit *hits; /* the best first */
+    uint32_t n_hits;
+    const char *question;
+    size_t n_question;
+    const char *form;  /* %c: the passages, %q: the question; NULL: passages, newline, question */
+    uint32_t n_tokens; /* room to keep for the answer; 0: a quarter of the context */
+};
+/* The prompt, malloc'ed, with as many passages as there is room for: n_used. */
+int ruvm_session_passages(struct ruvm_session *s, const struct ruvm_passages *p, char **prompt,
+                          size_t *n_bytes, uint32_t *n_used, struct ruvm_error *err);
+
 /* ---- bench ----------------------------------------------------------------- */
 
 enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };

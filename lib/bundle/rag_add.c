@@ -23,7 +23,7 @@
 #include "lib/bundle/rag_names.h"
 
 enum { DEFAULT_CHUNK = 600, MIN_CHUNK = 32, OVERLAP_SHARE = 6 };
-enum { DEFAULT_GRAM = 4, DEFAULT_GRAM_WEIGHT = 128, DEFAULT_SHARE = 16, DEFAULT_FLOOR = 102 };
+enum { DEFAULT_GRAM = 4, DEFAULT_GRAM_WEIGHT = 128, DEFAULT_SHARE = 10, DEFAULT_FLOOR = 115 };
 
 /* One call of the verb. */
 struct adding {
