@@ -104,12 +104,15 @@ void ruvm_distill_quantize(struct ruvm_distill *d)
 
 /* ---- the step ---------------------------------------------------------------------- */
 
-/* A short rise, for Adam's averages to fill, then a straight fall to nothing. */
-static float share_at(uint32_t step, uint32_t steps)
+/* A short rise, for Adam's averages to fill, then a fall that ends flat. */
+static float share_at(const struct ruvm_distill *d)
 {
-    uint32_t rise = steps / 50 + 1;
-    float left = (float)(steps - step) / (float)steps, risen = (float)(step + 1) / (float)rise;
-    return risen < left ? risen : left;
+    uint32_t rise = d->o.steps / 50 + 1;
+    float left = (float)(d->o.steps - d->step) / (float)d->o.steps, share = 1.0f;
+    float risen = (float)(d->step + 1) / (float)rise;
+    for (uint32_t i = 0; i < d->fall; i++)
+        share *= left;
+    return risen < share ? risen : share;
 }
 
 double ruvm_distill_step(struct ruvm_distill *d)
@@ -123,7 +126,7 @@ double ruvm_distill_step(struct ruvm_distill *d)
     for (uint32_t i = 0; i < d->batches.batch; i++)
         loss += d->losses[i];
     ruvm_pool_run(d->pool, gather_part, d, d->n_parts);
-    d->share = share_at(d->step, d->o.steps);
+    d->share = share_at(d);
     d->step++;
     ruvm_optimizer_begin(&d->optimizer);
     ruvm_pool_run(d->pool, move_part, d, d->n_parts);
