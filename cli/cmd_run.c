@@ -50,6 +50,10 @@ static const struct ruvm_args_option options[] = {
      .fallback = "1", .min = 1, .max = 1024},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; default: the fastest that this machine has"},
+    {"draft", 0, RUVM_ARGS_FILE, "SOURCE",
+     .help = "guess tokens and verify them in a block: ngram, from the text, or a smaller image"},
+    {"draft-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "tokens of a guess at most", .fallback = "7",
+     .min = 1, .max = 63},
     {"interactive", 'i', RUVM_ARGS_FLAG, .help = "hold a conversation, a line at a time"},
     {"chat", 0, RUVM_ARGS_FLAG,
      .help = "the prompt, or each line of -i, is a message to a model that was made to talk"},
@@ -151,6 +155,8 @@ static struct ruvm_session_options session_options(const struct ruvm_args *args)
         .block = ruvm_args_u32(args, "block"),
         .threads = ruvm_args_u32(args, "threads"),
         .kernels = ruvm_args_text(args, "kernels"),
+        .draft = ruvm_args_text(args, "draft"),
+        .draft_tokens = ruvm_args_u32(args, "draft-tokens"),
         .sampler =
             {
                 .temperature_q16 = q16(args, "temp"),
@@ -232,7 +238,7 @@ static int check_options(const struct ruvm_args *args)
         {"verify", "prompt"},    {"verify", "file"},        {"tokenize", "interactive"},
         {"interactive", "json"}, {"interactive", "ids"},    {"interactive", "file"},
         {"chat", "in-prefix"},   {"chat", "in-suffix"},     {"chat", "tokenize"},
-        {"chat", "verify"},
+        {"chat", "verify"},      {"draft", "verify"},       {"draft", "tokenize"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -241,6 +247,8 @@ static int check_options(const struct ruvm_args *args)
     if (!ruvm_args_given(args, "interactive") &&
         (ruvm_args_given(args, "in-prefix") || ruvm_args_given(args, "in-suffix")))
         return ruvm_args_usage(args, "--in-prefix and --in-suffix need -i");
+    if (ruvm_args_given(args, "draft-tokens") && !ruvm_args_given(args, "draft"))
+        return ruvm_args_usage(args, "--draft-tokens needs --draft");
     if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
         return ruvm_args_usage(args, "--system needs --chat");
     unsigned n;
@@ -258,6 +266,28 @@ static double rate(uint32_t n, double seconds)
     return seconds > 0 ? n / seconds : 0;
 }
 
+void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate_result *g)
+{
+    total->n_prompt_tokens += g->n_prompt_tokens;
+    total->n_tokens += g->n_tokens;
+    total->prompt_s += g->prompt_s;
+    total->generate_s += g->generate_s;
+    total->drafts.n_rounds += g->drafts.n_rounds;
+    total->drafts.n_tokens += g->drafts.n_tokens;
+    total->drafts.n_accepted += g->drafts.n_accepted;
+    total->drafts.n_switched_off += g->drafts.n_switched_off;
+}
+
+/* What the guesses of a draft came to. */
+static void print_drafts(const struct ruvm_generate_drafts *d)
+{
+    fprintf(stderr,
+            "drafts: %u of %u guessed tokens accepted (%.1f %%), %.2f tokens a verified block; "
+            "switched off %u times; measured\n",
+            d->n_accepted, d->n_tokens, d->n_tokens ? 100.0 * d->n_accepted / d->n_tokens : 0,
+            d->n_rounds ? 1 + (double)d->n_accepted / d->n_rounds : 0, d->n_switched_off);
+}
+
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
 {
     if (ruvm_args_given(r->args, "quiet"))
@@ -271,6 +301,8 @@ void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_r
             g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
             ruvm_session_kernels(r->session),
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
+    if (ruvm_args_given(r->args, "draft"))
+        print_drafts(&g->drafts);
 }
 
 struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
@@ -281,6 +313,18 @@ struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
     ruvm_json_text(object, "kernels", ruvm_session_kernels(r->session));
     ruvm_json_count(object, "engine_bytes", ruvm_session_engine_bytes(r->session));
     return object;
+}
+
+static void add_drafts(struct cJSON *object, const char *source,
+                       const struct ruvm_generate_drafts *d)
+{
+    ruvm_json_text(object, "draft", source);
+    ruvm_json_count(object, "draft_rounds", d->n_rounds);
+    ruvm_json_count(object, "draft_tokens", d->n_tokens);
+    ruvm_json_count(object, "draft_accepted", d->n_accepted);
+    ruvm_json_number(object, "draft_acceptance",
+                     d->n_tokens ? (double)d->n_accepted / d->n_tokens : 0);
+    ruvm_json_count(object, "draft_switched_off", d->n_switched_off);
 }
 
 static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt,
@@ -307,6 +351,8 @@ static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *pr
     ruvm_json_number(object, "generate_s", g->generate_s);
     ruvm_json_number(object, "prompt_tokens_per_s", rate(g->n_prompt_tokens, g->prompt_s));
     ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
+    if (ruvm_args_given(r->args, "draft"))
+        add_drafts(object, ruvm_args_text(r->args, "draft"), &g->drafts);
     ruvm_json_text(object, "tier", "measured");
     ruvm_json_finish(object);
 }

@@ -29,6 +29,8 @@ void ruvm_run_append(struct ruvm_run_bytes *b, const void *data, size_t n);
 /* The options of the library for a prompt, with our callbacks. */
 struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
                                               const struct ruvm_run_bytes *prompt);
+/* Adds what another prompt or turn took. */
+void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate_result *g);
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g);
 struct cJSON *ruvm_run_start_json(const struct ruvm_run *r);
 

@@ -36,10 +36,7 @@ static int take_turn(struct ruvm_run *r, const struct ruvm_run_bytes *line, bool
     *fresh = g.stop == RUVM_STOP_CONTEXT;
     if (*fresh)
         fputs("(the context is full: the next line begins anew)\n", stderr);
-    total->n_prompt_tokens += g.n_prompt_tokens;
-    total->n_tokens += g.n_tokens;
-    total->prompt_s += g.prompt_s;
-    total->generate_s += g.generate_s;
+    ruvm_run_add(total, &g);
     return RUVM_EXIT_DONE;
 }
 

@@ -346,6 +346,10 @@ struct ruvm_session_options {
     uint32_t threads;    /* 0 or 1: this engine works on one core */
     const char *kernels; /* NULL: best */
     struct ruvm_sampler sampler;
+    /* Speculation: guesses that are verified in a block, to the same tokens. "ngram": from the
+     * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
+    const char *draft;
+    uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -354,7 +358,7 @@ void ruvm_session_close(struct ruvm_session *s);
 const struct ruvm_model_info *ruvm_session_info(const struct ruvm_session *s);
 const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s); /* or NULL */
 struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
-size_t ruvm_session_engine_bytes(const struct ruvm_session *s);
+size_t ruvm_session_engine_bytes(const struct ruvm_session *s); /* a draft model's too */
 const char *ruvm_session_kernels(const struct ruvm_session *s);
 
 struct ruvm_generate_options {
@@ -385,6 +389,11 @@ struct ruvm_generate_result {
         RUVM_STOP_CONTEXT,
         RUVM_STOP_CALLER
     } stop;
+    struct ruvm_generate_drafts {
+        uint32_t n_rounds;              /* blocks that verified a guess */
+        uint32_t n_tokens, n_accepted;  /* guessed, and right */
+        uint32_t n_switched_off;        /* times that the clock found them slower than none */
+    } drafts;
 };
 
 /* A prompt that does not fit the context: RUVM_ERR_FULL with both numbers. */

@@ -14,6 +14,7 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -101,7 +102,7 @@ static int make_tokenizer(struct ruvm_session *s, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
+static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, uint32_t most,
                   struct ruvm_error *err)
 {
     int rc = ruvm_kernels_find(&s->kernels, o->kernels, err);
@@ -112,19 +113,28 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
     if (rc != RUVM_OK)
         return rc;
     s->context = o->context ? o->context : s->info.context;
+    s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
     rc = make_engine(s, o, err);
-    return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
+    if (rc == RUVM_OK)
+        rc = make_tokenizer(s, err);
+    return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
 int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_options *o,
                       struct ruvm_error *err)
 {
+    return ruvm_session_open_within(session, o, UINT32_MAX, err);
+}
+
+int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
+                             uint32_t most, struct ruvm_error *err)
+{
     struct ruvm_session *s = calloc(1, sizeof *s);
     *session = NULL;
     if (!s)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a session");
-    int rc = set_up(s, o, err);
+    int rc = set_up(s, o, most, err);
     if (rc == RUVM_OK)
         *session = s;
     else
@@ -136,6 +146,7 @@ void ruvm_session_close(struct ruvm_session *s)
 {
     if (!s)
         return;
+    ruvm_draft_close(s->draft);
     ruvm_file_close(&s->file);
     free(s->memory);
     free(s->tokens);
@@ -160,7 +171,7 @@ struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s)
 
 size_t ruvm_session_engine_bytes(const struct ruvm_session *s)
 {
-    return s->engine_bytes;
+    return s->engine_bytes + (s->draft && s->draft->model ? s->draft->model->engine_bytes : 0);
 }
 
 const char *ruvm_session_kernels(const struct ruvm_session *s)
