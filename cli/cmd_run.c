@@ -54,6 +54,8 @@ static const struct ruvm_args_option options[] = {
      .help = "guess tokens and verify them in a block: ngram, from the text, or a smaller image"},
     {"draft-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "tokens of a guess at most", .fallback = "7",
      .min = 1, .max = 63},
+    {"prompt-cache", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "keep what the engine knows after the prompt; the next run computes the rest only"},
     {"interactive", 'i', RUVM_ARGS_FLAG, .help = "hold a conversation, a line at a time"},
     {"chat", 0, RUVM_ARGS_FLAG,
      .help = "the prompt, or each line of -i, is a message to a model that was made to talk"},
@@ -183,6 +185,7 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
         .stops = stops,
         .n_stops = n_stops,
         .ignore_end = ruvm_args_given(r->args, "ignore-end"),
+        .prompt_cache = ruvm_args_text(r->args, "prompt-cache"),
         .chat = ruvm_args_given(r->args, "chat"),
         .system = ruvm_args_text(r->args, "system"),
         .text = on_text,
@@ -234,11 +237,12 @@ static int read_prompt(struct ruvm_run_bytes *prompt, const struct ruvm_args *ar
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const pairs[][2] = {
-        {"prompt", "file"},      {"verify", "interactive"}, {"verify", "tokenize"},
-        {"verify", "prompt"},    {"verify", "file"},        {"tokenize", "interactive"},
-        {"interactive", "json"}, {"interactive", "ids"},    {"interactive", "file"},
-        {"chat", "in-prefix"},   {"chat", "in-suffix"},     {"chat", "tokenize"},
-        {"chat", "verify"},      {"draft", "verify"},       {"draft", "tokenize"},
+        {"prompt", "file"},         {"verify", "interactive"},    {"verify", "tokenize"},
+        {"verify", "prompt"},       {"verify", "file"},           {"tokenize", "interactive"},
+        {"interactive", "json"},    {"interactive", "ids"},       {"interactive", "file"},
+        {"chat", "in-prefix"},      {"chat", "in-suffix"},        {"chat", "tokenize"},
+        {"chat", "verify"},         {"draft", "verify"},          {"draft", "tokenize"},
+        {"prompt-cache", "verify"}, {"prompt-cache", "tokenize"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -266,10 +270,17 @@ static double rate(uint32_t n, double seconds)
     return seconds > 0 ? n / seconds : 0;
 }
 
+/* Of the tokens that were computed. */
+static double prompt_rate(const struct ruvm_generate_result *g)
+{
+    return rate(g->n_prompt_tokens - g->n_reused, g->prompt_s);
+}
+
 void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate_result *g)
 {
     total->n_prompt_tokens += g->n_prompt_tokens;
     total->n_tokens += g->n_tokens;
+    total->n_reused += g->n_reused;
     total->prompt_s += g->prompt_s;
     total->generate_s += g->generate_s;
     total->drafts.n_rounds += g->drafts.n_rounds;
@@ -290,19 +301,28 @@ static void print_drafts(const struct ruvm_generate_drafts *d)
 
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
 {
+    char reused[48] = "";
     if (ruvm_args_given(r->args, "quiet"))
         return;
     fflush(stdout);
+    if (g->n_reused)
+        snprintf(reused, sizeof reused, " (%u of them known)", g->n_reused);
     fprintf(stderr,
-            "%u prompt tokens in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s, "
+            "%u prompt tokens%s in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s, "
             "engine %s bytes; measured\n",
-            g->n_prompt_tokens, g->prompt_s * 1e3,
-            ruvm_output_grouped((uint64_t)rate(g->n_prompt_tokens, g->prompt_s)), g->n_tokens,
-            g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
+            g->n_prompt_tokens, reused, g->prompt_s * 1e3,
+            ruvm_output_grouped((uint64_t)prompt_rate(g)), g->n_tokens, g->generate_s * 1e3,
+            ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
             ruvm_session_kernels(r->session),
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
     if (ruvm_args_given(r->args, "draft"))
         print_drafts(&g->drafts);
+}
+
+void ruvm_run_print_note(const struct ruvm_generate_result *g)
+{
+    if (g->cache_note[0])
+        ruvm_output_error("run", "note: %s", g->cache_note);
 }
 
 struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
@@ -327,6 +347,13 @@ static void add_drafts(struct cJSON *object, const char *source,
     ruvm_json_count(object, "draft_switched_off", d->n_switched_off);
 }
 
+static void add_cache(struct cJSON *object, const char *path, const struct ruvm_generate_result *g)
+{
+    ruvm_json_text(object, "prompt_cache", path);
+    ruvm_json_bool(object, "prompt_cache_written", g->cache_written);
+    ruvm_json_text(object, "prompt_cache_note", g->cache_note);
+}
+
 static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt,
                        const struct ruvm_generate_result *g)
 {
@@ -344,13 +371,16 @@ static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *pr
     for (size_t i = 0; i < r->n_ids; i++)
         ruvm_json_count(ids, NULL, r->ids[i]);
     ruvm_json_count(object, "prompt_tokens", g->n_prompt_tokens);
+    ruvm_json_count(object, "prompt_tokens_reused", g->n_reused);
     ruvm_json_count(object, "tokens", g->n_tokens);
     ruvm_json_text(object, "stop", stops[g->stop]);
     ruvm_json_count(object, "logits_crc32", g->logits_crc32);
     ruvm_json_number(object, "prompt_s", g->prompt_s);
     ruvm_json_number(object, "generate_s", g->generate_s);
-    ruvm_json_number(object, "prompt_tokens_per_s", rate(g->n_prompt_tokens, g->prompt_s));
+    ruvm_json_number(object, "prompt_tokens_per_s", prompt_rate(g));
     ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
+    if (ruvm_args_given(r->args, "prompt-cache"))
+        add_cache(object, ruvm_args_text(r->args, "prompt-cache"), g);
     if (ruvm_args_given(r->args, "draft"))
         add_drafts(object, ruvm_args_text(r->args, "draft"), &g->drafts);
     ruvm_json_text(object, "tier", "measured");
@@ -367,7 +397,9 @@ static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt
     bool has_echo = !ruvm_args_given(r->args, "no-prompt") && !o.chat;
     if (prompt->size && !r->collect && !r->print_ids && has_echo)
         r->echo = prompt;
-    if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
+    int rc = ruvm_generate(r->session, &o, &g, &err);
+    ruvm_run_print_note(&g);
+    if (rc != RUVM_OK)
         return ruvm_output_failure("run", &err);
     if (r->collect) {
         print_json(r, prompt, &g);

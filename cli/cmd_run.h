@@ -31,6 +31,8 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
                                               const struct ruvm_run_bytes *prompt);
 /* Adds what another prompt or turn took. */
 void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate_result *g);
+/* Why the prompt cache was not used, if it was not; on standard error. */
+void ruvm_run_print_note(const struct ruvm_generate_result *g);
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g);
 struct cJSON *ruvm_run_start_json(const struct ruvm_run *r);
 

@@ -83,6 +83,15 @@ const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
 uint32_t ruvm_engine_position(const struct ruvm_engine *engine);
 int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
 
+/* What the engine knows after its first n tokens, as bytes that any engine over the same image
+ * takes: prompts that are computed once. The state after n tokens has ruvm_engine_state_bytes()
+ * bytes; save writes that of the position. RUVM_ERR_ARG: bytes is another number. load replaces
+ * what the engine knew; RUVM_ERR_FULL: the context is smaller, RUVM_ERR_CORRUPT: no engine
+ * wrote this, and then the position is 0. The caller sees to it that image and state match. */
+size_t ruvm_engine_state_bytes(const struct ruvm_engine *engine, uint32_t n);
+int ruvm_engine_state_save(const struct ruvm_engine *engine, void *state, size_t bytes);
+int ruvm_engine_state_load(struct ruvm_engine *engine, uint32_t n, const void *state, size_t bytes);
+
 /* CRC-32 of zlib over logits as little-endian bytes, continued from crc (0 at first):
  * what golden vectors store. */
 uint32_t ruvm_logits_crc(uint32_t crc, const int32_t *logits, size_t n);

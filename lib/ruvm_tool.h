@@ -368,9 +368,13 @@ struct ruvm_generate_options {
     const char *const *stops; /* stop strings, not emitted */
     size_t n_stops;
     bool continue_context; /* keep what is in the context: the next turn of a conversation */
-    bool ignore_end;       /* go on after BOS or EOS */
-    bool chat;             /* the prompt is a message: put it in the image's form of a turn */
-    const char *system;    /* of a chat's first turn: what the model is told first, or NULL */
+    bool keep_prefix;      /* of a prompt that begins as the text before did, compute the rest */
+    /* File with what the engine knows after the first turn's prompt: read, and written when the
+     * prompt is another. NULL: none. */
+    const char *prompt_cache;
+    bool ignore_end;    /* go on after BOS or EOS */
+    bool chat;          /* the prompt is a message: put it in the image's form of a turn */
+    const char *system; /* of a chat's first turn: what the model is told first, or NULL */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */
@@ -380,7 +384,8 @@ struct ruvm_generate_options {
 
 struct ruvm_generate_result {
     uint32_t n_prompt_tokens, n_tokens;
-    double prompt_s, generate_s; /* measured */
+    uint32_t n_reused;           /* of the prompt's tokens: known already, not computed */
+    double prompt_s, generate_s; /* measured; prompt_s with the reading of a cache */
     uint32_t logits_crc32;       /* over the logits each generated token was drawn from */
     enum ruvm_stop {
         RUVM_STOP_COUNT,
@@ -389,10 +394,12 @@ struct ruvm_generate_result {
         RUVM_STOP_CONTEXT,
         RUVM_STOP_CALLER
     } stop;
+    bool cache_written;
+    char cache_note[256]; /* why a cache was not used, or "" */
     struct ruvm_generate_drafts {
-        uint32_t n_rounds;              /* blocks that verified a guess */
-        uint32_t n_tokens, n_accepted;  /* guessed, and right */
-        uint32_t n_switched_off;        /* times that the clock found them slower than none */
+        uint32_t n_rounds;             /* blocks that verified a guess */
+        uint32_t n_tokens, n_accepted; /* guessed, and right */
+        uint32_t n_switched_off;       /* times that the clock found them slower than none */
     } drafts;
 };
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/ruvm_read.h"
 #include "lib/base/error.h"
+#include "lib/core/engine.h"
 
 /* Tokens at the end of the text that are looked for: one alone says too little. */
 enum { SHORTEST_GRAM = 2, LONGEST_GRAM = 4, FIRST_LENGTH = 4 };
@@ -19,13 +19,10 @@ enum { SHORTEST_GRAM = 2, LONGEST_GRAM = 4, FIRST_LENGTH = 4 };
 
 static bool same_tokens(const struct ruvm_session *a, const struct ruvm_session *b)
 {
-    struct ruvm_image x, y;
-    if (a->info.vocab != b->info.vocab || a->has_tokenizer != b->has_tokenizer ||
-        ruvm_image_open(&x, a->file.data, a->file.size, NULL) != RUVM_OK ||
-        ruvm_image_open(&y, b->file.data, b->file.size, NULL) != RUVM_OK)
+    const struct ruvm_image *x = &a->engine->img, *y = &b->engine->img;
+    if (x->vocab != y->vocab || x->tokn_bytes != y->tokn_bytes)
         return false;
-    return !a->has_tokenizer ||
-           (x.tokn_bytes == y.tokn_bytes && memcmp(x.tokn, y.tokn, x.tokn_bytes) == 0);
+    return x->tokn_bytes == 0 || memcmp(x->tokn, y->tokn, x->tokn_bytes) == 0;
 }
 
 static int open_model(struct ruvm_draft *d, const struct ruvm_session *s,

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/run/draft.h"
+#include "lib/run/prompt_cache.h"
 #include "lib/run/turn.h"
 
 /* Computes what the engine has not seen yet; at least the last token, so that the
@@ -26,6 +27,44 @@ static int compute(struct ruvm_turn *t, double *seconds)
         rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
     *seconds += ruvm_clock_s() - start;
     return rc == RUVM_OK ? rc : ruvm_fail(t->err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
+}
+
+/* ---- the prompt ------------------------------------------------------------ */
+
+/* Tokens that the engine knows from a file, if this turn begins anew. */
+static int load_cache(struct ruvm_turn *t, bool *is_used)
+{
+    double start = ruvm_clock_s();
+    *is_used = t->o->prompt_cache && (!t->o->continue_context || t->s->n_tokens == 0);
+    if (!*is_used)
+        return RUVM_OK;
+    int rc = ruvm_prompt_cache_load(t->s, t->o->prompt_cache, t->r->cache_note,
+                                    sizeof t->r->cache_note, t->err);
+    t->known = ruvm_engine_position(t->s->engine);
+    t->r->prompt_s += ruvm_clock_s() - start;
+    return rc;
+}
+
+/* The prompt's tokens, computed as far as they are not known; a file that knows other ones is
+ * replaced. Equal ones leave nothing to do, for the logits came with them. */
+static int take_prompt(struct ruvm_turn *t)
+{
+    struct ruvm_session *s = t->s;
+    bool caches;
+    int rc = load_cache(t, &caches);
+    uint32_t loaded = t->known;
+    if (rc == RUVM_OK)
+        rc = ruvm_prompt_take(t);
+    if (rc != RUVM_OK)
+        return rc;
+    if (caches && loaded && t->r->n_reused == loaded && s->n_tokens == loaded)
+        return RUVM_OK;
+    t->r->n_reused -= t->r->n_reused == s->n_tokens;
+    rc = compute(t, &t->r->prompt_s);
+    if (rc != RUVM_OK || !caches)
+        return rc;
+    t->r->cache_written = true;
+    return ruvm_prompt_cache_save(s, t->o->prompt_cache, t->err);
 }
 
 /* ---- the answer ------------------------------------------------------------ */
@@ -108,8 +147,8 @@ static bool accept(struct ruvm_turn *t, uint32_t n, enum ruvm_stop *stop)
     for (; matches && !done; logits += s->info.vocab) {
         uint16_t guess = right < n ? s->tokens[first + right] : 0;
         done = step(t, logits, stop);
-        matches = right < n && s->n_tokens == first + right + 1 &&
-                  s->tokens[first + right] == guess;
+        matches =
+            right < n && s->n_tokens == first + right + 1 && s->tokens[first + right] == guess;
         right += matches;
     }
     ruvm_engine_rewind(s->engine, first + right);
@@ -185,9 +224,7 @@ int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
     size_t max_put = s->has_tokenizer ? s->tokenizer.max_piece : 0;
     int rc = ruvm_outlet_open(&t.outlet, o, max_put, err);
     if (rc == RUVM_OK)
-        rc = ruvm_prompt_take(&t);
-    if (rc == RUVM_OK)
-        rc = compute(&t, &r->prompt_s);
+        rc = take_prompt(&t);
     if (rc == RUVM_OK)
         rc = answer(&t);
     ruvm_outlet_close(&t.outlet);

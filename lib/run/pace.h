@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 enum {
-    RUVM_PACE_MEASURE = 4,    /* rounds without drafts that begin, and that a check takes */
-    RUVM_PACE_TRIAL = 8,      /* rounds with drafts that decide */
-    RUVM_PACE_CHECK = 64,     /* rounds with drafts until the next check */
-    RUVM_PACE_PAUSE = 64,     /* rounds without after the first loss */
+    RUVM_PACE_MEASURE = 4, /* rounds without drafts that begin, and that a check takes */
+    RUVM_PACE_TRIAL = 8,   /* rounds with drafts that decide */
+    RUVM_PACE_CHECK = 64,  /* rounds with drafts until the next check */
+    RUVM_PACE_PAUSE = 64,  /* rounds without after the first loss */
     RUVM_PACE_MAX_PAUSE = 1024,
 };
 

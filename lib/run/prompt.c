@@ -22,11 +22,24 @@ static int does_not_fit(const struct ruvm_turn *t, size_t n)
                      n, s->context, s->info.context);
 }
 
+/* How many of the tokens the engine knows at their places; it forgets the others. */
+static uint32_t keep_known(struct ruvm_turn *t, const uint16_t *ids, size_t n)
+{
+    const struct ruvm_session *s = t->s;
+    uint32_t first = s->n_tokens, same = 0;
+    while (same < n && first + same < t->known && s->tokens[first + same] == ids[same])
+        same++;
+    if (first + same < t->known)
+        ruvm_engine_rewind(s->engine, first + same);
+    return same;
+}
+
 static int append(struct ruvm_turn *t, const uint16_t *ids, size_t n)
 {
     struct ruvm_session *s = t->s;
     if (s->n_tokens > s->context || n > s->context - s->n_tokens)
         return does_not_fit(t, n);
+    t->r->n_reused = keep_known(t, ids, n);
     memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
     s->n_tokens += (uint32_t)n;
     t->r->n_prompt_tokens = (uint32_t)n;
@@ -88,8 +101,10 @@ int ruvm_prompt_take(struct ruvm_turn *t)
 {
     struct ruvm_session *s = t->s;
     if (!t->o->continue_context) {
+        if (t->o->keep_prefix && s->n_tokens && t->known == 0)
+            t->known = ruvm_engine_position(s->engine);
         s->n_tokens = 0;
-        ruvm_engine_rewind(s->engine, 0);
+        ruvm_engine_rewind(s->engine, t->known);
     }
     if (s->has_tokenizer)
         return encode(t);

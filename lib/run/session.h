@@ -24,9 +24,9 @@ struct ruvm_session {
     struct ruvm_tokenizer tokenizer;
     uint8_t joins[8192]; /* the tokenizer's */
     struct ruvm_sampler sampler;
-    uint16_t *tokens;  /* [context + 1] */
-    uint32_t n_tokens; /* in the text so far; the engine's position is at most this */
-    int32_t *logits;   /* [vocab] the sampler's copy, which it changes */
+    uint16_t *tokens;         /* [context + 1] */
+    uint32_t n_tokens;        /* in the text so far; the engine's position is at most this */
+    int32_t *logits;          /* [vocab] the sampler's copy, which it changes */
     struct ruvm_draft *draft; /* owned; NULL: a token at a time */
 };
 

@@ -12,7 +12,8 @@ struct ruvm_turn {
     struct ruvm_generate_result *r;
     struct ruvm_error *err;
     struct ruvm_outlet outlet;
-    uint16_t last; /* the token before the next one, for its text */
+    uint32_t known; /* tokens of the session that the engine knows, though the text begins anew */
+    uint16_t last;  /* the token before the next one, for its text */
 };
 
 /* Puts the prompt's tokens behind those of the conversation, or begins anew. RUVM_ERR_FULL,
