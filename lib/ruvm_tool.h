@@ -361,6 +361,9 @@ struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
 size_t ruvm_session_engine_bytes(const struct ruvm_session *s); /* a draft model's too */
 const char *ruvm_session_kernels(const struct ruvm_session *s);
 
+/* Begins the drawing anew, as a session opened with this seed does. */
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed);
+
 struct ruvm_generate_options {
     const void *prompt; /* any bytes; may be NULL when n_prompt_bytes is 0 */
     size_t n_prompt_bytes;

@@ -178,3 +178,8 @@ const char *ruvm_session_kernels(const struct ruvm_session *s)
 {
     return ruvm_kernels_name(s->kernels);
 }
+
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
+{
+    ruvm_sampler_seed(&s->sampler, seed);
+}
