@@ -356,7 +356,7 @@ static int run(const struct ruvm_args *args)
 const struct ruvm_args_command ruvm_cmd_run = {
     .name = "run",
     .summary = "Generate text with a model; without MODEL, the demo model.",
-    .usage = "[MODEL] [-p TEXT | -f FILE | -i] [-n N] [OPTION ...]",
+    .usage = "[MODEL] [-p TEXT | -f FILE | --prompts FILE | -i] [-n N] [OPTION ...]",
     .examples =
         "  ruvm run\n"
         "  ruvm run stories.ruvm -p 'Once upon a time' -n 100 --temp 0\n"

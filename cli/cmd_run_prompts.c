@@ -124,7 +124,7 @@ void ruvm_run_free_prompts(struct ruvm_run_prompts *p)
 /* One that cannot be answered takes its place among the results and does not stop the others. */
 static void report(struct ruvm_run *r, const struct prompt *p, const struct ruvm_error *err)
 {
-    ruvm_output_error("run", "%s: line %zu: %s", ruvm_args_text(r->args, "prompts"), p->line,
+    ruvm_output_error("run", "%s: line %zu: %s", ruvm_args_input(r->args, "prompts"), p->line,
                       err->text);
     if (!r->collect)
         return;

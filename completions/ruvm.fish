@@ -60,6 +60,7 @@ complete -c ruvm -n '__fish_use_subcommand' -f -a run -d 'Generate text with a m
 complete -c ruvm -n '__fish_seen_subcommand_from help' -f -a run
 complete -c ruvm -n '__fish_seen_subcommand_from run' -s p -l prompt -x -d 'text to continue'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -s f -l file -r -F -d 'read the prompt from a file, without its last newline'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l prompts -r -F -d 'answer many prompts, one a line or one {"prompt": TEXT} a line'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -s n -l tokens -x -d 'generate at most N tokens'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l temp -x -d 'temperature'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l top-k -x -d 'draw from the N likeliest tokens only'
@@ -74,6 +75,9 @@ complete -c ruvm -n '__fish_seen_subcommand_from run' -l ctx -x -d 'context in t
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l block -x -d 'prompt tokens multiplied together'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l threads -x -d 'processor cores to use'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l kernels -x -a '(__ruvm_kernels)' -d 'arithmetic to use'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l draft -r -F -d 'guess tokens and verify them in a block: ngram, from the text, or a smaller image'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l draft-tokens -x -d 'tokens of a guess at most'
+complete -c ruvm -n '__fish_seen_subcommand_from run' -l prompt-cache -r -F -d 'keep what the engine knows after the prompt'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -s i -l interactive -d 'hold a conversation, a line at a time'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l chat -d 'the prompt, or each line of -i, is a message to a model that was made to talk'
 complete -c ruvm -n '__fish_seen_subcommand_from run' -l system -x -d 'what the model is told before --chat'
