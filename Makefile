@@ -32,6 +32,7 @@ CORE = \
 	lib/core/vector.c \
 	lib/core/cache.c \
 	lib/core/state.c \
+	lib/core/mask.c \
 	lib/core/fixed.c \
 	lib/core/tokenizer.c \
 	lib/core/pieces.c \
