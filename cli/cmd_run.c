@@ -53,6 +53,8 @@ static const struct ruvm_args_option options[] = {
      .fallback = "1", .min = 1, .max = 1024},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; default: the fastest that this machine has"},
+    {"mask", 0, RUVM_ARGS_TEXT, "KIND:N,..",
+     .help = "positions that a token sees; window:N,SINKS, strided, dilated, bigbird or none"},
     {"draft", 0, RUVM_ARGS_FILE, "SOURCE",
      .help = "guess tokens and verify them in a block: ngram, from the text, or a smaller image"},
     {"draft-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "tokens of a guess at most", .fallback = "7",
@@ -160,6 +162,7 @@ static struct ruvm_session_options session_options(const struct ruvm_args *args)
         .block = ruvm_args_u32(args, "block"),
         .threads = ruvm_args_u32(args, "threads"),
         .kernels = ruvm_args_text(args, "kernels"),
+        .mask = ruvm_args_text(args, "mask"),
         .draft = ruvm_args_text(args, "draft"),
         .draft_tokens = ruvm_args_u32(args, "draft-tokens"),
         .sampler =
@@ -243,14 +246,15 @@ static int read_prompt(struct ruvm_run *r, struct ruvm_run_bytes *prompt)
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const pairs[][2] = {
-        {"prompt", "file"},         {"verify", "interactive"},    {"verify", "tokenize"},
-        {"verify", "prompt"},       {"verify", "file"},           {"tokenize", "interactive"},
-        {"interactive", "json"},    {"interactive", "ids"},       {"interactive", "file"},
-        {"chat", "in-prefix"},      {"chat", "in-suffix"},        {"chat", "tokenize"},
-        {"chat", "verify"},         {"draft", "verify"},          {"draft", "tokenize"},
-        {"prompts", "prompt"},      {"prompts", "file"},          {"prompts", "interactive"},
-        {"prompts", "verify"},      {"prompts", "tokenize"},      {"prompts", "prompt-cache"},
-        {"prompt-cache", "verify"}, {"prompt-cache", "tokenize"},
+        {"prompt", "file"},           {"verify", "interactive"}, {"verify", "tokenize"},
+        {"verify", "prompt"},         {"verify", "file"},        {"tokenize", "interactive"},
+        {"interactive", "json"},      {"interactive", "ids"},    {"interactive", "file"},
+        {"chat", "in-prefix"},        {"chat", "in-suffix"},     {"chat", "tokenize"},
+        {"chat", "verify"},           {"draft", "verify"},       {"draft", "tokenize"},
+        {"prompts", "prompt"},        {"prompts", "file"},       {"prompts", "interactive"},
+        {"prompts", "verify"},        {"prompts", "tokenize"},   {"prompts", "prompt-cache"},
+        {"mask", "verify"},           {"mask", "tokenize"},      {"prompt-cache", "verify"},
+        {"prompt-cache", "tokenize"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))

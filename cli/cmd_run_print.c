@@ -51,6 +51,10 @@ void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_r
             ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
             ruvm_session_kernels(r->session),
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
+    if (ruvm_args_given(r->args, "mask"))
+        fprintf(stderr, "mask %s: the caches keep %u of %u positions\n",
+                ruvm_args_text(r->args, "mask"), ruvm_session_cached(r->session),
+                ruvm_session_context(r->session));
     if (ruvm_args_given(r->args, "draft"))
         print_drafts(&g->drafts);
 }
@@ -115,6 +119,10 @@ struct cJSON *ruvm_run_result_json(const struct ruvm_run *r, const struct ruvm_r
     ruvm_json_number(object, "generate_s", g->generate_s);
     ruvm_json_number(object, "prompt_tokens_per_s", prompt_rate(g));
     ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
+    if (ruvm_args_given(r->args, "mask"))
+        ruvm_json_text(object, "mask", ruvm_args_text(r->args, "mask"));
+    ruvm_json_count(object, "context", ruvm_session_context(r->session));
+    ruvm_json_count(object, "cached_positions", ruvm_session_cached(r->session));
     if (ruvm_args_given(r->args, "prompt-cache"))
         add_cache(object, ruvm_args_text(r->args, "prompt-cache"), g);
     if (ruvm_args_given(r->args, "draft"))

@@ -6,7 +6,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 
-enum { VERSION_OFF = 4, CRC_OFF = 36, STATE_ALIGN = 4 };
+enum { VERSION_OFF = 4, CRC_OFF = 40, STATE_ALIGN = 4 };
 
 bool ruvm_prompt_cache_probe(const void *data, size_t size)
 {
@@ -29,6 +29,7 @@ static uint32_t read_header(struct ruvm_prompt_cache *c, struct ruvm_reader *r)
     c->made_for.context = ruvm_reader_u32(r);
     for (int i = 0; i < 4; i++)
         c->made_for.mask[i] = ruvm_reader_u16(r);
+    c->made_for.slots = ruvm_reader_u32(r);
     c->n_tokens = ruvm_reader_u32(r);
     c->state_bytes = ruvm_reader_u32(r);
     return ruvm_reader_u32(r);
@@ -77,6 +78,7 @@ void ruvm_prompt_cache_write(struct ruvm_buffer *out, const struct ruvm_prompt_c
     ruvm_buffer_u32(out, c->made_for.context);
     for (int i = 0; i < 4; i++)
         ruvm_buffer_u16(out, c->made_for.mask[i]);
+    ruvm_buffer_u32(out, c->made_for.slots);
     ruvm_buffer_u32(out, c->n_tokens);
     ruvm_buffer_u32(out, c->state_bytes);
     ruvm_buffer_u32(out, 0);

@@ -14,7 +14,7 @@
 #include "lib/base/error.h"
 
 #define RUVM_PROMPT_CACHE_MAGIC "RVPC"
-enum { RUVM_PROMPT_CACHE_VERSION = 1, RUVM_PROMPT_CACHE_HEADER = 40 };
+enum { RUVM_PROMPT_CACHE_VERSION = 1, RUVM_PROMPT_CACHE_HEADER = 44 };
 
 /* What a state is worth nothing without. */
 struct ruvm_prompt_cache_for {
@@ -22,6 +22,7 @@ struct ruvm_prompt_cache_for {
     uint32_t context;
     uint8_t k_bits, v_bits;
     uint16_t mask[4]; /* kind of the attention's mask and its numbers; zeros: none */
+    uint32_t slots;   /* positions that the caches keep */
 };
 
 struct ruvm_prompt_cache {

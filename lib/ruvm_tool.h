@@ -339,12 +339,17 @@ void ruvm_diff_free(struct ruvm_diff_result *r);
 /* A model ready to talk: engine, tokenizer and sampler over one image. */
 struct ruvm_session;
 
+/* "window:64,4", "strided:16,8", "dilated:32,2", "bigbird:32,4,3", "none"; numbers as in struct
+ * ruvm_mask. RUVM_ERR_ARG with the forms that there are. */
+int ruvm_mask_parse(struct ruvm_mask *mask, const char *text, struct ruvm_error *err);
+
 struct ruvm_session_options {
     const char *model;   /* path, NULL: the demo model */
     uint32_t context;    /* 0: the image's */
     uint32_t block;      /* 0: default */
     uint32_t threads;    /* 0 or 1: this engine works on one core */
     const char *kernels; /* NULL: best */
+    const char *mask;    /* of the attention, see ruvm_mask_parse(); NULL: none */
     struct ruvm_sampler sampler;
     /* Speculation: guesses that are verified in a block, to the same tokens. "ngram": from the
      * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
@@ -360,6 +365,10 @@ const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s
 struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
 size_t ruvm_session_engine_bytes(const struct ruvm_session *s); /* a draft model's too */
 const char *ruvm_session_kernels(const struct ruvm_session *s);
+/* Positions that there is room for, and of how many the keys and values are kept at a time: of
+ * fewer with a mask that forgets. */
+uint32_t ruvm_session_context(const struct ruvm_session *s);
+uint32_t ruvm_session_cached(const struct ruvm_session *s);
 
 /* Begins the drawing anew, as a session opened with this seed does. */
 void ruvm_session_seed(struct ruvm_session *s, uint64_t seed);
@@ -426,6 +435,7 @@ struct ruvm_bench_options {
     uint32_t generate_tokens; /* 0: 128, or what the context allows */
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
+    const char *mask;      /* of the attention, in all that is measured; NULL: none */
     const char *quality;   /* float source to compare against, or NULL */
     const char *eval_text; /* text for perplexity and quality; NULL: own samples */
     uint32_t eval_tokens;  /* 0: 16384 */
@@ -448,6 +458,9 @@ struct ruvm_bench_result {
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
     double bits_per_weight; /* of all matrices, scales and padding included */
     char types[64];         /* "int4 35, int8 1": how many tensors of which type */
+    bool has_mask;
+    char mask[40];
+    uint32_t context, cached_positions; /* a mask may forget the others */
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;

@@ -22,9 +22,9 @@ static int compute(struct ruvm_turn *t, double *seconds)
     double start = ruvm_clock_s();
     uint32_t known = ruvm_engine_position(s->engine);
     known = known < s->n_tokens ? known : s->n_tokens - 1;
-    int rc = ruvm_engine_rewind(s->engine, known);
-    if (rc == RUVM_OK)
-        rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
+    if (ruvm_engine_rewind(s->engine, known) != RUVM_OK)
+        ruvm_engine_rewind(s->engine, known = 0); /* a window has forgotten too much */
+    int rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
     *seconds += ruvm_clock_s() - start;
     return rc == RUVM_OK ? rc : ruvm_fail(t->err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }

@@ -29,9 +29,10 @@ static uint32_t keep_known(struct ruvm_turn *t, const uint16_t *ids, size_t n)
     uint32_t first = s->n_tokens, same = 0;
     while (same < n && first + same < t->known && s->tokens[first + same] == ids[same])
         same++;
-    if (first + same < t->known)
-        ruvm_engine_rewind(s->engine, first + same);
-    return same;
+    if (first + same >= t->known || ruvm_engine_rewind(s->engine, first + same) == RUVM_OK)
+        return same;
+    ruvm_engine_rewind(s->engine, first); /* a window has forgotten what comes before the rest */
+    return 0;
 }
 
 static int append(struct ruvm_turn *t, const uint16_t *ids, size_t n)
@@ -104,7 +105,8 @@ int ruvm_prompt_take(struct ruvm_turn *t)
         if (t->o->keep_prefix && s->n_tokens && t->known == 0)
             t->known = ruvm_engine_position(s->engine);
         s->n_tokens = 0;
-        ruvm_engine_rewind(s->engine, t->known);
+        if (t->known == 0)
+            ruvm_engine_rewind(s->engine, 0);
     }
     if (s->has_tokenizer)
         return encode(t);

@@ -27,6 +27,8 @@ static struct ruvm_prompt_cache_for made_for(const struct ruvm_session *s)
         .context = s->context,
         .k_bits = img->k_bits,
         .v_bits = img->v_bits,
+        .mask = {s->mask.kind, s->mask.n[0], s->mask.n[1], s->mask.n[2]},
+        .slots = s->engine->slots,
     };
 }
 
@@ -38,10 +40,10 @@ static const char *difference(const struct ruvm_prompt_cache_for *a,
         return "is of another model";
     if (a->k_bits != b->k_bits || a->v_bits != b->v_bits)
         return "is of a cache of other bits";
-    if (a->context != b->context)
-        return "was made with another context (--ctx)";
     if (memcmp(a->mask, b->mask, sizeof a->mask) != 0)
         return "was made with another attention mask (--mask)";
+    if (a->context != b->context || a->slots != b->slots)
+        return "was made with another context or block (--ctx, --block)";
     return NULL;
 }
 

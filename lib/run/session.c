@@ -14,6 +14,7 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/core/engine.h"
 #include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
@@ -70,11 +71,20 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
     return RUVM_OK;
 }
 
+/* A guess is verified in one block. */
+static uint32_t block_of(const struct ruvm_session_options *o)
+{
+    uint32_t guess = o->draft_tokens ? o->draft_tokens : RUVM_DRAFT_DEFAULT;
+    if (!o->draft || guess > RUVM_DRAFT_MAX || o->block > guess)
+        return o->block;
+    return guess + 1;
+}
+
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
     const struct ruvm_engine_options engine = {
-        .context = s->context, .block = o->block, .kernels = s->kernels};
+        .context = s->context, .block = block_of(o), .kernels = s->kernels, .mask = s->mask};
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
@@ -106,6 +116,8 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
                   struct ruvm_error *err)
 {
     int rc = ruvm_kernels_find(&s->kernels, o->kernels, err);
+    if (rc == RUVM_OK && o->mask)
+        rc = ruvm_mask_parse(&s->mask, o->mask, err);
     if (rc == RUVM_OK)
         rc = open_image(s, o->model, err);
     if (rc == RUVM_OK)
@@ -182,4 +194,14 @@ const char *ruvm_session_kernels(const struct ruvm_session *s)
 void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
 {
     ruvm_sampler_seed(&s->sampler, seed);
+}
+
+uint32_t ruvm_session_context(const struct ruvm_session *s)
+{
+    return s->context;
+}
+
+uint32_t ruvm_session_cached(const struct ruvm_session *s)
+{
+    return s->engine->slots;
 }

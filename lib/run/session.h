@@ -20,6 +20,7 @@ struct ruvm_session {
     void *memory; /* the engine's, owned */
     size_t engine_bytes;
     uint32_t context; /* positions the engine has room for */
+    struct ruvm_mask mask;
     bool has_tokenizer;
     struct ruvm_tokenizer tokenizer;
     uint8_t joins[8192]; /* the tokenizer's */

@@ -52,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(copy != NULL);
     memcpy(copy, data + 1, size - 1);
     if (data[0] == 'C' && size - 1 >= RUVM_PROMPT_CACHE_HEADER)
-        ruvm_store_u32(copy + 36, ruvm_crc32(ruvm_crc32(0, copy, 36), copy + 40, size - 1 - 40));
+        ruvm_store_u32(copy + 40, ruvm_crc32(ruvm_crc32(0, copy, 40), copy + 44, size - 1 - 44));
     if (ruvm_prompt_cache_read(&c, copy, size - 1, &err) == RUVM_OK)
         load(&c);
     else

@@ -165,7 +165,7 @@ static void expect_other(const struct ruvm_map *map, size_t off, uint8_t value, 
     uint8_t *copy = malloc(map->size);
     memcpy(copy, map->data, map->size);
     copy[off] = value;
-    ruvm_store_u32(copy + 36, ruvm_crc32(ruvm_crc32(0, copy, 36), copy + RUVM_PROMPT_CACHE_HEADER,
+    ruvm_store_u32(copy + 40, ruvm_crc32(ruvm_crc32(0, copy, 40), copy + RUVM_PROMPT_CACHE_HEADER,
                                          map->size - RUVM_PROMPT_CACHE_HEADER));
     expect_replaced(copy, map->size, word);
     free(copy);
@@ -183,8 +183,8 @@ Test(prompt_cache, whole_files_that_do_not_fit_are_replaced)
     expect_other(&map, 12, (uint8_t)(map.data[12] + 1), "another model");
     expect_other(&map, 16, (uint8_t)(map.data[16] + 1), "--ctx");
     expect_other(&map, 20, 1, "--mask");
-    expect_other(&map, 41, 0xFF, "no engine wrote");                                   /* a token */
-    expect_other(&map, 40 + ((2 * n + 3) & ~3u) + 4 * vocab, 0x80, "no engine wrote"); /* a key */
+    expect_other(&map, 45, 0xFF, "no engine wrote");                                   /* a token */
+    expect_other(&map, 44 + ((2 * n + 3) & ~3u) + 4 * vocab, 0x80, "no engine wrote"); /* a key */
     ruvm_file_unmap(&map);
 }
 
