@@ -125,6 +125,9 @@ static struct ruvm_session_options settings(uint64_t *rng, const char *model)
     o.sampler.repeat_q16 = tiny_random(rng) % 4 ? 0 : 2 * ONE;
     o.sampler.repeat_last = 8;
     o.context = tiny_random(rng) % 3 ? 0 : 40;
+    o.mask = (const char *const[]){NULL,        NULL,          "window:9,2",
+                                   "window:20", "strided:4,3", "bigbird:5,1,4"}[tiny_random(rng) %
+                                                                                6];
     ruvm_sampler_seed(&o.sampler, tiny_random(rng));
     return o;
 }
@@ -156,6 +159,8 @@ Test(draft, makes_no_difference_to_what_is_said)
             snprintf(what, sizeof what, "seed %d, case %d", (int)seed, i);
             expect_equal(&plain, &drafted, x, y, what);
             cr_assert_leq(d.n_accepted, d.n_tokens);
+            if (so.mask) /* which the draft model does not have */
+                continue;
             sum[i % 3].n_tokens += d.n_tokens;
             sum[i % 3].n_accepted += d.n_accepted;
         }

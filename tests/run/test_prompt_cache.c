@@ -119,6 +119,66 @@ Test(prompt_cache, a_text_that_begins_as_the_last_one_did_is_computed_in_part)
     ruvm_session_close(s);
 }
 
+/* A window forgets, so that often all has to be computed; the answer is what it is without. */
+Test(prompt_cache, a_window_is_kept_as_it_is)
+{
+    static const char *const prompts[] = {
+        "Once upon a time there was a dog and a cat", "Once upon a time there was a dog and a cat",
+        "Once upon a time there was a dog and a boy", "Once upon", "The sun was warm and the dog"};
+    static const char *const masks[] = {"window:6,2", "window:200,3", "window:12"};
+    for (int m = 0; m < 3; m++) {
+        const char *path = tiny_path();
+        struct ruvm_session *kept = NULL;
+        for (int i = 0; i < 5; i++) {
+            struct ruvm_generate_result r[3];
+            for (int way = 0; way < 3; way++) { /* anew; from the file; after the last prompt */
+                const struct ruvm_session_options so = {.mask = masks[m], .block = 3};
+                const struct ruvm_generate_options o = {.prompt = prompts[i],
+                                                        .n_prompt_bytes = strlen(prompts[i]),
+                                                        .n_tokens = 12,
+                                                        .ignore_end = true,
+                                                        .keep_prefix = way == 2,
+                                                        .prompt_cache = way == 1 ? path : NULL};
+                struct ruvm_session *s = kept;
+                if (way < 2 || !kept)
+                    cr_assert_eq(ruvm_session_open(&s, &so, NULL), RUVM_OK);
+                cr_assert_eq(ruvm_generate(s, &o, &r[way], NULL), RUVM_OK);
+                cr_assert_eq(r[way].logits_crc32, r[0].logits_crc32, "%s, %d", masks[m], way);
+                cr_assert_str_eq(r[way].cache_note, "");
+                if (way < 2)
+                    ruvm_session_close(s);
+                else
+                    kept = s;
+            }
+            cr_assert(i != 1 || r[1].n_reused == r[1].n_prompt_tokens);
+            cr_assert(i != 2 || m != 1 || r[1].n_reused > 5);
+        }
+        ruvm_session_close(kept);
+    }
+}
+
+Test(prompt_cache, a_mask_or_a_block_makes_another_state)
+{
+    static const struct ruvm_session_options options[] = {{.mask = "window:6,2", .block = 3},
+                                                          {.mask = "window:6,2", .block = 4},
+                                                          {.mask = "window:5,3", .block = 4},
+                                                          {.mask = "strided:5,3"},
+                                                          {.mask = "none", .block = 5}};
+    static const char *const words[] = {"", "--block", "--mask", "--mask", "--mask"};
+    const char *path = tiny_path();
+    for (int i = 0; i < 5; i++) {
+        struct ruvm_session *s;
+        struct ruvm_generate_result r;
+        const struct ruvm_generate_options o = {.n_tokens = 1, .prompt_cache = path};
+        cr_assert_eq(ruvm_session_open(&s, &options[i], NULL), RUVM_OK);
+        cr_assert_eq(ruvm_generate(s, &o, &r, NULL), RUVM_OK);
+        cr_assert(i ? strstr(r.cache_note, words[i]) != NULL : !r.cache_note[0], "%s",
+                  r.cache_note);
+        ruvm_session_close(s);
+    }
+    cr_assert_not(ask("", path).cache_written, "without a mask the block does not matter");
+}
+
 /* ---- what does not fit ------------------------------------------------------- */
 
 /* A cache with these bytes is told about in that word, and replaced by one that is right. */
