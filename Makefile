@@ -31,6 +31,8 @@ CORE = \
 	lib/core/feed_forward.c \
 	lib/core/vector.c \
 	lib/core/cache.c \
+	lib/core/state.c \
+	lib/core/mask.c \
 	lib/core/fixed.c \
 	lib/core/tokenizer.c \
 	lib/core/pieces.c \

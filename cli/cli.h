@@ -197,6 +197,8 @@ void ruvm_json_bytes(struct cJSON *parent, const char *key, const void *bytes, s
 void ruvm_json_quality(struct cJSON *parent, const struct ruvm_quality *q);
 /* Prints the object and frees it. */
 void ruvm_json_finish(struct cJSON *object);
+/* The same in one line, for one object of many. */
+void ruvm_json_finish_line(struct cJSON *object);
 
 /* ---- the verbs ----------------------------------------------------------- */
 

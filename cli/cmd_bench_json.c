@@ -76,6 +76,9 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
         ruvm_json_text(object, "types", r->types);
     }
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
+    ruvm_json_text(object, "mask", r->mask);
+    ruvm_json_count(object, "context", r->context);
+    ruvm_json_count(object, "cached_positions", r->cached_positions);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {
         ruvm_json_count(object, "prompt_tokens", r->prompt_tokens);

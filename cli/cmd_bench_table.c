@@ -99,12 +99,25 @@ static void speed_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
     bytes_row(t, r, "peak memory of the process", r->peak_rss_bytes);
 }
 
+/* What a mask saves, without the clock, too. */
+static void mask_rows(struct ruvm_table *t, const struct ruvm_bench_list *list,
+                      const struct ruvm_bench_result *r)
+{
+    char what[64];
+    snprintf(what, sizeof what, "cached of %u, %s", r->context, r->mask);
+    value_row(t, r, what, r->cached_positions, 1, "positions");
+    if (list->no_speed)
+        bytes_row(t, r, "engine memory", r->engine_bytes);
+}
+
 /* with_quality: where there is no comparison beside these rows. */
 static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list,
                         const struct ruvm_bench_result *r, bool with_quality)
 {
     if (!list->no_speed)
         speed_rows(t, r);
+    if (r->has_mask)
+        mask_rows(t, list, r);
     if (r->has_quality && with_quality)
         quality_rows(t, r);
     else if (!r->has_quality && r->has_perplexity)

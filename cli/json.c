@@ -107,11 +107,21 @@ void ruvm_json_quality(cJSON *parent, const struct ruvm_quality *q)
     ruvm_json_text(parent, "quality_text", q->text_source);
 }
 
-void ruvm_json_finish(cJSON *object)
+/* Prints text, which is the object's, and frees both. */
+static void finish(cJSON *object, char *text)
 {
-    char *text = cJSON_Print(object);
     checked(text ? object : NULL);
     puts(text);
     cJSON_free(text);
     cJSON_Delete(object);
+}
+
+void ruvm_json_finish(cJSON *object)
+{
+    finish(object, cJSON_Print(object));
+}
+
+void ruvm_json_finish_line(cJSON *object)
+{
+    finish(object, cJSON_PrintUnformatted(object));
 }

@@ -50,6 +50,7 @@ _ruvm()
     'inspect --tensor') compopt +o default 2>/dev/null && return ;;
     'run --prompt' | 'run -p') compopt +o default 2>/dev/null && return ;;
     'run --file' | 'run -f') return ;;
+    'run --prompts') return ;;
     'run --tokens' | 'run -n') compopt +o default 2>/dev/null && return ;;
     'run --temp') compopt +o default 2>/dev/null && return ;;
     'run --top-k') compopt +o default 2>/dev/null && return ;;
@@ -63,6 +64,10 @@ _ruvm()
     'run --block') compopt +o default 2>/dev/null && return ;;
     'run --threads') compopt +o default 2>/dev/null && return ;;
     'run --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
+    'run --mask') compopt +o default 2>/dev/null && return ;;
+    'run --draft') return ;;
+    'run --draft-tokens') compopt +o default 2>/dev/null && return ;;
+    'run --prompt-cache') return ;;
     'run --system') compopt +o default 2>/dev/null && return ;;
     'run --in-prefix') compopt +o default 2>/dev/null && return ;;
     'run --in-suffix') compopt +o default 2>/dev/null && return ;;
@@ -71,6 +76,7 @@ _ruvm()
     'bench --repetitions' | 'bench -r') compopt +o default 2>/dev/null && return ;;
     'bench --ctx') compopt +o default 2>/dev/null && return ;;
     'bench --block') compopt +o default 2>/dev/null && return ;;
+    'bench --mask') compopt +o default 2>/dev/null && return ;;
     'bench --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
     'bench --quality') return ;;
     'bench --eval') return ;;
@@ -85,8 +91,8 @@ _ruvm()
         ' '*) words='quantize inspect run bench help -h --help --version --completion' ;;
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --json -h --help' ;;
-        'run -'*) words='-p --prompt -f --file -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
-        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --kernels --kernel-rates --no-speed --quality --eval --documents --questions --eval-tokens --seed -o --output --json --progress -h --help' ;;
+        'run -'*) words='-p --prompt -f --file --prompts -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
+        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --mask --kernels --kernel-rates --no-speed --quality --eval --documents --questions --eval-tokens --seed -o --output --json --progress -h --help' ;;
         *) return ;;
         esac
     fi

@@ -52,10 +52,32 @@ int ruvm_model_info(struct ruvm_model_info *info, const void *image, size_t imag
 struct ruvm_engine;  /* lives at the start of the caller's memory */
 struct ruvm_kernels; /* kernels/kernels.h */
 
+/* Which of the positions before it a token sees, its own always; by default all. */
+enum ruvm_mask_kind {
+    RUVM_MASK_NONE,
+    RUVM_MASK_WINDOW,  /* the newest n[0], and the first n[1]: sinks; the others are forgotten */
+    RUVM_MASK_STRIDED, /* the newest n[0], and each n[1]th back from its own */
+    RUVM_MASK_DILATED, /* n[0] positions, each n[1]th back from its own */
+    RUVM_MASK_BIGBIRD, /* the newest n[0], the first n[1], and n[2] drawn for each token */
+};
+
+enum { RUVM_MASK_MAX_DRAWN = 64 };
+
+struct ruvm_mask {
+    uint16_t kind; /* enum ruvm_mask_kind */
+    uint16_t n[3]; /* n[0] at least 1; steps, too; what a kind does not name is 0 */
+};
+
+/* RUVM_ERR_ARG: its numbers make no mask. */
+int ruvm_mask_check(const struct ruvm_mask *mask);
+/* The definition: whether a token at position `query` sees the one at `key`. */
+bool ruvm_mask_sees(const struct ruvm_mask *mask, uint32_t query, uint32_t key);
+
 struct ruvm_engine_options {
     uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
     uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
     const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
+    struct ruvm_mask mask;
 };
 
 /* Exact size of the memory an engine needs: nothing else is ever allocated and
@@ -79,9 +101,20 @@ int ruvm_engine_eval(struct ruvm_engine *engine, const uint16_t *tokens, size_t 
 /* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
 
-/* Tokens in the context now; and going back to the first n of them. */
+/* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
+ * window has forgotten what they see; back by as many as a block has, and to 0, is always
+ * possible. */
 uint32_t ruvm_engine_position(const struct ruvm_engine *engine);
 int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
+
+/* What the engine knows after its first n tokens, as bytes that any engine over the same image
+ * takes: prompts that are computed once. The state after n tokens has ruvm_engine_state_bytes()
+ * bytes; save writes that of the position. RUVM_ERR_ARG: bytes is another number. load replaces
+ * what the engine knew; RUVM_ERR_FULL: the context is smaller, RUVM_ERR_CORRUPT: no engine
+ * wrote this, and then the position is 0. The caller sees to it that image and state match. */
+size_t ruvm_engine_state_bytes(const struct ruvm_engine *engine, uint32_t n);
+int ruvm_engine_state_save(const struct ruvm_engine *engine, void *state, size_t bytes);
+int ruvm_engine_state_load(struct ruvm_engine *engine, uint32_t n, const void *state, size_t bytes);
 
 /* CRC-32 of zlib over logits as little-endian bytes, continued from crc (0 at first):
  * what golden vectors store. */

@@ -339,13 +339,22 @@ void ruvm_diff_free(struct ruvm_diff_result *r);
 /* A model ready to talk: engine, tokenizer and sampler over one image. */
 struct ruvm_session;
 
+/* "window:64,4", "strided:16,8", "dilated:32,2", "bigbird:32,4,3", "none"; numbers as in struct
+ * ruvm_mask. RUVM_ERR_ARG with the forms that there are. */
+int ruvm_mask_parse(struct ruvm_mask *mask, const char *text, struct ruvm_error *err);
+
 struct ruvm_session_options {
     const char *model;   /* path, NULL: the demo model */
     uint32_t context;    /* 0: the image's */
     uint32_t block;      /* 0: default */
     uint32_t threads;    /* 0 or 1: this engine works on one core */
     const char *kernels; /* NULL: best */
+    const char *mask;    /* of the attention, see ruvm_mask_parse(); NULL: none */
     struct ruvm_sampler sampler;
+    /* Speculation: guesses that are verified in a block, to the same tokens. "ngram": from the
+     * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
+    const char *draft;
+    uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -354,8 +363,15 @@ void ruvm_session_close(struct ruvm_session *s);
 const struct ruvm_model_info *ruvm_session_info(const struct ruvm_session *s);
 const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s); /* or NULL */
 struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
-size_t ruvm_session_engine_bytes(const struct ruvm_session *s);
+size_t ruvm_session_engine_bytes(const struct ruvm_session *s); /* a draft model's too */
 const char *ruvm_session_kernels(const struct ruvm_session *s);
+/* Positions that there is room for, and of how many the keys and values are kept at a time: of
+ * fewer with a mask that forgets. */
+uint32_t ruvm_session_context(const struct ruvm_session *s);
+uint32_t ruvm_session_cached(const struct ruvm_session *s);
+
+/* Begins the drawing anew, as a session opened with this seed does. */
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed);
 
 struct ruvm_generate_options {
     const void *prompt; /* any bytes; may be NULL when n_prompt_bytes is 0 */
@@ -364,9 +380,13 @@ struct ruvm_generate_options {
     const char *const *stops; /* stop strings, not emitted */
     size_t n_stops;
     bool continue_context; /* keep what is in the context: the next turn of a conversation */
-    bool ignore_end;       /* go on after BOS or EOS */
-    bool chat;             /* the prompt is a message: put it in the image's form of a turn */
-    const char *system;    /* of a chat's first turn: what the model is told first, or NULL */
+    bool keep_prefix;      /* of a prompt that begins as the text before did, compute the rest */
+    /* File with what the engine knows after the first turn's prompt: read, and written when the
+     * prompt is another. NULL: none. */
+    const char *prompt_cache;
+    bool ignore_end;    /* go on after BOS or EOS */
+    bool chat;          /* the prompt is a message: put it in the image's form of a turn */
+    const char *system; /* of a chat's first turn: what the model is told first, or NULL */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */
@@ -376,7 +396,8 @@ struct ruvm_generate_options {
 
 struct ruvm_generate_result {
     uint32_t n_prompt_tokens, n_tokens;
-    double prompt_s, generate_s; /* measured */
+    uint32_t n_reused;           /* of the prompt's tokens: known already, not computed */
+    double prompt_s, generate_s; /* measured; prompt_s with the reading of a cache */
     uint32_t logits_crc32;       /* over the logits each generated token was drawn from */
     enum ruvm_stop {
         RUVM_STOP_COUNT,
@@ -385,6 +406,13 @@ struct ruvm_generate_result {
         RUVM_STOP_CONTEXT,
         RUVM_STOP_CALLER
     } stop;
+    bool cache_written;
+    char cache_note[256]; /* why a cache was not used, or "" */
+    struct ruvm_generate_drafts {
+        uint32_t n_rounds;             /* blocks that verified a guess */
+        uint32_t n_tokens, n_accepted; /* guessed, and right */
+        uint32_t n_switched_off;       /* times that the clock found them slower than none */
+    } drafts;
 };
 
 /* A prompt that does not fit the context: RUVM_ERR_FULL with both numbers. */
@@ -407,6 +435,7 @@ struct ruvm_bench_options {
     uint32_t generate_tokens; /* 0: 128, or what the context allows */
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
+    const char *mask;      /* of the attention, in all that is measured; NULL: none */
     const char *quality;   /* float source to compare against, or NULL */
     const char *eval_text; /* text for perplexity and quality; NULL: own samples */
     uint32_t eval_tokens;  /* 0: 16384 */
@@ -429,6 +458,9 @@ struct ruvm_bench_result {
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
     double bits_per_weight; /* of all matrices, scales and padding included */
     char types[64];         /* "int4 35, int8 1": how many tensors of which type */
+    bool has_mask;
+    char mask[40];
+    uint32_t context, cached_positions; /* a mask may forget the others */
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;

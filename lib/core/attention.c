@@ -87,19 +87,19 @@ static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32
                         struct ruvm_real k_unit, struct ruvm_real v_unit)
 {
     struct kv_scales s = scales_of(e, layer);
-    uint32_t hd = e->img.head_dim, position = e->position + t;
+    uint32_t hd = e->img.head_dim, slot = ruvm_mask_slot(e, e->position + t);
     for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
         int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
         int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
         uint32_t head = layer * e->img.n_kv_heads + j;
         size_t channel = (size_t)j * hd;
         rotate(e, kj, t);
-        to_cache(e, ruvm_cache_begin(&e->keys, head, position), kj, s.k_inv + channel,
+        to_cache(e, ruvm_cache_begin(&e->keys, head, slot), kj, s.k_inv + channel,
                  s.k_zero + channel, ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
-        ruvm_cache_end(&e->keys, head, position);
-        to_cache(e, ruvm_cache_begin(&e->values, head, position), vj, s.v_inv + channel, NULL,
+        ruvm_cache_end(&e->keys, head, slot);
+        to_cache(e, ruvm_cache_begin(&e->values, head, slot), vj, s.v_inv + channel, NULL,
                  ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
-        ruvm_cache_end(&e->values, head, position);
+        ruvm_cache_end(&e->values, head, slot);
     }
 }
 
@@ -124,7 +124,7 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
     return ruvm_real_mul(step, unit);
 }
 
-/* Scores of the n_pos positions from `first` on. */
+/* Scores of the n_pos slots from `first` on. */
 static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
 {
     uint32_t hd = e->img.head_dim;
@@ -135,7 +135,7 @@ static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uin
     }
 }
 
-/* The values of one head over those positions, weighted, into e->mixed_sum. Blocks keep
+/* The values of one head over those slots, weighted, into e->mixed_sum. Blocks keep
  * the kernel's sums within 32 bits. */
 static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
 {
@@ -173,9 +173,10 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
 {
     struct kv_scales s = scales_of(e, layer);
     uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
-    uint32_t n_pos = e->position + t + 1, window = ruvm_image_window(&e->img, layer);
-    uint32_t first = window && window < n_pos ? n_pos - window : 0;
-    n_pos -= first;
+    uint32_t position = e->position + t, window = ruvm_image_window(&e->img, layer);
+    uint32_t oldest = window && window <= position ? position + 1 - window : 0;
+    uint32_t first = e->slots < e->context ? 0 : oldest; /* in a ring any slot may be seen */
+    uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
     for (uint32_t h = 0; h < e->img.n_heads; h++) {
         uint32_t j = h / group, head = layer * e->img.n_kv_heads + j;
         struct ruvm_real unit = prepare_query(e, q + (size_t)h * hd, t, s.k + (size_t)j * hd,
@@ -184,7 +185,7 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
         struct ruvm_ratio r = ruvm_real_ratio(unit);
         score_head(e, head, first, n_pos);
-        uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
+        uint32_t total = ruvm_mask_weights(e, first, n_pos, position, oldest, r);
         mix_head(e, head, first, n_pos);
         divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
     }

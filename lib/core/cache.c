@@ -75,3 +75,47 @@ const int8_t *ruvm_cache_read(const struct ruvm_cache *c, uint32_t head, uint32_
     }
     return c->room;
 }
+
+/* ---- as bytes ---------------------------------------------------------------- */
+
+enum { LARGEST_STEP = 135 }; /* step_of() a vector with 127 in it */
+
+uint32_t ruvm_cache_stored_bytes(const struct ruvm_cache *c)
+{
+    return c->bits == 4 ? c->head_dim / 2 + 1 : c->head_dim;
+}
+
+void ruvm_cache_store(const struct ruvm_cache *c, uint32_t head, uint32_t position, uint8_t *out)
+{
+    size_t at = index_of(c, head, position);
+    uint32_t n = c->head_dim * c->bits / 8;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = c->data[at * n + i];
+    if (c->bits == 4)
+        out[n] = c->m[at];
+}
+
+/* The kernels' contract: values are -127..127, and a step is one that such values have. */
+static bool is_vector(const struct ruvm_cache *c, const uint8_t *in)
+{
+    if (c->bits == 4)
+        return in[c->head_dim / 2] >= 1 && in[c->head_dim / 2] <= LARGEST_STEP;
+    for (uint32_t i = 0; i < c->head_dim; i++)
+        if (in[i] == 0x80)
+            return false;
+    return true;
+}
+
+bool ruvm_cache_restore(const struct ruvm_cache *c, uint32_t head, uint32_t position,
+                        const uint8_t *in)
+{
+    size_t at = index_of(c, head, position);
+    uint32_t n = c->head_dim * c->bits / 8;
+    if (!is_vector(c, in))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        c->data[at * n + i] = in[i];
+    if (c->bits == 4)
+        c->m[at] = in[n];
+    return true;
+}

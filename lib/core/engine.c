@@ -42,7 +42,7 @@ static void carve_cache(struct carver *c, struct ruvm_cache *cache, uint64_t hea
 /* What both caches unpack into, one after the other. */
 static void carve_room(struct carver *c, struct ruvm_engine *e)
 {
-    uint32_t n = e->context < RUVM_UNPACK_BLOCK ? e->context : RUVM_UNPACK_BLOCK;
+    uint32_t n = e->slots < RUVM_UNPACK_BLOCK ? e->slots : RUVM_UNPACK_BLOCK;
     if (e->keys.bits == 4 || e->values.bits == 4)
         e->keys.room = e->values.room = carve(c, n, e->img.head_dim);
 }
@@ -78,8 +78,8 @@ static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
     e->query = carve(&c, img->head_dim, sizeof *e->query);
     e->mixed = carve(&c, img->head_dim, sizeof *e->mixed);
     e->mixed_sum = carve(&c, img->head_dim, sizeof *e->mixed_sum);
-    e->scores = carve(&c, e->context, sizeof *e->scores);
-    e->weights = carve(&c, e->context, sizeof *e->weights);
+    e->scores = carve(&c, e->slots, sizeof *e->scores);
+    e->weights = carve(&c, e->slots, sizeof *e->weights);
     e->logits = carve(&c, img->vocab, sizeof *e->logits);
     carve_room(&c, e);
     carve_cache(&c, &e->keys, (uint64_t)img->n_layers * img->n_kv_heads);
@@ -133,10 +133,14 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     if (e->context > img->context || e->block > RUVM_MAX_BLOCK)
         return RUVM_ERR_ARG;
     e->block = e->block < e->context ? e->block : e->context;
+    e->mask = o ? o->mask : (struct ruvm_mask){0};
+    if (ruvm_mask_check(&e->mask) != RUVM_OK)
+        return RUVM_ERR_ARG;
+    e->slots = ruvm_mask_slots(&e->mask, e->context, e->block);
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
     e->keys =
-        (struct ruvm_cache){.bits = img->k_bits, .context = e->context, .head_dim = img->head_dim};
+        (struct ruvm_cache){.bits = img->k_bits, .context = e->slots, .head_dim = img->head_dim};
     e->values = e->keys;
     e->values.bits = img->v_bits;
     set_widths(e);
@@ -294,6 +298,7 @@ static void eval_block(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n
         ruvm_feed_forward_run(e, l, n_tokens);
     }
     e->position += n_tokens;
+    e->written = max_u32(e->written, e->position);
     if (!all_logits && !last)
         return;
     begin_layer(e, n_tokens);
@@ -336,7 +341,11 @@ int ruvm_engine_rewind(struct ruvm_engine *e, uint32_t n)
 {
     if (n > e->position)
         return RUVM_ERR_ARG;
+    if (!ruvm_mask_can_rewind(e, n))
+        return RUVM_ERR_UNSUPPORTED;
     e->position = n;
+    if (n <= e->mask.n[1]) /* sinks, or nothing: the ring is empty */
+        e->written = n;
     return RUVM_OK;
 }
 

@@ -15,6 +15,7 @@
 #include "kernels/kernels.h"
 #include "lib/core/cache.h"
 #include "lib/core/fixed.h"
+#include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
@@ -41,8 +42,11 @@ _Static_assert(RUVM_MIN_GROUP % RUVM_X_ALIGN == 0 && RUVM_HEAD_GROUP % RUVM_X_AL
 struct ruvm_engine {
     struct ruvm_image img;
     const struct ruvm_kernels *k;
-    uint32_t context, block;     /* positions and prompt tokens there is room for */
-    uint32_t position;           /* tokens in the context */
+    uint32_t context, block; /* positions and prompt tokens there is room for */
+    uint32_t position;       /* tokens in the context */
+    struct ruvm_mask mask;
+    uint32_t slots;              /* positions that the caches keep: context, or fewer */
+    uint32_t written;            /* slots hold the newest positions below this one */
     uint32_t q_dim, kv_dim;      /* n_heads * head_dim, n_kv_heads * head_dim */
     uint32_t x_stride;           /* bytes of one quantized vector */
     uint32_t sign_stride;        /* bytes of its packed signs; 0: no matrix is XNOR */
@@ -62,8 +66,8 @@ struct ruvm_engine {
     struct ruvm_real *sign_unit; /* [block] mean magnitude of x: worth of a sign */
     int16_t *rope;               /* [block, rope_dims]: cosines, then sines, Q14 */
     int16_t *query;              /* [head_dim] */
-    int32_t *scores;             /* [context] */
-    uint16_t *weights;           /* [context] */
+    int32_t *scores;             /* [slots] */
+    uint16_t *weights;           /* [slots] */
     int32_t *mixed;              /* [head_dim] */
     int64_t *mixed_sum;          /* [head_dim] */
     int32_t *logits;             /* [vocab] Q16 */

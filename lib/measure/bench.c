@@ -107,6 +107,7 @@ static int measure_text(struct bench *b, struct ruvm_quality *q, const struct ru
         .image = b->session->file.data,
         .image_bytes = b->session->file.size,
         .kernels = b->session->kernels,
+        .mask = b->session->mask,
         .text = text,
         .reference = reference,
         .progress = b->o->progress,
@@ -213,6 +214,10 @@ static void describe(struct bench *b)
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
+    r->has_mask = b->o->mask != NULL;
+    snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");
+    r->context = ruvm_session_context(b->session);
+    r->cached_positions = ruvm_session_cached(b->session);
     describe_weights(r, &b->session->file);
     ruvm_machine_describe(r->machine, sizeof r->machine);
 }
@@ -221,8 +226,11 @@ int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err)
 {
     struct bench b = {.o = o, .r = r, .err = err};
-    const struct ruvm_session_options session = {
-        .model = o->model, .context = o->context, .block = o->block, .kernels = o->kernels};
+    const struct ruvm_session_options session = {.model = o->model,
+                                                 .context = o->context,
+                                                 .block = o->block,
+                                                 .kernels = o->kernels,
+                                                 .mask = o->mask};
     *r = (struct ruvm_bench_result){0};
     int rc = ruvm_session_open(&b.session, &session, err);
     if (rc != RUVM_OK)

@@ -171,7 +171,7 @@ static int open_meter(struct meter *m, struct ruvm_arena *arena)
     if (!m->logits || !m->p || !m->q || !m->divergence)
         return ruvm_fail(m->err, RUVM_ERR_MEMORY, "memory is short for measuring %llu positions",
                          (unsigned long long)o->text->n_positions);
-    struct ruvm_engine_options engine = {.kernels = o->kernels, .block = CHUNK};
+    struct ruvm_engine_options engine = {.kernels = o->kernels, .block = CHUNK, .mask = o->mask};
     return ruvm_engine_open(&m->engine, arena, o->image, o->image_bytes, &engine, m->err);
 }
 

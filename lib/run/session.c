@@ -14,6 +14,8 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/core/engine.h"
+#include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -69,11 +71,20 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
     return RUVM_OK;
 }
 
+/* A guess is verified in one block. */
+static uint32_t block_of(const struct ruvm_session_options *o)
+{
+    uint32_t guess = o->draft_tokens ? o->draft_tokens : RUVM_DRAFT_DEFAULT;
+    if (!o->draft || guess > RUVM_DRAFT_MAX || o->block > guess)
+        return o->block;
+    return guess + 1;
+}
+
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
     const struct ruvm_engine_options engine = {
-        .context = s->context, .block = o->block, .kernels = s->kernels};
+        .context = s->context, .block = block_of(o), .kernels = s->kernels, .mask = s->mask};
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
@@ -101,10 +112,12 @@ static int make_tokenizer(struct ruvm_session *s, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
+static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, uint32_t most,
                   struct ruvm_error *err)
 {
     int rc = ruvm_kernels_find(&s->kernels, o->kernels, err);
+    if (rc == RUVM_OK && o->mask)
+        rc = ruvm_mask_parse(&s->mask, o->mask, err);
     if (rc == RUVM_OK)
         rc = open_image(s, o->model, err);
     if (rc == RUVM_OK)
@@ -112,19 +125,28 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
     if (rc != RUVM_OK)
         return rc;
     s->context = o->context ? o->context : s->info.context;
+    s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
     rc = make_engine(s, o, err);
-    return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
+    if (rc == RUVM_OK)
+        rc = make_tokenizer(s, err);
+    return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
 int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_options *o,
                       struct ruvm_error *err)
 {
+    return ruvm_session_open_within(session, o, UINT32_MAX, err);
+}
+
+int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
+                             uint32_t most, struct ruvm_error *err)
+{
     struct ruvm_session *s = calloc(1, sizeof *s);
     *session = NULL;
     if (!s)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a session");
-    int rc = set_up(s, o, err);
+    int rc = set_up(s, o, most, err);
     if (rc == RUVM_OK)
         *session = s;
     else
@@ -136,6 +158,7 @@ void ruvm_session_close(struct ruvm_session *s)
 {
     if (!s)
         return;
+    ruvm_draft_close(s->draft);
     ruvm_file_close(&s->file);
     free(s->memory);
     free(s->tokens);
@@ -160,10 +183,25 @@ struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s)
 
 size_t ruvm_session_engine_bytes(const struct ruvm_session *s)
 {
-    return s->engine_bytes;
+    return s->engine_bytes + (s->draft && s->draft->model ? s->draft->model->engine_bytes : 0);
 }
 
 const char *ruvm_session_kernels(const struct ruvm_session *s)
 {
     return ruvm_kernels_name(s->kernels);
+}
+
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
+{
+    ruvm_sampler_seed(&s->sampler, seed);
+}
+
+uint32_t ruvm_session_context(const struct ruvm_session *s)
+{
+    return s->context;
+}
+
+uint32_t ruvm_session_cached(const struct ruvm_session *s)
+{
+    return s->engine->slots;
 }
