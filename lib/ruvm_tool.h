@@ -280,7 +280,7 @@ struct ruvm_inspect_result {
     struct ruvm_inspect_operator *operators;
     bool has_tokenizer;
     uint32_t n_pieces;
-    uint32_t bos, eos, unk; /* 0xFFFF: none */
+    uint32_t bos, eos, unk; /* UINT32_MAX: none */
     uint32_t n_golden_prompt, n_golden_tokens;
     char *meta;      /* "key=value\n" lines, "" when none */
     char note[1024]; /* for people: why it cannot be quantized, or how; or "" */

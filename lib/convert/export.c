@@ -42,10 +42,10 @@ uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
     if (j->source.has_vocab) {
         const struct ruvm_vocab *v = &j->source.vocab;
         uint32_t token = strcmp(key, "bos") == 0 ? v->bos : v->eos;
-        return token < RUVM_NO_TOKEN ? (uint16_t)token : RUVM_NO_TOKEN;
+        return token;
     }
     bool known = j->source.tensors && ruvm_tensors_number(j->source.tensors, key, &id);
-    return known && id >= 0 && id < RUVM_NO_TOKEN ? (uint32_t)id : RUVM_NO_TOKEN;
+    return known && id >= 0 && id < j->source.model.vocab ? (uint32_t)id : RUVM_VOCAB_NONE;
 }
 
 /* ---- options -------------------------------------------------------------------------- */

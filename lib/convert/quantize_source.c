@@ -51,6 +51,12 @@ static int draw(struct ruvm_quantize_job *j, struct ruvm_text *text, uint64_t n,
                              j->err);
 }
 
+/* More tokens than an image holds. */
+static bool is_large(const struct ruvm_quantize_job *j)
+{
+    return j->source.model.vocab > RUVM_NO_TOKEN;
+}
+
 static int read_calibration(struct ruvm_quantize_job *j)
 {
     if (!j->o->calib_text || j->o->dry_run)
@@ -59,7 +65,12 @@ static int read_calibration(struct ruvm_quantize_job *j)
     if (!text)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
     j->calibration = text;
-    return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    if (!is_large(j))
+        return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    const struct ruvm_text_options o = {.context = j->source.model.context,
+                                        .max_positions = TEXT_TOKENS_MAX};
+    return ruvm_text_read_source(text, &j->source.arena, j->o->calib_text, &j->source.vocab, &o,
+                                 j->err);
 }
 
 /* ---- the source ---------------------------------------------------------------- */
@@ -149,6 +160,35 @@ static int check_weights(struct ruvm_quantize_job *j)
 static bool is_pruned(const struct ruvm_quantize_options *o)
 {
     return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
+}
+
+/* Before any work, and of what pruning left. */
+static int check_size(struct ruvm_quantize_job *j)
+{
+    bool pruned = j->r->n_prunes > 0;
+    if (!is_large(j) || (j->o->vocab_prune && !pruned))
+        return RUVM_OK;
+    if (pruned)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: %u tokens are left after pruning, but an image holds at most %d: "
+                         "give a shorter or simpler text (--calib)",
+                         j->o->input, j->source.model.vocab, RUVM_NO_TOKEN);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: has %u tokens, but an image holds at most %d: keep those that a text of "
+                     "yours needs (--vocab-prune, with --calib FILE)",
+                     j->o->input, j->source.model.vocab, RUVM_NO_TOKEN);
+}
+
+/* A text can be read when a tokenizer was given or came with the model. */
+static int check_texts(struct ruvm_quantize_job *j)
+{
+    const char *text = j->o->calib_text ? j->o->calib_text : j->o->eval_text;
+    if (!text || j->source.has_vocab)
+        return RUVM_OK;
+    return ruvm_fail(j->err, RUVM_ERR_ARG,
+                     "%s: a text needs a tokenizer to be read, and %s brings none; give it with "
+                     "--tokenizer",
+                     text, j->o->input);
 }
 
 /* What is asked of the model, which needs no text to be refused. */
@@ -271,6 +311,10 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
 {
     int rc = open_source(j);
     if (rc == RUVM_OK)
+        rc = check_size(j);
+    if (rc == RUVM_OK)
+        rc = check_texts(j);
+    if (rc == RUVM_OK)
         rc = check_pruning(j);
     if (rc == RUVM_OK)
         rc = list_tensors(j);
@@ -284,6 +328,8 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
         rc = open_reference(j);
     if (rc == RUVM_OK && is_pruned(j->o)) {
         rc = prune(j);
+        if (rc == RUVM_OK)
+            rc = check_size(j);
         if (rc == RUVM_OK)
             rc = list_tensors(j);
         if (rc == RUVM_OK)
