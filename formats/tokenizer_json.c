@@ -286,7 +286,8 @@ static void set_ids(struct reader *r)
 static int read_model(struct reader *r)
 {
     struct ruvm_vocab *v = r->v;
-    *v = (struct ruvm_vocab){.bos = RUVM_VOCAB_NONE, .eos = RUVM_VOCAB_NONE, .unk = RUVM_VOCAB_NONE};
+    *v =
+        (struct ruvm_vocab){.bos = RUVM_VOCAB_NONE, .eos = RUVM_VOCAB_NONE, .unk = RUVM_VOCAB_NONE};
     ruvm_tokenizer_steps_read(&r->steps, r->root);
     int rc = check_model(r);
     if (rc == RUVM_OK)

@@ -107,7 +107,8 @@ int ruvm_vocab_read_config(struct ruvm_vocab *v, struct ruvm_arena *arena, const
         return ruvm_fail(err, RUVM_ERR_CORRUPT, "is not a JSON object");
     }
     ruvm_vocab_configure(v, token_of(v, root, "bos_token"), token_of(v, root, "eos_token"));
-    v->add_bos = ruvm_tokenizer_flag(root, "add_bos_token", v->add_bos) && v->bos != RUVM_VOCAB_NONE;
+    v->add_bos =
+        ruvm_tokenizer_flag(root, "add_bos_token", v->add_bos) && v->bos != RUVM_VOCAB_NONE;
     const char *chat = chat_of(root);
     if (chat) {
         v->chat = ruvm_arena_text(arena, chat, strlen(chat));

@@ -132,14 +132,26 @@ void ruvm_vocab_add_end(struct ruvm_vocab *v, uint32_t id)
         v->ends[v->n_ends++] = id;
 }
 
+/* BOS and EOS end a text by themselves. */
+static void drop_named_ends(struct ruvm_vocab *v)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < v->n_ends; i++)
+        if (v->ends[i] != v->bos && v->ends[i] != v->eos)
+            v->ends[n++] = v->ends[i];
+    v->n_ends = n;
+}
+
 void ruvm_vocab_configure(struct ruvm_vocab *v, uint32_t bos, uint32_t eos)
 {
-    if (bos != RUVM_VOCAB_NONE && bos < v->n_pieces)
+    uint32_t before = RUVM_VOCAB_NONE;
+    if (bos < v->n_pieces)
         v->bos = bos;
-    if (eos == RUVM_VOCAB_NONE || eos >= v->n_pieces)
-        return;
-    uint32_t before = v->eos;
-    v->eos = eos;
+    if (eos < v->n_pieces) {
+        before = v->eos;
+        v->eos = eos;
+    }
+    drop_named_ends(v);
     ruvm_vocab_add_end(v, before);
 }
 

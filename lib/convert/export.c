@@ -129,6 +129,16 @@ static int open_tensors(struct ruvm_export_job *j, bool is_gguf)
     return rc;
 }
 
+/* The exported tokenizer differs from the source's as an image's would. */
+static void note_vocab(struct ruvm_export_job *j)
+{
+    const char *line = j->source.has_vocab ? j->source.vocab.notes : NULL;
+    for (size_t n; line && *line; line += n + (line[n] == '\n')) {
+        n = strcspn(line, "\n");
+        ruvm_export_note(j, "%.*s", (int)n, line);
+    }
+}
+
 static void describe(struct ruvm_export_job *j, bool is_gguf)
 {
     struct ruvm_export_result *r = j->r;
@@ -152,8 +162,10 @@ static int run(struct ruvm_export_job *j)
         rc = open_tensors(j, is_gguf);
     if (rc == RUVM_OK)
         rc = is_gguf ? ruvm_export_gguf(j) : ruvm_export_hub(j);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK) {
+        note_vocab(j);
         describe(j, is_gguf);
+    }
     return rc;
 }
 

@@ -35,8 +35,7 @@ static uint32_t whole(const struct reader *r, const char *key, uint32_t max)
         return 0;
     }
     if (x > max)
-        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED,
-                           "%s is %.0f, %s at most %u", key, x,
+        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED, "%s is %.0f, %s at most %u", key, x,
                            max == RUVM_VOCAB_MAX ? "expected" : "an image holds", max);
     return (uint32_t)x;
 }

@@ -51,7 +51,8 @@ static void cut_window(struct ruvm_text *out, const uint32_t *token, const uint3
     }
 }
 
-static int cut_text(struct ruvm_prune_job *j, struct ruvm_text *t, const struct ruvm_vocab_part *part)
+static int cut_text(struct ruvm_prune_job *j, struct ruvm_text *t,
+                    const struct ruvm_vocab_part *part)
 {
     struct ruvm_text out;
     if (!ruvm_text_reserve(&out, j->arena, t->n_positions))

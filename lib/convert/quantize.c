@@ -26,8 +26,8 @@ enum {
     /* More than these teach nothing new; a large model gets fewer, for the time it takes. */
     CALIBRATION_TOKENS_MIN = 2048,
     DEFAULT_EVAL_TOKENS = 16384,
-    EXP_WEIGHTS = 32,           /* an exponential takes the time of so many weights */
-    SAMPLE_TOKENS = 96,         /* of the texts shown side by side */
+    EXP_WEIGHTS = 32,   /* an exponential takes the time of so many weights */
+    SAMPLE_TOKENS = 96, /* of the texts shown side by side */
 };
 
 /* Turns the seed of the calibration into an unrelated one for the measurement. */

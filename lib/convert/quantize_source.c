@@ -162,6 +162,29 @@ static bool is_pruned(const struct ruvm_quantize_options *o)
     return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
 }
 
+static int refuse_size(struct ruvm_quantize_job *j, uint32_t n)
+{
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: %u tokens are left after pruning, but an image holds at most %d: give a "
+                     "shorter or simpler text (--calib)",
+                     j->o->input, n, RUVM_NO_TOKEN);
+}
+
+/* What the text alone wants is known before any samples are drawn. */
+static int check_wanted(struct ruvm_quantize_job *j, const struct ruvm_text *text)
+{
+    uint32_t n = 0, vocab = j->source.model.vocab;
+    bool *seen = calloc(vocab, sizeof *seen);
+    if (!seen)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %u tokens", vocab);
+    for (uint32_t i = 0; i < text->first[text->n_windows]; i++) {
+        n += !seen[text->tokens[i]];
+        seen[text->tokens[i]] = true;
+    }
+    free(seen);
+    return n > RUVM_NO_TOKEN ? refuse_size(j, n) : RUVM_OK;
+}
+
 /* Before any work, and of what pruning left. */
 static int check_size(struct ruvm_quantize_job *j)
 {
@@ -169,10 +192,7 @@ static int check_size(struct ruvm_quantize_job *j)
     if (!is_large(j) || (j->o->vocab_prune && !pruned))
         return RUVM_OK;
     if (pruned)
-        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
-                         "%s: %u tokens are left after pruning, but an image holds at most %d: "
-                         "give a shorter or simpler text (--calib)",
-                         j->o->input, j->source.model.vocab, RUVM_NO_TOKEN);
+        return refuse_size(j, j->source.model.vocab);
     return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                      "%s: has %u tokens, but an image holds at most %d: keep those that a text of "
                      "yours needs (--vocab-prune, with --calib FILE)",
@@ -224,6 +244,8 @@ static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subje
         s->calibration = *j->calibration;
     else
         rc = draw(j, &s->calibration, j->o->vocab_prune ? VOCAB_TOKENS : n, seed ^ PRUNE_SEED);
+    if (rc == RUVM_OK && j->o->vocab_prune)
+        rc = check_wanted(j, &s->calibration);
     return rc == RUVM_OK ? draw(j, &s->eval, n, seed ^ PRUNE_EVAL_SEED) : rc;
 }
 

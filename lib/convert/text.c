@@ -81,7 +81,7 @@ struct cutter {
     struct ruvm_text *text;
     const struct ruvm_text_options *o;
     const struct ruvm_tokenizer *tokenizer; /* with joins: a long text is cut for speed */
-    const uint32_t *old; /* the source's ids, or NULL */
+    const uint32_t *old;                    /* the source's ids, or NULL */
     const char *path;
     uint16_t *ids; /* room for the tokens of all the bytes */
     size_t max_ids;
@@ -169,8 +169,7 @@ int ruvm_text_add(struct ruvm_text *t, const struct ruvm_text_options *o, const 
 {
     uint8_t joins[8192];
     struct ruvm_tokenizer tok = *o->tokenizer;
-    struct cutter c = {
-        .text = t, .o = o, .tokenizer = &tok, .old = old, .path = path, .err = err};
+    struct cutter c = {.text = t, .o = o, .tokenizer = &tok, .old = old, .path = path, .err = err};
     ruvm_tokenizer_joins(&tok, joins);
     c.max_ids = RUVM_MAX_TOKENS(n_bytes);
     c.ids = malloc(c.max_ids * sizeof *c.ids);

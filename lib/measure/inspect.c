@@ -309,6 +309,11 @@ static int describe_foreign(struct job *j)
             "FILE --v0-scale STEP -o OUT.ruvm");
     }
     describe_vocab(j);
+    if (j->s.has_model && r->vocab > RUVM_NO_TOKEN && !r->note[0])
+        snprintf(r->note, sizeof r->note,
+                 "an image holds at most %d tokens: ruvm quantize --vocab-prune keeps those that a "
+                 "text needs",
+                 RUVM_NO_TOKEN);
     return j->s.container.kind == RUVM_CONTAINER_ONNX ? describe_operators(j) : RUVM_OK;
 }
 

@@ -110,8 +110,12 @@ Test(prune_vocab, keeps_the_way_of_merges_and_nothing_else)
         PIECE(" ", 0, BYTE),     PIECE("b\xF0", -9, NORMAL)};
     enum { N = sizeof p / sizeof *p };
     const char expected[N + 1] = "#########.###..#..##";
-    struct ruvm_vocab v = {
-        .pieces = p, .n_pieces = N, .bos = 1, .eos = RUVM_VOCAB_NONE, .unk = 0, .space_prefix = true};
+    struct ruvm_vocab v = {.pieces = p,
+                           .n_pieces = N,
+                           .bos = 1,
+                           .eos = RUVM_VOCAB_NONE,
+                           .unk = 0,
+                           .space_prefix = true};
     struct ruvm_arena arena = {0};
     bool keep[N] = {[11] = true, [19] = true}; /* of 19 no text can be made */
     char found[N + 1] = "";

@@ -108,10 +108,14 @@ Test(vocab_part, tokens_with_a_role_follow)
 
 /* ---- a large vocabulary ---------------------------------------------------------- */
 
-enum { N_LETTERS = 42, FIRST_LETTER = 'A', FIRST_PAIR = 4 + N_LETTERS,
-       FIRST_TRIPLE = FIRST_PAIR + N_LETTERS * N_LETTERS,
-       N_TRIPLES = N_LETTERS * N_LETTERS * N_LETTERS,
-       N_LARGE = FIRST_TRIPLE + N_TRIPLES };
+enum {
+    N_LETTERS = 42,
+    FIRST_LETTER = 'A',
+    FIRST_PAIR = 4 + N_LETTERS,
+    FIRST_TRIPLE = FIRST_PAIR + N_LETTERS * N_LETTERS,
+    N_TRIPLES = N_LETTERS * N_LETTERS * N_LETTERS,
+    N_LARGE = FIRST_TRIPLE + N_TRIPLES
+};
 
 static struct ruvm_piece piece(const char *text, uint32_t n, int score)
 {
