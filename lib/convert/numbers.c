@@ -265,7 +265,7 @@ bool ruvm_numbers_rope(struct ruvm_model *m, struct ruvm_arena *arena, const str
 {
     const struct reader r = {m, t, problems};
     const char *kind = ruvm_tensors_text(t, "rope_scaling");
-    bool none = !kind || strcmp(kind, "none") == 0;
+    bool none = !kind || strcmp(kind, "none") == 0 || (tensor && strcmp(kind, "factors") == 0);
     if (m->pos != RUVM_POS_ROPE || (none && !tensor))
         return true;
     if (!none && strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0) {
