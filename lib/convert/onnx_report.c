@@ -17,7 +17,9 @@ static const struct {
     const char *op, *instead;
 } instead[] = {
     {"Einsum", "MatMul and Transpose"},
-    {"LayerNormalization", "RMSNorm as Pow, ReduceMean, Add, Sqrt, Div, Mul"},
+    {"LayerNormalization",
+     "RMSNorm as Pow, ReduceMean, Add, Sqrt, Div, Mul; of GPT-2 or "
+     "GPT-NeoX the Hugging Face folder or a GGUF file"},
     {"RMSNormalization", "the same as Pow, ReduceMean, Add, Sqrt, Div, Mul (opset 18 or less)"},
     {"SimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
     {"SkipSimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
