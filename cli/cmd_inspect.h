@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-enum { RUVM_CMD_NO_TOKEN = 0xFFFF };
+#define RUVM_CMD_NO_TOKEN UINT32_MAX
 
 /* Whether --tensor and --no-tensors let that tensor be shown. */
 bool ruvm_cmd_inspect_shows(const struct ruvm_args *args, const char *tensor);

@@ -92,7 +92,9 @@ struct ruvm_quantize_options {
     uint32_t prune_ffn;          /* units to take from every feed-forward */
     const uint32_t *drop_layers; /* layers to leave out, counted from 0 */
     uint32_t n_drop_layers;
-    bool vocab_prune; /* leave out tokens that the calibration text never uses */
+    /* leave out tokens that the calibration text never uses; needed by models of more than
+     * 65,535 */
+    bool vocab_prune;
     /* Distillation. */
     uint32_t distill_steps; /* 0: none */
     const char *checkpoint; /* file to resume from and to keep the state in, or NULL */
@@ -210,8 +212,8 @@ struct ruvm_export_result {
     uint64_t bytes;                    /* of all files; 0: not a file */
     uint32_t n_tensors, n_files;
     bool has_tokenizer;
-    char note[512]; /* for people: what the format could not say, or "" */
-    double seconds; /* measured */
+    char note[1024]; /* for people: what the file cannot say or does otherwise, or "" */
+    double seconds;  /* measured */
 };
 
 /* Writes the weights as floats, those of an image exactly as it uses them. What the format
@@ -280,7 +282,7 @@ struct ruvm_inspect_result {
     struct ruvm_inspect_operator *operators;
     bool has_tokenizer;
     uint32_t n_pieces;
-    uint32_t bos, eos, unk; /* 0xFFFF: none */
+    uint32_t bos, eos, unk; /* UINT32_MAX: none */
     uint32_t n_golden_prompt, n_golden_tokens;
     char *meta;      /* "key=value\n" lines, "" when none */
     char note[1024]; /* for people: why it cannot be quantized, or how; or "" */

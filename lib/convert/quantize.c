@@ -26,6 +26,7 @@ enum {
     /* More than these teach nothing new; a large model gets fewer, for the time it takes. */
     CALIBRATION_TOKENS_MIN = 2048,
     DEFAULT_EVAL_TOKENS = 16384,
+    EXP_WEIGHTS = 32,   /* an exponential takes the time of so many weights */
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
 };
 
@@ -47,14 +48,8 @@ static int check_name(const char *name, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static int check_text(const struct ruvm_quantize_options *o, const char *text,
-                      struct ruvm_error *err)
+static int check_text(const char *text, struct ruvm_error *err)
 {
-    if (text && !o->tokenizer)
-        return ruvm_fail(err, RUVM_ERR_ARG,
-                         "%s: a text needs a tokenizer to be read; give the "
-                         "model's tokenizer.bin as well",
-                         text);
     if (text && access(text, R_OK) != 0) /* not after minutes of work */
         return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot read: %s", text, strerror(errno));
     return RUVM_OK;
@@ -96,9 +91,9 @@ static int check_options(const struct ruvm_quantize_options *o, struct ruvm_erro
 {
     if (!o->input)
         return ruvm_fail(err, RUVM_ERR_ARG, "no model file is given");
-    int rc = check_text(o, o->eval_text, err);
+    int rc = check_text(o->eval_text, err);
     if (rc == RUVM_OK)
-        rc = check_text(o, o->calib_text, err);
+        rc = check_text(o->calib_text, err);
     if (rc == RUVM_OK)
         rc = check_bits(o->k_bits, "key", err);
     if (rc == RUVM_OK)
@@ -133,7 +128,7 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
         .n_positions = n,
         .seed = seed,
         .start = ruvm_source_start(&j->source),
-        .end = j->source.has_vocab ? (uint16_t)j->source.vocab.eos : RUVM_NO_TOKEN,
+        .end = j->source.has_vocab ? j->source.vocab.eos : RUVM_VOCAB_NONE,
         .context = j->source.model.context,
         .progress = j->o->progress,
         .stage = stage,
@@ -143,6 +138,8 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
 uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most)
 {
     uint64_t weights = (uint64_t)m->n_layers * m->dim * (m->hidden + (uint64_t)m->dim);
+    if (m->vocab > RUVM_NO_TOKEN) /* then most of the time goes into choosing a token */
+        weights += (uint64_t)m->vocab * (m->dim + EXP_WEIGHTS);
     uint64_t n = ((uint64_t)1 << 32) / (weights + 1);
     return n < CALIBRATION_TOKENS_MIN ? CALIBRATION_TOKENS_MIN : n > most ? most : (uint32_t)n;
 }

@@ -90,14 +90,25 @@ static void write_part(void *user, uint32_t i, uint32_t thread)
         w->rc = ruvm_samples_draw(&w->text, &w->arena, reference, m->vocab, &o, &w->err);
 }
 
-/* Whole windows, as long as there are not more than so many positions. */
-static void append(struct ruvm_text *to, const struct ruvm_text *from, uint64_t max_positions)
+static void append(struct ruvm_text *to, const struct ruvm_text *from)
 {
-    for (uint32_t w = 0; w < from->n_windows && from->first[w + 1] - w - 1 <= max_positions; w++) {
+    for (uint32_t w = 0; w < from->n_windows; w++) {
         ruvm_text_window(to, from->tokens[from->first[w]]);
         for (uint32_t i = from->first[w] + 1; i < from->first[w + 1]; i++)
             ruvm_text_token(to, from->tokens[i]);
     }
+}
+
+/* A long text is taken from all over it. */
+static int append_given(struct lesson *l, uint64_t n_positions, const struct ruvm_text *given)
+{
+    struct ruvm_arena work = {0};
+    struct ruvm_text part;
+    int rc = ruvm_text_spread(&part, &work, given, n_positions, l->j->err);
+    if (rc == RUVM_OK)
+        append(&l->text, &part);
+    ruvm_arena_free(&work);
+    return rc;
 }
 
 static int write_text(struct lesson *l, uint64_t n_positions, const struct ruvm_text *given)
@@ -118,11 +129,11 @@ static int write_text(struct lesson *l, uint64_t n_positions, const struct ruvm_
         rc = ruvm_fail(l->j->err, RUVM_ERR_MEMORY, "memory is short for the text to learn from");
     for (int i = 0; i < N_WRITERS; i++) {
         if (rc == RUVM_OK)
-            append(&l->text, &all.list[i].text, all.n_positions);
+            append(&l->text, &all.list[i].text);
         ruvm_arena_free(&all.list[i].arena);
     }
     if (rc == RUVM_OK && given)
-        append(&l->text, given, n_positions);
+        rc = append_given(l, n_positions, given);
     if (rc == RUVM_OK)
         ruvm_text_window(&l->text, ruvm_source_start(&l->j->source));
     return rc;

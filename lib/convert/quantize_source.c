@@ -51,6 +51,12 @@ static int draw(struct ruvm_quantize_job *j, struct ruvm_text *text, uint64_t n,
                              j->err);
 }
 
+/* More tokens than an image holds. */
+static bool is_large(const struct ruvm_quantize_job *j)
+{
+    return j->source.model.vocab > RUVM_NO_TOKEN;
+}
+
 static int read_calibration(struct ruvm_quantize_job *j)
 {
     if (!j->o->calib_text || j->o->dry_run)
@@ -59,7 +65,12 @@ static int read_calibration(struct ruvm_quantize_job *j)
     if (!text)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
     j->calibration = text;
-    return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    if (!is_large(j))
+        return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    const struct ruvm_text_options o = {.context = j->source.model.context,
+                                        .max_positions = TEXT_TOKENS_MAX};
+    return ruvm_text_read_source(text, &j->source.arena, j->o->calib_text, &j->source.vocab, &o,
+                                 j->err);
 }
 
 /* ---- the source ---------------------------------------------------------------- */
@@ -151,6 +162,55 @@ static bool is_pruned(const struct ruvm_quantize_options *o)
     return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
 }
 
+static int refuse_size(struct ruvm_quantize_job *j, uint32_t n)
+{
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: %u tokens are left after pruning, but an image holds at most %d: give a "
+                     "shorter or simpler text (--calib)",
+                     j->o->input, n, RUVM_NO_TOKEN);
+}
+
+/* What the text alone wants is known before any samples are drawn. */
+static int check_wanted(struct ruvm_quantize_job *j, const struct ruvm_text *text)
+{
+    uint32_t n = 0, vocab = j->source.model.vocab;
+    bool *seen = calloc(vocab, sizeof *seen);
+    if (!seen)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %u tokens", vocab);
+    for (uint32_t i = 0; i < text->first[text->n_windows]; i++) {
+        n += !seen[text->tokens[i]];
+        seen[text->tokens[i]] = true;
+    }
+    free(seen);
+    return n > RUVM_NO_TOKEN ? refuse_size(j, n) : RUVM_OK;
+}
+
+/* Before any work, and of what pruning left. */
+static int check_size(struct ruvm_quantize_job *j)
+{
+    bool pruned = j->r->n_prunes > 0;
+    if (!is_large(j) || (j->o->vocab_prune && !pruned))
+        return RUVM_OK;
+    if (pruned)
+        return refuse_size(j, j->source.model.vocab);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: has %u tokens, but an image holds at most %d: keep those that a text of "
+                     "yours needs (--vocab-prune, with --calib FILE)",
+                     j->o->input, j->source.model.vocab, RUVM_NO_TOKEN);
+}
+
+/* A text can be read when a tokenizer was given or came with the model. */
+static int check_texts(struct ruvm_quantize_job *j)
+{
+    const char *text = j->o->calib_text ? j->o->calib_text : j->o->eval_text;
+    if (!text || j->source.has_vocab)
+        return RUVM_OK;
+    return ruvm_fail(j->err, RUVM_ERR_ARG,
+                     "%s: a text needs a tokenizer to be read, and %s brings none; give it with "
+                     "--tokenizer",
+                     text, j->o->input);
+}
+
 /* What is asked of the model, which needs no text to be refused. */
 static int check_pruning(struct ruvm_quantize_job *j)
 {
@@ -184,6 +244,8 @@ static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subje
         s->calibration = *j->calibration;
     else
         rc = draw(j, &s->calibration, j->o->vocab_prune ? VOCAB_TOKENS : n, seed ^ PRUNE_SEED);
+    if (rc == RUVM_OK && j->o->vocab_prune)
+        rc = check_wanted(j, &s->calibration);
     return rc == RUVM_OK ? draw(j, &s->eval, n, seed ^ PRUNE_EVAL_SEED) : rc;
 }
 
@@ -271,6 +333,10 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
 {
     int rc = open_source(j);
     if (rc == RUVM_OK)
+        rc = check_size(j);
+    if (rc == RUVM_OK)
+        rc = check_texts(j);
+    if (rc == RUVM_OK)
         rc = check_pruning(j);
     if (rc == RUVM_OK)
         rc = list_tensors(j);
@@ -284,6 +350,8 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
         rc = open_reference(j);
     if (rc == RUVM_OK && is_pruned(j->o)) {
         rc = prune(j);
+        if (rc == RUVM_OK)
+            rc = check_size(j);
         if (rc == RUVM_OK)
             rc = list_tensors(j);
         if (rc == RUVM_OK)

@@ -337,7 +337,7 @@ static void add_layer(struct ruvm_reference *r, uint32_t layer)
     add_feed_forward(r, layer);
 }
 
-const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token)
+const float *ruvm_reference_step(struct ruvm_reference *r, uint32_t token)
 {
     assert(r->position < r->context && token < r->m.vocab);
     for (uint32_t i = 0; i < r->m.dim; i++)

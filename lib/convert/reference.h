@@ -30,7 +30,7 @@ int ruvm_reference_open(struct ruvm_reference **r, struct ruvm_arena *arena,
                         const struct ruvm_model *m, uint32_t context, struct ruvm_error *err);
 void ruvm_reference_observe(struct ruvm_reference *r, const struct ruvm_observer *o);
 /* Feeds one token at the next position; returns logits [vocab], valid until the next call. */
-const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token);
+const float *ruvm_reference_step(struct ruvm_reference *r, uint32_t token);
 void ruvm_reference_reset(struct ruvm_reference *r); /* back to position 0 */
 uint32_t ruvm_reference_position(const struct ruvm_reference *r);
 

@@ -67,7 +67,7 @@ struct drawing {
     struct ruvm_error *err;
 };
 
-static int32_t next_token(struct drawing *d, uint16_t token)
+static int32_t next_token(struct drawing *d, uint32_t token)
 {
     const float *logits = ruvm_reference_step(d->r, token);
     if (d->o->any_token)
@@ -90,7 +90,7 @@ static int report(const struct drawing *d)
  * drawn. */
 static int draw_window(struct drawing *d)
 {
-    uint16_t token = d->o->start;
+    uint32_t token = d->o->start;
     ruvm_reference_reset(d->r);
     ruvm_text_window(d->text, token);
     while (d->text->n_positions < d->o->n_positions && ruvm_text_length(d->text) <= d->o->context) {
@@ -99,7 +99,7 @@ static int draw_window(struct drawing *d)
             return ruvm_fail(d->err, RUVM_ERR_CORRUPT,
                              "the model's predictions are not numbers: "
                              "its weights are damaged or of another architecture");
-        token = (uint16_t)next;
+        token = (uint32_t)next;
         ruvm_text_token(d->text, token);
         int rc = report(d);
         if (rc != RUVM_OK)

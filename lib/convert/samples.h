@@ -13,8 +13,8 @@
 struct ruvm_samples_options {
     uint64_t n_positions; /* predictions wanted */
     uint64_t seed;        /* same seed, same text, on every machine */
-    uint16_t start;       /* first token of every window: BOS */
-    uint16_t end;         /* a token that ends a text besides start, or RUVM_NO_TOKEN */
+    uint32_t start;       /* first token of every window: BOS */
+    uint32_t end;         /* a token that ends a text besides start, or RUVM_VOCAB_NONE */
     uint32_t context;     /* positions of a window at most */
     bool fill_context;    /* go on after the end of a text: every position is visited */
     bool any_token;       /* all tokens alike: what this model would never write itself */

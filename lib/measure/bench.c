@@ -92,7 +92,7 @@ static int draw_text(struct bench *b, struct ruvm_text *text, struct ruvm_source
         .n_positions = n_positions(b->o),
         .seed = (b->o->seed ? b->o->seed : 1) ^ EVAL_SEED,
         .start = t && t->bos != NO_TOKEN ? t->bos : ruvm_source_start(source),
-        .end = t ? t->eos : NO_TOKEN,
+        .end = t && t->eos != NO_TOKEN ? t->eos : RUVM_VOCAB_NONE,
         .context = source->model.context,
         .progress = b->o->progress,
         .stage = "sample",

@@ -65,7 +65,7 @@ static uint32_t largest(const double *x, uint32_t n)
     return best;
 }
 
-static void compare(struct meter *m, const float *reference, uint16_t next)
+static void compare(struct meter *m, const float *reference, uint32_t next)
 {
     for (uint32_t i = 0; i < m->vocab; i++)
         m->p[i] = (double)reference[i];
@@ -78,9 +78,12 @@ static void compare(struct meter *m, const float *reference, uint16_t next)
 }
 
 /* n tokens at the engine's position, each followed by the one it should predict. */
-static int measure_chunk(struct meter *m, const uint16_t *tokens, uint32_t n)
+static int measure_chunk(struct meter *m, const uint32_t *tokens, uint32_t n)
 {
-    int rc = ruvm_engine_eval(m->engine, tokens, n, m->logits);
+    uint16_t ids[CHUNK];
+    for (uint32_t t = 0; t < n; t++)
+        ids[t] = (uint16_t)tokens[t]; /* of the image, which has no more */
+    int rc = ruvm_engine_eval(m->engine, ids, n, m->logits);
     if (rc != RUVM_OK)
         return ruvm_fail(m->err, rc, "a window of the text does not fit the image: %s",
                          ruvm_status_text(rc));
@@ -99,7 +102,7 @@ static int measure_chunk(struct meter *m, const uint16_t *tokens, uint32_t n)
     return RUVM_OK;
 }
 
-static int measure_window(struct meter *m, const uint16_t *tokens, uint32_t n_predictions)
+static int measure_window(struct meter *m, const uint32_t *tokens, uint32_t n_predictions)
 {
     int rc = ruvm_engine_rewind(m->engine, 0);
     if (m->o->reference)

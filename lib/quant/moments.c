@@ -24,7 +24,7 @@ struct slot {
     struct ruvm_moments *m;
     struct ruvm_pass *pass;
     struct ruvm_network_observer observer;
-    const uint16_t *tokens; /* of the window */
+    const uint32_t *tokens; /* of the window */
     double **inputs;        /* [2 * n_matrices] products: multiplied, then looked up */
     double **share;
     double **outputs;

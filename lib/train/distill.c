@@ -296,6 +296,16 @@ static uint32_t hash_network(uint32_t crc, const struct ruvm_network *n)
     return ruvm_crc32(crc, reals, sizeof reals);
 }
 
+/* In 16 bits, which all of them fit: a checkpoint says the same whatever memory they take. */
+static uint32_t hash_tokens(uint32_t crc, const uint32_t *tokens, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint16_t token = (uint16_t)tokens[i];
+        crc = ruvm_crc32(crc, &token, sizeof token);
+    }
+    return crc;
+}
+
 /* Of all that decides how the run goes; before the first step. */
 static uint32_t identity_of(const struct ruvm_distill *d)
 {
@@ -307,7 +317,7 @@ static uint32_t identity_of(const struct ruvm_distill *d)
     crc = ruvm_crc32(crc, d->o.teacher->values, d->o.teacher->n_values * sizeof(float));
     crc = ruvm_crc32(crc, d->optimizer.values, d->optimizer.n * sizeof(float));
     crc = ruvm_crc32(crc, t->first, (t->n_windows + 1) * sizeof *t->first);
-    crc = ruvm_crc32(crc, t->tokens, t->first[t->n_windows] * sizeof *t->tokens);
+    crc = hash_tokens(crc, t->tokens, t->first[t->n_windows]);
     for (uint32_t i = 0; i < d->n_parts; i++) {
         const struct distill_part *p = &d->parts[i];
         const uint32_t quant[] = {(uint32_t)p->quant.type, p->quant.group};

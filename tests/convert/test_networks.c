@@ -185,7 +185,7 @@ static struct ruvm_samples_options samples(const struct ruvm_model *m, uint64_t 
     return (struct ruvm_samples_options){.n_positions = 1000,
                                          .seed = seed,
                                          .start = 1,
-                                         .end = RUVM_NO_TOKEN,
+                                         .end = RUVM_VOCAB_NONE,
                                          .context = m->context,
                                          .fill_context = true,
                                          .stage = "sample"};

@@ -312,7 +312,7 @@ Test(quantize, wrong_options)
     job_refused(&bad, RUVM_ERR_ARG, "int8");
     bad = o, bad.name = "two\nlines";
     job_refused(&bad, RUVM_ERR_ARG, "control character");
-    bad = o, bad.eval_text = "x", bad.tokenizer = NULL;
+    bad = o, bad.eval_text = f.model, bad.tokenizer = NULL;
     job_refused(&bad, RUVM_ERR_ARG, "tokenizer");
     bad = o, bad.context = 25;
     job_refused(&bad, RUVM_ERR_ARG, "24");

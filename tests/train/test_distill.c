@@ -28,7 +28,7 @@ struct fixture {
 /* Random tokens serve as well as the teacher's own where only the arithmetic is tested. */
 static void prepare(struct fixture *f, int type, uint32_t group)
 {
-    uint16_t tokens[32];
+    uint32_t tokens[32];
     cr_assert(ruvm_text_reserve(&f->text, &f->arena, WINDOWS * 32));
     for (uint32_t w = 0; w < WINDOWS; w++) {
         uint32_t n = 9 + w * 7 % 23;
@@ -517,7 +517,7 @@ Test(distill, wrong_options_are_refused)
     f.o.steps = 0;
     refuse(&f, RUVM_ERR_ARG, "step");
     f.o.steps = 1;
-    f.text.tokens[3] = (uint16_t)shape.vocab;
+    f.text.tokens[3] = shape.vocab;
     refuse(&f, RUVM_ERR_ARG, "token 40");
     f.text.n_windows = 0;
     refuse(&f, RUVM_ERR_ARG, "text");
