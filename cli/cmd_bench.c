@@ -27,7 +27,8 @@ static const struct ruvm_args_option options[] = {
      .min = 1, .max = 64},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; all: each in turn; default: the fastest that this machine has"},
-    {"kernel-rates", 0, RUVM_ARGS_FLAG, .help = "measure each kernel's multiplications alone"},
+    {"kernel-rates", 0, RUVM_ARGS_FLAG,
+     .help = "measure each kernel alone, against this machine's own roofs"},
     {"no-speed", 0, RUVM_ARGS_FLAG,
      .help = "skip the measurement of speed; for --quality, --eval and --questions"},
     {"quality", 0, RUVM_ARGS_FILE, "FILE",
@@ -175,6 +176,7 @@ static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *
     for (unsigned i = 0; i < n && !ruvm_output_signal(); i++) {
         o.model = ruvm_args_operand(args, i);
         int failed = measure_kernels(list, o, kernels);
+        o.kernel_rates = o.kernel_rates && failed; /* the machine is the same for all models */
         rc = rc ? rc : failed;
     }
     ruvm_output_progress_end();

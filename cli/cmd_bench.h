@@ -1,5 +1,5 @@
 /* The parts of `ruvm bench`: cmd_bench.c measures, cmd_bench_table.c prints tables,
- * cmd_bench_json.c one object. */
+ * cmd_bench_json.c one object, cmd_bench_kernels.c the kernels against the roofs. */
 #ifndef RUVM_CMD_BENCH_H
 #define RUVM_CMD_BENCH_H
 
@@ -23,6 +23,12 @@ struct ruvm_bench_list {
 
 /* Needs at least one result. */
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style);
+/* "matmul_s8 2048 x 768, L2" */
+void ruvm_cmd_bench_kernel_name(char *text, size_t size, const struct ruvm_bench_kernel *k,
+                                const struct ruvm_bench_roofs *roofs);
+/* Kernels and roofs, when they were measured; below: something stands above them. */
+void ruvm_cmd_bench_kernels(const struct ruvm_bench_list *list, enum ruvm_table_style style,
+                            bool below);
 void ruvm_cmd_bench_json(const struct ruvm_bench_list *list);
 
 #endif

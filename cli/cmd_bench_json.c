@@ -31,7 +31,8 @@ static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
 
 static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
 {
-    static const char *const always[] = {"image_bytes", "engine_bytes", "peak_rss_bytes"};
+    static const char *const always[] = {"image_bytes", "token_bytes", "engine_bytes",
+                                         "peak_rss_bytes"};
     static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
     static const char *const quality[] = {
         "kl_mean", "kl_mean_error", "kl_p99", "perplexity", "perplexity_float", "top1", "top5"};
@@ -46,23 +47,49 @@ static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, b
         ruvm_json_text(tiers, "perplexity", "measured");
     if (r->has_exact_match)
         ruvm_json_text(tiers, "exact_match", "measured");
-    if (r->n_kernels)
+    if (r->n_kernels) {
         ruvm_json_text(tiers, "kernel_rates", "measured");
+        ruvm_json_text(tiers, "roofs", "measured");
+    }
+}
+
+static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
+{
+    struct cJSON *roofs = ruvm_json_object(object, "roofs");
+    ruvm_json_bool(roofs, "cache_sizes_assumed", r->sizes_assumed);
+    ruvm_json_text(roofs, "multiply", r->instruction);
+    add_spread(roofs, "gmac_per_s", &r->gmac_per_s);
+    struct cJSON *levels = ruvm_json_array(roofs, "levels");
+    for (uint32_t i = 0; i < r->n_levels; i++) {
+        struct cJSON *x = ruvm_json_object(levels, NULL);
+        ruvm_json_text(x, "level", r->levels[i].name);
+        if (r->levels[i].bytes)
+            ruvm_json_count(x, "cache_bytes", r->levels[i].bytes);
+        ruvm_json_count(x, "read_bytes", r->levels[i].placed_bytes);
+        add_spread(x, "gb_per_s", &r->levels[i].gb_per_s);
+    }
 }
 
 static void add_kernels(struct cJSON *object, const struct ruvm_bench_result *r)
 {
     if (!r->n_kernels)
         return;
+    add_roofs(object, &r->roofs);
     struct cJSON *rates = ruvm_json_array(object, "kernel_rates");
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r->kernel_list[i];
         struct cJSON *x = ruvm_json_object(rates, NULL);
         ruvm_json_text(x, "kernels", k->kernels);
-        ruvm_json_count(x, "rows", k->rows);
+        ruvm_json_text(x, "kernel", k->name);
+        if (k->rows)
+            ruvm_json_count(x, "rows", k->rows);
         ruvm_json_count(x, "cols", k->cols);
-        add_spread(x, "gmac_per_s", &k->gmac_per_s);
+        ruvm_json_count(x, "vectors", k->vectors);
+        ruvm_json_text(x, "level", r->roofs.levels[k->level].name);
+        add_spread(x, k->multiplies ? "gmac_per_s" : "gvalues_per_s", &k->gmac_per_s);
         add_spread(x, "gb_per_s", &k->gb_per_s);
+        ruvm_json_number(x, "roof_percent", 100 * k->roof_share);
+        ruvm_json_text(x, "roof", k->arithmetic_binds ? "multiply" : "read");
     }
 }
 
@@ -71,10 +98,12 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_text(object, "model", r->model);
     ruvm_json_text(object, "kernels", r->kernels);
     ruvm_json_count(object, "image_bytes", r->image_bytes);
+    ruvm_json_count(object, "image_crc", r->image_crc);
     if (r->bits_per_weight > 0) {
         ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
         ruvm_json_text(object, "types", r->types);
     }
+    ruvm_json_count(object, "token_bytes", r->token_bytes);
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {

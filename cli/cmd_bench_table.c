@@ -76,14 +76,27 @@ static void quality_rows(struct ruvm_table *t, const struct ruvm_bench_result *r
     value_row(t, r, "top-5 agreement", 100 * q->top5, q->n_positions, "%");
 }
 
+/* For CSV, which is one table; the others have them beside the roofs. */
 static void kernel_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
 {
-    char what[48];
+    char what[80];
+    for (uint32_t i = 0; i < r->roofs.n_levels; i++) {
+        snprintf(what, sizeof what, "roof: read %s", r->roofs.levels[i].name);
+        spread_row(t, r, "", what, &r->roofs.levels[i].gb_per_s, "GB/s");
+    }
+    if (r->n_kernels)
+        spread_row(t, r, "", "roof: multiply", &r->roofs.gmac_per_s, "GMAC/s");
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r->kernel_list[i];
-        snprintf(what, sizeof what, "multiply %u x %u", k->rows, k->cols);
-        spread_row(t, r, k->kernels, what, &k->gmac_per_s, "GMAC/s");
+        ruvm_cmd_bench_kernel_name(what, sizeof what, k, &r->roofs);
+        spread_row(t, r, k->kernels, what, &k->gmac_per_s, k->multiplies ? "GMAC/s" : "Gvalues/s");
         spread_row(t, r, k->kernels, what, &k->gb_per_s, "GB/s");
+        begin_row(t, r, k->kernels, what);
+        ruvm_table_cell(t, "%.4g", 100 * k->roof_share);
+        ruvm_table_cell(t, "%s", "");
+        ruvm_table_cell(t, "%s", "");
+        ruvm_table_cell(t, "%u", k->gmac_per_s.n);
+        end_row(t, r, k->arithmetic_binds ? "% of roof: multiply" : "% of roof: read");
     }
 }
 
@@ -111,7 +124,6 @@ static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list
         value_row(t, r, "perplexity", r->perplexity, r->perplexity_positions, "");
     if (r->has_exact_match)
         value_row(t, r, "exact answers", 100 * r->exact_match, r->n_questions, "%");
-    kernel_rows(t, r);
 }
 
 /* Whether anything was printed. */
@@ -124,6 +136,8 @@ static bool print_rows(const struct ruvm_bench_list *list, enum ruvm_table_style
     t.n_cols += style == RUVM_TABLE_CSV;
     for (unsigned i = 0; i < list->n; i++)
         result_rows(&t, list, &list->results[i], style == RUVM_TABLE_CSV);
+    for (unsigned i = 0; i < list->n && style == RUVM_TABLE_CSV; i++)
+        kernel_rows(&t, &list->results[i]);
     bool any = t.n_cells > 0;
     if (any && after_comparison)
         putchar('\n');
@@ -223,9 +237,11 @@ static bool print_comparison(const struct ruvm_bench_list *list, enum ruvm_table
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
     /* two tables are no CSV: there the rows of the second hold everything */
-    bool compared = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
-    if (!compared || style != RUVM_TABLE_CSV)
-        print_rows(list, style, compared);
-    if (style != RUVM_TABLE_CSV)
-        printf("\nmachine: %s\n", list->results[0].machine);
+    bool any = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
+    if (!any || style != RUVM_TABLE_CSV)
+        any = print_rows(list, style, any) || any;
+    if (style == RUVM_TABLE_CSV)
+        return;
+    ruvm_cmd_bench_kernels(list, style, any);
+    printf("\nmachine: %s\n", list->results[0].machine);
 }

@@ -418,15 +418,39 @@ struct ruvm_bench_options {
     struct ruvm_progress progress;
 };
 
+/* What this machine can do at most, measured in the same rounds as its kernels. */
+struct ruvm_bench_level { /* of memory, the nearest first; the last one is DRAM */
+    char name[8];
+    uint64_t bytes;        /* its size; 0 for DRAM */
+    uint64_t placed_bytes; /* what is read there again and again: fits well */
+    struct ruvm_spread gb_per_s;
+};
+
+struct ruvm_bench_roofs {
+    uint32_t n_levels;
+    struct ruvm_bench_level levels[4];
+    bool sizes_assumed;   /* the system does not say how large its caches are */
+    char instruction[48]; /* that multiplies */
+    struct ruvm_spread gmac_per_s;
+};
+
+/* One kernel of one table with one shape. Which roof binds: reading its bytes from its
+ * level, or multiplying; the share is of the speed that this roof alone would allow. */
 struct ruvm_bench_kernel {
-    char kernels[16];
-    uint32_t rows, cols;
+    char kernels[16], name[24];
+    uint32_t rows, cols, vectors; /* rows 0: a vector of cols values */
+    uint32_t level;               /* of roofs.levels, where its weights or its vectors are */
+    bool multiplies;              /* else gmac_per_s counts values */
     struct ruvm_spread gmac_per_s, gb_per_s;
+    double roof_share; /* 0..1, by the medians */
+    bool arithmetic_binds;
 };
 
 struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
+    uint32_t image_crc;
+    uint64_t token_bytes;   /* of weights, scales included, that each token reads */
     double bits_per_weight; /* of all matrices, scales and padding included */
     char types[64];         /* "int4 35, int8 1": how many tensors of which type */
     uint32_t prompt_tokens, generate_tokens;
@@ -439,6 +463,7 @@ struct ruvm_bench_result {
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;
+    struct ruvm_bench_roofs roofs; /* n_levels 0: not measured */
     uint32_t n_kernels;
     struct ruvm_bench_kernel *kernel_list;
     char machine[256]; /* processor, cores, compiler */
