@@ -29,8 +29,9 @@ static const struct ruvm_args_option options[] = {
      .help = "arithmetic to use; all: each in turn; default: the fastest that this machine has"},
     {"kernel-rates", 0, RUVM_ARGS_FLAG,
      .help = "measure each kernel alone, against this machine's own roofs"},
+    {"profile", 0, RUVM_ARGS_FLAG, .help = "measure where the time of a generated token goes"},
     {"no-speed", 0, RUVM_ARGS_FLAG,
-     .help = "skip the measurement of speed; for --quality, --eval and --questions"},
+     .help = "skip the measurement of speed; for what else is asked for"},
     {"quality", 0, RUVM_ARGS_FILE, "FILE",
      .help = "float model to compare all models with, the one that was quantized"},
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
@@ -72,23 +73,26 @@ static int check_files(const struct ruvm_args *args)
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const speeds[] = {"prompt-tokens", "tokens", "repetitions"};
+    bool uses_tokens = ruvm_args_given(args, "profile");
+    bool repeats = uses_tokens || ruvm_args_given(args, "kernel-rates");
     const char *kernels = ruvm_args_text(args, "kernels");
     if (ruvm_args_given(args, "documents") && !ruvm_args_given(args, "eval"))
         return ruvm_args_usage(args, "--documents needs --eval FILE");
     if (!ruvm_args_given(args, "no-speed"))
         return check_files(args);
     for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++)
-        if (ruvm_args_given(args, speeds[i]))
+        if (ruvm_args_given(args, speeds[i]) && !(i == 1 && uses_tokens) && !(i == 2 && repeats))
             return ruvm_args_usage(args, "--no-speed and --%s do not go together", speeds[i]);
     if (kernels && strcmp(kernels, "all") == 0)
         return ruvm_args_usage(args,
                                "--no-speed and --kernels all do not go together: all "
                                "kernels predict the same");
     if (!ruvm_args_given(args, "quality") && !ruvm_args_given(args, "eval") &&
-        !ruvm_args_given(args, "questions") && !ruvm_args_given(args, "kernel-rates"))
+        !ruvm_args_given(args, "questions") && !ruvm_args_given(args, "kernel-rates") &&
+        !ruvm_args_given(args, "profile"))
         return ruvm_args_usage(args,
                                "--no-speed leaves nothing to measure: add --quality, "
-                               "--eval, --questions or --kernel-rates");
+                               "--eval, --questions, --profile or --kernel-rates");
     return RUVM_EXIT_DONE;
 }
 
@@ -106,6 +110,7 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .documents = ruvm_args_given(args, "documents"),
         .questions = ruvm_args_input(args, "questions"),
         .kernel_rates = ruvm_args_given(args, "kernel-rates"),
+        .profile = ruvm_args_given(args, "profile"),
         .no_speed = ruvm_args_given(args, "no-speed"),
         .seed = ruvm_args_count(args, "seed"),
         .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),

@@ -47,9 +47,31 @@ static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, b
         ruvm_json_text(tiers, "perplexity", "measured");
     if (r->has_exact_match)
         ruvm_json_text(tiers, "exact_match", "measured");
+    if (r->profile.repetitions)
+        ruvm_json_text(tiers, "profile", "measured");
     if (r->n_kernels) {
         ruvm_json_text(tiers, "kernel_rates", "measured");
         ruvm_json_text(tiers, "roofs", "measured");
+    }
+}
+
+static void add_profile(struct cJSON *object, const struct ruvm_bench_profile *p)
+{
+    if (!p->repetitions)
+        return;
+    struct cJSON *profile = ruvm_json_object(object, "profile");
+    ruvm_json_count(profile, "tokens", p->tokens);
+    ruvm_json_count(profile, "repetitions", p->repetitions);
+    ruvm_json_number(profile, "token_us", p->token_us);
+    ruvm_json_number(profile, "watched_token_us", p->watched_us);
+    ruvm_json_number(profile, "clock_us", p->clock_us);
+    ruvm_json_number(profile, "sum_us", p->sum_us);
+    struct cJSON *parts = ruvm_json_array(profile, "parts");
+    for (int i = 0; i < RUVM_N_PARTS; i++) {
+        struct cJSON *x = ruvm_json_object(parts, NULL);
+        ruvm_json_text(x, "part", ruvm_bench_part_name((enum ruvm_bench_part)i));
+        add_spread(x, "us", &p->us[i]);
+        ruvm_json_number(x, "percent", 100 * p->us[i].median / p->sum_us);
     }
 }
 
@@ -113,6 +135,7 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
         add_spread(object, "decode_tokens_per_s", &r->decode_tokens_per_s);
     }
     add_quality(object, r);
+    add_profile(object, &r->profile);
     add_kernels(object, r);
     add_tiers(object, r, no_speed);
 }

@@ -112,12 +112,31 @@ static void speed_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
     bytes_row(t, r, "peak memory of the process", r->peak_rss_bytes);
 }
 
+/* The parts, and the three wholes that they are to be seen beside. */
+static void profile_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
+{
+    const struct ruvm_bench_profile *p = &r->profile;
+    char what[64];
+    if (!p->repetitions)
+        return;
+    for (int i = 0; i < RUVM_N_PARTS; i++) {
+        snprintf(what, sizeof what, "token: %s, %.1f %%",
+                 ruvm_bench_part_name((enum ruvm_bench_part)i), 100 * p->us[i].median / p->sum_us);
+        spread_row(t, r, r->kernels, what, &p->us[i], "us");
+    }
+    value_row(t, r, "token: sum of the parts", p->sum_us, p->repetitions, "us");
+    value_row(t, r, "token, not watched", p->token_us, p->repetitions, "us");
+    value_row(t, r, "token, watched", p->watched_us, p->repetitions, "us");
+    value_row(t, r, "cost of watching, taken off", p->clock_us, p->repetitions, "us");
+}
+
 /* with_quality: where there is no comparison beside these rows. */
 static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list,
                         const struct ruvm_bench_result *r, bool with_quality)
 {
     if (!list->no_speed)
         speed_rows(t, r);
+    profile_rows(t, r);
     if (r->has_quality && with_quality)
         quality_rows(t, r);
     else if (!r->has_quality && r->has_perplexity)

@@ -413,6 +413,7 @@ struct ruvm_bench_options {
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
     bool kernel_rates;     /* measure every kernel table */
+    bool profile;          /* measure the parts of a token */
     bool no_speed;         /* quality, perplexity and answers only */
     uint64_t seed;
     struct ruvm_progress progress;
@@ -446,6 +447,34 @@ struct ruvm_bench_kernel {
     bool arithmetic_binds;
 };
 
+/* Where the time of one generated token goes. */
+enum ruvm_bench_part {
+    RUVM_PART_MATRIX,     /* products of the layers' matrices */
+    RUVM_PART_SCORES,     /* of queries and keys */
+    RUVM_PART_SOFTMAX,    /* their weights */
+    RUVM_PART_MIX,        /* of values */
+    RUVM_PART_CACHE,      /* RoPE, queries, keys and values to and from the cache */
+    RUVM_PART_NORM,       /* norms and quantizing */
+    RUVM_PART_SCALE,      /* row scales, biases, the residual stream */
+    RUVM_PART_ACTIVATION, /* SwiGLU, GELU, ReLU */
+    RUVM_PART_HEAD,       /* logits from the last norm */
+    RUVM_PART_SAMPLING,   /* the likeliest token */
+    RUVM_PART_OTHER,      /* embedding, RoPE's angles, and what else there is */
+    RUVM_N_PARTS,
+};
+
+struct ruvm_bench_profile {
+    uint32_t tokens, repetitions;
+    double token_us;                     /* unwatched, in turn with the watched ones: median */
+    double watched_us;                   /* watched, the clock's own cost included: median */
+    double clock_us;                     /* of that, what reading the clock cost */
+    struct ruvm_spread us[RUVM_N_PARTS]; /* without that cost; the medians' sum is sum_us */
+    double sum_us;
+};
+
+/* "matrices" and so on. */
+const char *ruvm_bench_part_name(enum ruvm_bench_part part);
+
 struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
@@ -463,7 +492,8 @@ struct ruvm_bench_result {
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;
-    struct ruvm_bench_roofs roofs; /* n_levels 0: not measured */
+    struct ruvm_bench_profile profile; /* repetitions 0: not measured */
+    struct ruvm_bench_roofs roofs;     /* n_levels 0: not measured */
     uint32_t n_kernels;
     struct ruvm_bench_kernel *kernel_list;
     char machine[256]; /* processor, cores, compiler */

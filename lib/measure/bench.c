@@ -16,6 +16,7 @@
 #include "lib/measure/exact_match.h"
 #include "lib/measure/kernel_rates.h"
 #include "lib/measure/machine.h"
+#include "lib/measure/profile.h"
 #include "lib/measure/quality.h"
 #include "lib/measure/speed.h"
 #include "lib/run/session.h"
@@ -174,6 +175,8 @@ static int measure(struct bench *b)
 {
     const struct ruvm_bench_options *o = b->o;
     int rc = o->no_speed ? RUVM_OK : measure_speed(b);
+    if (rc == RUVM_OK && o->profile)
+        rc = ruvm_profile_measure(&b->r->profile, b->session, o, b->err);
     if (rc == RUVM_OK && o->questions)
         rc = ask_questions(b);
     if (rc == RUVM_OK && o->quality)
