@@ -42,6 +42,10 @@ static const struct ruvm_args_option options[] = {
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure quality at",
      .fallback = "16384", .min = 1, .max = 1 << 24},
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
+    {"compare", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "also compare the rates with those of an older --json"},
+    {"fail-if", 0, RUVM_ARGS_TEXT, "-N%",
+     .help = "with --compare: exit 5 if a rate is lower by more than that"},
     {"output", 'o', RUVM_ARGS_CHOICE, "FORM", .help = "form of the output", .fallback = "table",
      .choices = "table md csv json"},
     {"json", 0, RUVM_ARGS_FLAG, .help = "the same as -o json"},
@@ -55,7 +59,7 @@ static const struct ruvm_args_option options[] = {
 /* Each model reads these anew. */
 static int check_files(const struct ruvm_args *args)
 {
-    static const char *const files[] = {"quality", "eval", "questions"};
+    static const char *const files[] = {"quality", "eval", "questions", "compare"};
     unsigned n_stdin = 0;
     for (unsigned i = 0; i < ruvm_args_n_operands(args); i++)
         n_stdin += strcmp(ruvm_args_operand(args, i), "/dev/stdin") == 0;
@@ -63,7 +67,8 @@ static int check_files(const struct ruvm_args *args)
         const char *file = ruvm_args_input(args, files[i]);
         if (!file || strcmp(file, "/dev/stdin") != 0)
             continue;
-        if (n_stdin++ || ruvm_args_n_operands(args) > 1)
+        bool once = strcmp(files[i], "compare") == 0;
+        if (n_stdin++ || (ruvm_args_n_operands(args) > 1 && !once))
             return ruvm_args_usage(args, "standard input can be read only once: --%s needs a file",
                                    files[i]);
     }
@@ -201,19 +206,44 @@ static void print_list(const struct ruvm_args *args, const struct ruvm_bench_lis
         ruvm_cmd_bench_table(list, strcmp(form, "md") == 0 ? RUVM_TABLE_MARKDOWN : RUVM_TABLE_TEXT);
 }
 
+static void free_list(struct ruvm_bench_list *list)
+{
+    for (unsigned i = 0; i < list->n; i++)
+        ruvm_bench_free(&list->results[i]);
+    free(list->results);
+    free(list->failures);
+}
+
+/* What was measured is printed even where it cannot be compared; that is the worse failure. */
+static int compare_and_print(const struct ruvm_args *args, struct ruvm_bench_list *list,
+                             struct ruvm_bench_comparison *c)
+{
+    int rc = c->path ? ruvm_cmd_bench_compare(c, list) : RUVM_EXIT_DONE;
+    if (c->path && rc != RUVM_EXIT_FAILED)
+        list->comparison = c;
+    if (list->n)
+        print_list(args, list);
+    if (rc == RUVM_EXIT_SLOWER) {
+        ruvm_output_flush();
+        ruvm_output_error("bench", "%s: %u of %u rates are lower than --fail-if %s allows", c->path,
+                          c->n_slower, c->n, ruvm_args_text(args, "fail-if"));
+    }
+    return rc;
+}
+
 static int run(const struct ruvm_args *args)
 {
     struct ruvm_bench_list list = {0};
+    struct ruvm_bench_comparison comparison = {0};
     int rc = check_options(args);
-    if (rc)
-        return rc;
-    rc = measure_models(&list, args);
-    if (list.n)
-        print_list(args, &list);
-    for (unsigned i = 0; i < list.n; i++)
-        ruvm_bench_free(&list.results[i]);
-    free(list.results);
-    free(list.failures);
+    rc = rc ? rc : ruvm_cmd_bench_compare_open(&comparison, args);
+    if (rc == 0) {
+        rc = measure_models(&list, args);
+        int compared = compare_and_print(args, &list, &comparison);
+        rc = rc ? rc : compared;
+    }
+    free_list(&list);
+    ruvm_cmd_bench_compare_free(&comparison);
     return rc;
 }
 
@@ -224,6 +254,7 @@ const struct ruvm_args_command ruvm_cmd_bench = {
     .examples =
         "  ruvm bench\n"
         "  ruvm bench stories.ruvm --kernels all -o md\n"
+        "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,
     .max_operands = 64,

@@ -5,6 +5,9 @@
 
 #include "cli/cli.h"
 
+struct cJSON;
+struct ruvm_bench_comparison;
+
 struct ruvm_bench_failure {
     const char *model;
     struct ruvm_error err;
@@ -19,6 +22,7 @@ struct ruvm_bench_list {
     unsigned n_asked;   /* models of the call */
     const char *source; /* of --quality, or NULL */
     bool no_speed;
+    const struct ruvm_bench_comparison *comparison; /* of --compare, or NULL */
 };
 
 /* Needs at least one result. */
@@ -30,5 +34,35 @@ void ruvm_cmd_bench_kernel_name(char *text, size_t size, const struct ruvm_bench
 void ruvm_cmd_bench_kernels(const struct ruvm_bench_list *list, enum ruvm_table_style style,
                             bool below);
 void ruvm_cmd_bench_json(const struct ruvm_bench_list *list);
+
+/* ---- cmd_bench_compare.c: this call beside an older one ------------------------- */
+
+struct ruvm_bench_rate { /* of both calls; the ratio is now over then */
+    const char *model, *kernels;
+    char what[96];
+    struct ruvm_spread then, now;
+    double ratio, ratio_min, ratio_max;
+    bool slower; /* than the bound */
+};
+
+struct ruvm_bench_comparison {
+    const char *path;
+    struct cJSON *old;             /* owned */
+    const char *machine;           /* of the older call */
+    double bound;                  /* of --fail-if, 0.97 for -3%; 0: none */
+    struct ruvm_bench_rate *rates; /* owned */
+    unsigned n, n_slower;
+};
+
+/* Reads the older call and the bound, a text of the user's ("-3%") or NULL. Returns enum
+ * ruvm_cli_exit, failures reported. */
+int ruvm_cmd_bench_compare_open(struct ruvm_bench_comparison *c, const struct ruvm_args *args);
+/* Finds for each result the same measurement there; refuses what cannot be compared. With
+ * RUVM_EXIT_SLOWER a rate is below the bound, which is reported after printing. */
+int ruvm_cmd_bench_compare(struct ruvm_bench_comparison *c, const struct ruvm_bench_list *list);
+void ruvm_cmd_bench_compare_print(const struct ruvm_bench_comparison *c,
+                                  enum ruvm_table_style style);
+void ruvm_cmd_bench_compare_json(struct cJSON *object, const struct ruvm_bench_comparison *c);
+void ruvm_cmd_bench_compare_free(struct ruvm_bench_comparison *c);
 
 #endif

@@ -128,7 +128,9 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_count(object, "token_bytes", r->token_bytes);
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
+    ruvm_json_count(object, "context", r->context);
     if (!no_speed) {
+        ruvm_json_count(object, "block", r->block);
         ruvm_json_count(object, "prompt_tokens", r->prompt_tokens);
         ruvm_json_count(object, "generate_tokens", r->generate_tokens);
         add_spread(object, "prompt_tokens_per_s", &r->prompt_tokens_per_s);
@@ -167,5 +169,7 @@ void ruvm_cmd_bench_json(const struct ruvm_bench_list *list)
     for (unsigned i = 0; i < list->n; i++)
         add_result(ruvm_json_object(models, NULL), &list->results[i], list->no_speed);
     add_failures(object, list);
+    if (list->comparison)
+        ruvm_cmd_bench_compare_json(object, list->comparison);
     ruvm_json_finish(object);
 }

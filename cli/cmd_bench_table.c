@@ -262,5 +262,7 @@ void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_st
     if (style == RUVM_TABLE_CSV)
         return;
     ruvm_cmd_bench_kernels(list, style, any);
+    if (list->comparison)
+        ruvm_cmd_bench_compare_print(list->comparison, style);
     printf("\nmachine: %s\n", list->results[0].machine);
 }

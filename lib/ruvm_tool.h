@@ -478,7 +478,7 @@ const char *ruvm_bench_part_name(enum ruvm_bench_part part);
 struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
-    uint32_t image_crc;
+    uint32_t image_crc, context, block; /* context and block: the engine's */
     uint64_t token_bytes;   /* of weights, scales included, that each token reads */
     double bits_per_weight; /* of all matrices, scales and padding included */
     char types[64];         /* "int4 35, int8 1": how many tensors of which type */

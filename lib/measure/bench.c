@@ -227,6 +227,8 @@ static void describe(struct bench *b)
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
     r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
+    r->context = b->session->context;
+    r->block = b->o->block;
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     describe_weights(r, &b->session->file);
     ruvm_machine_describe(r->machine, sizeof r->machine);
