@@ -42,6 +42,11 @@ static const struct ruvm_args_option options[] = {
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure quality at",
      .fallback = "16384", .min = 1, .max = 1 << 24},
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
+    {"sweep", 0, RUVM_ARGS_TEXT, "KEY=LIST",
+     .help = "measure speed for each value, such as block=1,8,64; KEY: ctx, block, prompt, "
+             "tokens or kernels"},
+    {"plot", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "also draw the sweep, or the kernels below their roofs, as SVG"},
     {"compare", 0, RUVM_ARGS_FILE, "FILE",
      .help = "also compare the rates with those of an older --json"},
     {"fail-if", 0, RUVM_ARGS_TEXT, "-N%",
@@ -55,6 +60,11 @@ static const struct ruvm_args_option options[] = {
 };
 
 /* ---- options ---------------------------------------------------------------- */
+
+static bool is_json(const struct ruvm_args *args)
+{
+    return ruvm_args_given(args, "json") || strcmp(ruvm_args_text(args, "output"), "json") == 0;
+}
 
 /* Each model reads these anew. */
 static int check_files(const struct ruvm_args *args)
@@ -98,6 +108,26 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args,
                                "--no-speed leaves nothing to measure: add --quality, "
                                "--eval, --questions, --profile or --kernel-rates");
+    return RUVM_EXIT_DONE;
+}
+
+/* What --sweep and --plot need and exclude. */
+static int check_sweep(const struct ruvm_args *args, const struct ruvm_bench_sweep *sweep)
+{
+    static const char *const others[] = {"quality", "eval", "questions", "no-speed"};
+    bool rates = ruvm_args_given(args, "kernel-rates"), plot = ruvm_args_given(args, "plot");
+    for (size_t i = 0; sweep->n && i < sizeof others / sizeof *others; i++)
+        if (ruvm_args_given(args, others[i]))
+            return ruvm_args_usage(
+                args, "--sweep measures speed: it does not go together with --%s", others[i]);
+    if (sweep->n && ruvm_args_given(args, "profile") && !is_json(args))
+        return ruvm_args_usage(args, "--sweep with --profile needs --json");
+    if (plot && !sweep->n && !rates)
+        return ruvm_args_usage(args, "--plot needs --sweep or --kernel-rates");
+    if (plot && sweep->n && rates)
+        return ruvm_args_usage(args, "--plot draws --sweep or --kernel-rates, not both");
+    if (plot && sweep->n && !sweep->is_number)
+        return ruvm_args_usage(args, "--plot needs numbers: --sweep %s has none", sweep->key);
     return RUVM_EXIT_DONE;
 }
 
@@ -169,23 +199,43 @@ static unsigned count_kernels(void)
     return n;
 }
 
+/* One model: once, or for each value of the sweep. */
+static int measure_points(struct ruvm_bench_list *list, struct ruvm_bench_options o,
+                          const char *kernels)
+{
+    int rc = RUVM_EXIT_DONE;
+    if (!list->sweep)
+        return measure_kernels(list, o, kernels);
+    for (unsigned i = 0; i < list->sweep->n && !ruvm_output_signal(); i++) {
+        unsigned first = list->n;
+        ruvm_cmd_bench_sweep_set(&o, list->sweep, i);
+        int failed = measure_kernels(list, o, list->sweep->is_number ? kernels : o.kernels);
+        for (unsigned j = first; j < list->n; j++)
+            list->points[j] = i;
+        o.kernel_rates = o.kernel_rates && failed;
+        rc = rc ? rc : failed;
+    }
+    return rc;
+}
+
 /* The code of the first failure; only a signal ends the list. */
 static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *args)
 {
     struct ruvm_bench_options o = options_from(args);
     const char *kernels = ruvm_args_text(args, "kernels");
-    unsigned n = ruvm_args_n_operands(args);
+    unsigned n = ruvm_args_n_operands(args), n_points = list->sweep ? list->sweep->n : 1;
     int rc = RUVM_EXIT_DONE;
     n = n ? n : 1; /* without MODEL: the demo */
-    list->n_asked = n;
+    list->n_asked = n * n_points;
     list->source = o.quality;
     list->no_speed = o.no_speed;
-    list->cap = n * count_kernels();
+    list->cap = n * n_points * count_kernels();
     list->results = ruvm_output_alloc(list->cap, sizeof *list->results);
-    list->failures = ruvm_output_alloc(n, sizeof *list->failures);
+    list->points = ruvm_output_alloc(list->cap, sizeof *list->points);
+    list->failures = ruvm_output_alloc((size_t)n * n_points, sizeof *list->failures);
     for (unsigned i = 0; i < n && !ruvm_output_signal(); i++) {
         o.model = ruvm_args_operand(args, i);
-        int failed = measure_kernels(list, o, kernels);
+        int failed = measure_points(list, o, kernels);
         o.kernel_rates = o.kernel_rates && failed; /* the machine is the same for all models */
         rc = rc ? rc : failed;
     }
@@ -198,7 +248,7 @@ static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *
 static void print_list(const struct ruvm_args *args, const struct ruvm_bench_list *list)
 {
     const char *form = ruvm_args_text(args, "output");
-    if (ruvm_args_given(args, "json") || strcmp(form, "json") == 0)
+    if (is_json(args))
         ruvm_cmd_bench_json(list);
     else if (strcmp(form, "csv") == 0)
         ruvm_cmd_bench_table(list, RUVM_TABLE_CSV);
@@ -211,6 +261,7 @@ static void free_list(struct ruvm_bench_list *list)
     for (unsigned i = 0; i < list->n; i++)
         ruvm_bench_free(&list->results[i]);
     free(list->results);
+    free(list->points);
     free(list->failures);
 }
 
@@ -235,13 +286,21 @@ static int run(const struct ruvm_args *args)
 {
     struct ruvm_bench_list list = {0};
     struct ruvm_bench_comparison comparison = {0};
+    struct ruvm_bench_sweep sweep = {0};
     int rc = check_options(args);
+    rc = rc ? rc : ruvm_cmd_bench_sweep_open(&sweep, args, options);
+    rc = rc ? rc : check_sweep(args, &sweep);
+    list.sweep = sweep.n ? &sweep : NULL;
     rc = rc ? rc : ruvm_cmd_bench_compare_open(&comparison, args);
     if (rc == 0) {
         rc = measure_models(&list, args);
         int compared = compare_and_print(args, &list, &comparison);
         rc = rc ? rc : compared;
+        const char *plot = ruvm_args_text(args, "plot");
+        int plotted = plot && list.n ? ruvm_cmd_bench_plot(&list, plot) : RUVM_EXIT_DONE;
+        rc = rc ? rc : plotted;
     }
+    ruvm_cmd_bench_sweep_free(&sweep);
     free_list(&list);
     ruvm_cmd_bench_compare_free(&comparison);
     return rc;
@@ -254,6 +313,7 @@ const struct ruvm_args_command ruvm_cmd_bench = {
     .examples =
         "  ruvm bench\n"
         "  ruvm bench stories.ruvm --kernels all -o md\n"
+        "  ruvm bench stories.ruvm --sweep ctx=64,128,256 --plot context.svg\n"
         "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,

@@ -23,7 +23,36 @@ struct ruvm_bench_list {
     const char *source; /* of --quality, or NULL */
     bool no_speed;
     const struct ruvm_bench_comparison *comparison; /* of --compare, or NULL */
+    const struct ruvm_bench_sweep *sweep;           /* of --sweep, or NULL */
+    unsigned *points;                               /* [n] of the sweep's values; owned */
 };
+
+/* ---- cmd_bench_sweep.c: one option with several values ---------------------------- */
+
+enum { RUVM_BENCH_SWEEP_MOST = 64 };
+
+struct ruvm_bench_sweep {
+    char *text; /* owned: the values are in it */
+    const char *key;
+    bool is_number;
+    const char *values[RUVM_BENCH_SWEEP_MOST];
+    unsigned n; /* 0: no sweep */
+};
+
+/* Reads --sweep by the verb's table of options. Returns enum ruvm_cli_exit, wrong usage
+ * reported. */
+int ruvm_cmd_bench_sweep_open(struct ruvm_bench_sweep *s, const struct ruvm_args *args,
+                              const struct ruvm_args_option *options);
+/* Sets value i. */
+void ruvm_cmd_bench_sweep_set(struct ruvm_bench_options *o, const struct ruvm_bench_sweep *s,
+                              unsigned i);
+void ruvm_cmd_bench_sweep_print(const struct ruvm_bench_list *list, enum ruvm_table_style style);
+void ruvm_cmd_bench_sweep_free(struct ruvm_bench_sweep *s);
+
+/* ---- output ------------------------------------------------------------------------- */
+
+/* The sweep, or else the kernels, as one SVG file. Returns enum ruvm_cli_exit. */
+int ruvm_cmd_bench_plot(const struct ruvm_bench_list *list, const char *path);
 
 /* Needs at least one result. */
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style);

@@ -165,9 +165,15 @@ void ruvm_cmd_bench_json(const struct ruvm_bench_list *list)
         ruvm_json_text(object, "quality_source", list->source);
     if (list->n == 1 && list->n_asked == 1)
         add_result(object, &list->results[0], list->no_speed);
+    if (list->sweep)
+        ruvm_json_text(object, "sweep", list->sweep->key);
     struct cJSON *models = ruvm_json_array(object, "models");
-    for (unsigned i = 0; i < list->n; i++)
-        add_result(ruvm_json_object(models, NULL), &list->results[i], list->no_speed);
+    for (unsigned i = 0; i < list->n; i++) {
+        struct cJSON *model = ruvm_json_object(models, NULL);
+        if (list->sweep)
+            ruvm_json_text(model, "sweep_value", list->sweep->values[list->points[i]]);
+        add_result(model, &list->results[i], list->no_speed);
+    }
     add_failures(object, list);
     if (list->comparison)
         ruvm_cmd_bench_compare_json(object, list->comparison);

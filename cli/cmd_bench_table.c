@@ -253,16 +253,27 @@ static bool print_comparison(const struct ruvm_bench_list *list, enum ruvm_table
     return true;
 }
 
-void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
+/* What a second table may say; any: something stands above. */
+static void print_below(const struct ruvm_bench_list *list, enum ruvm_table_style style, bool any)
 {
-    /* two tables are no CSV: there the rows of the second hold everything */
-    bool any = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
-    if (!any || style != RUVM_TABLE_CSV)
-        any = print_rows(list, style, any) || any;
     if (style == RUVM_TABLE_CSV)
         return;
     ruvm_cmd_bench_kernels(list, style, any);
     if (list->comparison)
         ruvm_cmd_bench_compare_print(list->comparison, style);
     printf("\nmachine: %s\n", list->results[0].machine);
+}
+
+void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
+{
+    if (list->sweep) {
+        ruvm_cmd_bench_sweep_print(list, style);
+        print_below(list, style, true);
+        return;
+    }
+    /* two tables are no CSV: there the rows of the second hold everything */
+    bool any = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
+    if (!any || style != RUVM_TABLE_CSV)
+        any = print_rows(list, style, any) || any;
+    print_below(list, style, any);
 }
