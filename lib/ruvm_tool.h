@@ -479,9 +479,9 @@ struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
     uint32_t image_crc, context, block; /* context and block: the engine's */
-    uint64_t token_bytes;   /* of weights, scales included, that each token reads */
-    double bits_per_weight; /* of all matrices, scales and padding included */
-    char types[64];         /* "int4 35, int8 1": how many tensors of which type */
+    uint64_t token_bytes;               /* of weights, scales included, that each token reads */
+    double bits_per_weight;             /* of all matrices, scales and padding included */
+    char types[64];                     /* "int4 35, int8 1": how many tensors of which type */
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;
