@@ -23,6 +23,7 @@ enum ruvm_cli_exit {
     RUVM_EXIT_FAILED = 1,
     RUVM_EXIT_USAGE = 2,
     RUVM_EXIT_VERIFY = 4, /* golden vectors differ, or files that were compared */
+    RUVM_EXIT_SLOWER = 5, /* than --fail-if of bench allows */
     RUVM_EXIT_INTERRUPTED = 130,
 };
 

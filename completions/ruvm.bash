@@ -83,6 +83,10 @@ _ruvm()
     'bench --questions') return ;;
     'bench --eval-tokens') compopt +o default 2>/dev/null && return ;;
     'bench --seed') compopt +o default 2>/dev/null && return ;;
+    'bench --sweep') compopt +o default 2>/dev/null && return ;;
+    'bench --plot') return ;;
+    'bench --compare') return ;;
+    'bench --fail-if') compopt +o default 2>/dev/null && return ;;
     'bench --output' | 'bench -o') words='table md csv json' ;;
     'bench --progress') words='auto plain none' ;;
     esac
@@ -92,7 +96,7 @@ _ruvm()
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --json -h --help' ;;
         'run -'*) words='-p --prompt -f --file --prompts -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
-        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --mask --kernels --kernel-rates --no-speed --quality --eval --documents --questions --eval-tokens --seed -o --output --json --progress -h --help' ;;
+        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         *) return ;;
         esac
     fi

@@ -444,25 +444,78 @@ struct ruvm_bench_options {
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
     bool kernel_rates;     /* measure every kernel table */
+    bool profile;          /* measure the parts of a token */
     bool no_speed;         /* quality, perplexity and answers only */
     uint64_t seed;
     struct ruvm_progress progress;
 };
 
-struct ruvm_bench_kernel {
-    char kernels[16];
-    uint32_t rows, cols;
-    struct ruvm_spread gmac_per_s, gb_per_s;
+/* What this machine can do at most, measured in the same rounds as its kernels. */
+struct ruvm_bench_level { /* of memory, the nearest first; the last one is DRAM */
+    char name[8];
+    uint64_t bytes;        /* its size; 0 for DRAM */
+    uint64_t placed_bytes; /* what is read there again and again: fits well */
+    struct ruvm_spread gb_per_s;
 };
+
+struct ruvm_bench_roofs {
+    uint32_t n_levels;
+    struct ruvm_bench_level levels[4];
+    bool sizes_assumed;   /* the system does not say how large its caches are */
+    char instruction[48]; /* that multiplies */
+    struct ruvm_spread gmac_per_s;
+};
+
+/* One kernel of one table with one shape. Which roof binds: reading its bytes from its
+ * level, or multiplying; the share is of the speed that this roof alone would allow. */
+struct ruvm_bench_kernel {
+    char kernels[16], name[24];
+    uint32_t rows, cols, vectors; /* rows 0: a vector of cols values */
+    uint32_t level;               /* of roofs.levels, where its weights or its vectors are */
+    bool multiplies;              /* else gmac_per_s counts values */
+    struct ruvm_spread gmac_per_s, gb_per_s;
+    double roof_share; /* 0..1, by the medians */
+    bool arithmetic_binds;
+};
+
+/* Where the time of one generated token goes. */
+enum ruvm_bench_part {
+    RUVM_PART_MATRIX,     /* products of the layers' matrices */
+    RUVM_PART_SCORES,     /* of queries and keys */
+    RUVM_PART_SOFTMAX,    /* their weights */
+    RUVM_PART_MIX,        /* of values */
+    RUVM_PART_CACHE,      /* RoPE, queries, keys and values to and from the cache */
+    RUVM_PART_NORM,       /* norms and quantizing */
+    RUVM_PART_SCALE,      /* row scales, biases, the residual stream */
+    RUVM_PART_ACTIVATION, /* SwiGLU, GELU, ReLU */
+    RUVM_PART_HEAD,       /* logits from the last norm */
+    RUVM_PART_SAMPLING,   /* the likeliest token */
+    RUVM_PART_OTHER,      /* embedding, RoPE's angles, and what else there is */
+    RUVM_N_PARTS,
+};
+
+struct ruvm_bench_profile {
+    uint32_t tokens, repetitions;
+    double token_us;                     /* unwatched, in turn with the watched ones: median */
+    double watched_us;                   /* watched, the clock's own cost included: median */
+    double clock_us;                     /* of that, what reading the clock cost */
+    struct ruvm_spread us[RUVM_N_PARTS]; /* without that cost; the medians' sum is sum_us */
+    double sum_us;
+};
+
+/* "matrices" and so on. */
+const char *ruvm_bench_part_name(enum ruvm_bench_part part);
 
 struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
-    double bits_per_weight; /* of all matrices, scales and padding included */
-    char types[64];         /* "int4 35, int8 1": how many tensors of which type */
     bool has_mask;
     char mask[40];
-    uint32_t context, cached_positions; /* a mask may forget the others */
+    uint32_t cached_positions;          /* of the context: a mask may forget the others */
+    uint32_t image_crc, context, block; /* context and block: the engine's */
+    uint64_t token_bytes;               /* of weights, scales included, that each token reads */
+    double bits_per_weight;             /* of all matrices, scales and padding included */
+    char types[64];                     /* "int4 35, int8 1": how many tensors of which type */
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;
@@ -473,6 +526,8 @@ struct ruvm_bench_result {
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;
+    struct ruvm_bench_profile profile; /* repetitions 0: not measured */
+    struct ruvm_bench_roofs roofs;     /* n_levels 0: not measured */
     uint32_t n_kernels;
     struct ruvm_bench_kernel *kernel_list;
     char machine[256]; /* processor, cores, compiler */

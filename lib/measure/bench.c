@@ -9,12 +9,14 @@
 #include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
 #include "lib/base/arena.h"
+#include "lib/base/crc32.h"
 #include "lib/base/error.h"
 #include "lib/convert/samples.h"
 #include "lib/convert/source.h"
 #include "lib/measure/exact_match.h"
 #include "lib/measure/kernel_rates.h"
 #include "lib/measure/machine.h"
+#include "lib/measure/profile.h"
 #include "lib/measure/quality.h"
 #include "lib/measure/speed.h"
 #include "lib/run/session.h"
@@ -174,15 +176,25 @@ static int measure(struct bench *b)
 {
     const struct ruvm_bench_options *o = b->o;
     int rc = o->no_speed ? RUVM_OK : measure_speed(b);
-    if (rc == RUVM_OK && o->kernel_rates)
-        rc = ruvm_kernel_rates_measure(&b->r->kernel_list, &b->r->n_kernels, o, b->err);
+    if (rc == RUVM_OK && o->profile)
+        rc = ruvm_profile_measure(&b->r->profile, b->session, o, b->err);
     if (rc == RUVM_OK && o->questions)
         rc = ask_questions(b);
     if (rc == RUVM_OK && o->quality)
         rc = measure_quality(b);
     else if (rc == RUVM_OK && o->eval_text)
         rc = measure_perplexity(b);
+    /* what measures the machine takes memory that no model needs */
+    b->r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
+    if (rc == RUVM_OK && o->kernel_rates)
+        rc = ruvm_kernel_rates_measure(b->r, o, b->err);
     return rc;
+}
+
+/* A token is one row of the embedding and all rows of everything else. */
+static bool is_read_by_each_token(const struct ruvm_image *img, const struct ruvm_tensor *t)
+{
+    return t->kind != RUVM_TENSOR_POSITION && (t->kind != RUVM_TENSOR_EMBED || img->tied);
 }
 
 /* Bits a weight and types, from the directory of the image, which opened. */
@@ -198,6 +210,8 @@ static void describe_weights(struct ruvm_bench_result *r, const struct ruvm_file
         struct ruvm_tensor t = ruvm_image_tensor(&img, i);
         weights += (uint64_t)t.rows * t.cols;
         bytes += (uint64_t)t.data_bytes + t.scale_bytes;
+        if (is_read_by_each_token(&img, &t))
+            r->token_bytes += (uint64_t)t.data_bytes + t.scale_bytes;
         count[t.type]++;
     }
     r->bits_per_weight = 8.0 * (double)bytes / (double)weights;
@@ -213,6 +227,9 @@ static void describe(struct bench *b)
     snprintf(r->model, sizeof r->model, "%s", b->session->file.name);
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
+    r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
+    r->context = b->session->context;
+    r->block = b->o->block;
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     r->has_mask = b->o->mask != NULL;
     snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");
@@ -237,7 +254,6 @@ int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
         return rc;
     describe(&b);
     rc = measure(&b);
-    r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
     ruvm_session_close(b.session);
     if (rc != RUVM_OK)
         ruvm_bench_free(r);

@@ -26,7 +26,7 @@ struct run {
     uint32_t n, repetitions; /* rounds measured, and to measure */
 };
 
-static uint32_t argmax(const int32_t *x, uint32_t n)
+uint32_t ruvm_speed_argmax(const int32_t *x, uint32_t n)
 {
     uint32_t best = 0;
     for (uint32_t i = 1; i < n; i++)
@@ -63,7 +63,7 @@ static double decode(const struct run *r)
         int rc = ruvm_engine_eval(r->engine, &id, 1, NULL);
         if (rc != RUVM_OK)
             return rc;
-        id = (uint16_t)argmax(ruvm_engine_logits(r->engine), r->vocab);
+        id = (uint16_t)ruvm_speed_argmax(ruvm_engine_logits(r->engine), r->vocab);
     }
     return r->n_generate / (ruvm_clock_s() - start);
 }
@@ -97,7 +97,7 @@ static int measure(struct run *r, struct ruvm_error *err)
 }
 
 /* What was asked for, or the default as far as the context allows. */
-static int choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
+int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
 {
     *n = asked ? asked : DEFAULT_TOKENS < context ? DEFAULT_TOKENS : context;
     if (*n > context)
@@ -108,7 +108,7 @@ static int choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct r
     return RUVM_OK;
 }
 
-static uint16_t start_of(const struct ruvm_session *s)
+uint16_t ruvm_speed_start(const struct ruvm_session *s)
 {
     const struct ruvm_tokenizer *t = ruvm_session_tokenizer(s);
     return t && t->bos < t->n_pieces ? t->bos : 0;
@@ -120,12 +120,12 @@ int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,
     struct run r = {.engine = ruvm_session_engine(s),
                     .o = o,
                     .vocab = ruvm_session_info(s)->vocab,
-                    .start = start_of(s),
+                    .start = ruvm_speed_start(s),
                     .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
     uint32_t context = o->context ? o->context : ruvm_session_info(s)->context;
-    int rc = choose_length(&r.n_prompt, o->prompt_tokens, context, err);
+    int rc = ruvm_speed_choose_length(&r.n_prompt, o->prompt_tokens, context, err);
     if (rc == RUVM_OK)
-        rc = choose_length(&r.n_generate, o->generate_tokens, context, err);
+        rc = ruvm_speed_choose_length(&r.n_generate, o->generate_tokens, context, err);
     if (rc != RUVM_OK)
         return rc;
     r.prompt = calloc(r.n_prompt, sizeof *r.prompt);
