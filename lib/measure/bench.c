@@ -228,7 +228,6 @@ static void describe(struct bench *b)
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
     r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
-    r->context = b->session->context;
     r->block = b->o->block;
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     r->has_mask = b->o->mask != NULL;
