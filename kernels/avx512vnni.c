@@ -5,6 +5,7 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/avx512_panels.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -196,6 +197,14 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     x86_ternary_matmul(m);
 }
 
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    if (m->bits == 8)
+        panel_s8(m);
+    else
+        panel_codes(m);
+}
+
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
@@ -206,6 +215,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .matmul_binary = matmul_binary,
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = ruvm_x86_xnor,
+    .matmul_panels = matmul_panels,
     .scores = ruvm_x86_scores,
     .weights = ruvm_x86_weights,
     .mix = ruvm_x86_mix,

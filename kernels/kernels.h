@@ -54,6 +54,29 @@ struct ruvm_matmul_codes {
     uint32_t n_vecs, x_stride, out_stride;
 };
 
+/* Rows laid out as panels (panels.h): how many a panel has, and the bytes of one. */
+enum { RUVM_PANEL_ROWS = 16, RUVM_PANEL_ALIGN = 64, RUVM_PANELS_MAX_COLS = 32768 };
+static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes)
+{
+    uint32_t bytes = (row_bytes + mult_bytes) * RUVM_PANEL_ROWS;
+    return (bytes + RUVM_PANEL_ALIGN - 1) & ~(RUVM_PANEL_ALIGN - 1u);
+}
+
+/* The same product with panels:
+ * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
+ * x[v * x_stride + c], where a weight is an INT8 level, or with bits == 4 an INT4 level
+ * times its multiplier. first_col is a multiple of 32, n_cols one of 16; grouped matrices
+ * have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+struct ruvm_matmul_panels {
+    const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
+    const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
+    int32_t *out;     /* [n_vecs, out_stride] */
+    uint32_t bits;    /* 8 or 4 */
+    uint32_t n_rows, first_col, n_cols, panel_bytes;
+    uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
+    uint32_t n_vecs, x_stride, out_stride;
+};
+
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
 struct ruvm_swiglu {
     uint32_t up_down, gate_down; /* right shifts (floor) after which |.| <= 2^15 */
@@ -84,6 +107,7 @@ struct ruvm_kernels {
     void (*matmul_binary)(const struct ruvm_matmul_codes *m);
     void (*matmul_ternary)(const struct ruvm_matmul_codes *m);
     void (*matmul_xnor)(const struct ruvm_matmul_codes *m);
+    void (*matmul_panels)(const struct ruvm_matmul_panels *m); /* NULL: panels do not help */
 
     /* Attention scores of one head: out[p] = sum over d of q[d] * k[p * stride + d].
      * |q| <= RUVM_Q_MAX, |k| <= 127, head_dim <= 2048 and even. */

@@ -14,8 +14,12 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 
 enum { ENGINE_ALIGN = 64 };
+
+/* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
+enum { SESSION_BLOCK = 64 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
@@ -69,11 +73,25 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
     return RUVM_OK;
 }
 
+/* What has been laid out anew is not read from the file again but for a row a token. */
+static int make_panels(struct ruvm_session *s, struct ruvm_error *err)
+{
+    struct ruvm_panels *p = &s->panels;
+    int rc = ruvm_panels_make(p, s->file.data, s->file.size, s->kernels, err);
+    if (rc == RUVM_OK && s->file.owned)
+        ruvm_file_release(s->file.owned, p->first, p->last);
+    return rc;
+}
+
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
     const struct ruvm_engine_options engine = {
-        .context = s->context, .block = o->block, .kernels = s->kernels};
+        .context = s->context,
+        .block = o->block ? o->block : SESSION_BLOCK,
+        .kernels = s->kernels,
+        .panels = s->panels.of_tensor,
+    };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
@@ -113,7 +131,9 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
         return rc;
     s->context = o->context ? o->context : s->info.context;
     s->sampler = o->sampler;
-    rc = make_engine(s, o, err);
+    rc = make_panels(s, err);
+    if (rc == RUVM_OK)
+        rc = make_engine(s, o, err);
     return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
 }
 
@@ -137,6 +157,7 @@ void ruvm_session_close(struct ruvm_session *s)
     if (!s)
         return;
     ruvm_file_close(&s->file);
+    ruvm_panels_free(&s->panels);
     free(s->memory);
     free(s->tokens);
     free(s->logits);

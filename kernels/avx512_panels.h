@@ -1,0 +1,249 @@
+/* AVX-512 panels: one register is four columns of 16 rows, and 4 bytes of x go to all lanes.
+ *
+ * A vector alone walks one panel at a time, so that the whole matrix is one stream for
+ * the prefetcher: that reads the second-level cache at its full rate. Four vectors share
+ * what is loaded of four panels: then multiplying is the limit. */
+#ifndef RUVM_KERNELS_AVX512_PANELS_H
+#define RUVM_KERNELS_AVX512_PANELS_H
+
+#include "kernels/x86_codes.h"
+
+enum { PANEL_WORDS = 64, PANEL_VECS = 4, PANEL_TILE = 4, PANEL_UNIT = 16 };
+
+/* What a tile is: constants, so that the compiler makes a function of each. */
+struct panel_tile {
+    uint32_t panels, vecs;
+};
+
+X86_INLINE __m512i panel_load(const uint8_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
+
+X86_INLINE __m512i panel_x(const int8_t *x)
+{
+    int32_t four;
+    __builtin_memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* Writes the sums of the panel from row r on. */
+X86_INLINE void panel_store(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                            __m512i sums)
+{
+    int32_t *out = m->out + (size_t)v * m->out_stride + r;
+    uint32_t left = m->n_rows - r;
+    if (left >= RUVM_PANEL_ROWS)
+        _mm512_storeu_si512(out, sums);
+    else
+        _mm512_mask_storeu_epi32(out, (__mmask16)((1u << left) - 1), sums);
+}
+
+/* ---- INT8 ---------------------------------------------------------------------------- */
+
+/* -128 times the sum of x: what storing weights plus 128 adds. */
+static inline int32_t panel_s8_start(const int8_t *x, uint32_t n_cols)
+{
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t c = 0; c < n_cols; c += 64) {
+        __mmask64 bytes = n_cols - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n_cols - c)) - 1;
+        sum =
+            _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), _mm512_maskz_loadu_epi8(bytes, x + c));
+    }
+    return -_mm512_reduce_add_epi32(sum);
+}
+
+/* One panel and vector, four sums side by side for the unit's latency. */
+X86_INLINE void panel_s8_one(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                             const int32_t *starts)
+{
+    const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
+                       (size_t)m->first_col * RUVM_PANEL_ROWS;
+    const int8_t *x = m->x + (size_t)v * m->x_stride, *end = x + m->n_cols;
+    __m512i acc[4] = {_mm512_set1_epi32(starts[0])};
+    acc[1] = acc[2] = acc[3] = _mm512_setzero_si512();
+    for (; x != end; x += PANEL_UNIT, w += 4 * PANEL_WORDS) {
+        X86_UNROLL
+        for (uint32_t i = 0; i < 4; i++)
+            acc[i] = _mm512_dpbusd_epi32(acc[i], panel_load(w + (size_t)i * PANEL_WORDS),
+                                         panel_x(x + (size_t)4 * i));
+    }
+    panel_store(
+        m, r, v,
+        _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3])));
+}
+
+X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_panels *m, uint32_t r,
+                              uint32_t v, const int32_t *starts)
+{
+    const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
+                       (size_t)m->first_col * RUVM_PANEL_ROWS;
+    const int8_t *x = m->x + (size_t)v * m->x_stride;
+    __m512i acc[PANEL_TILE][PANEL_VECS];
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            acc[p][j] = _mm512_set1_epi32(starts[j]);
+    }
+    for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
+        __m512i xs[PANEL_VECS];
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            xs[j] = panel_x(x + j * (size_t)m->x_stride + c);
+        X86_UNROLL
+        for (uint32_t p = 0; p < t.panels; p++) {
+            __m512i ws = panel_load(w + p * (size_t)m->panel_bytes);
+            X86_UNROLL
+            for (uint32_t j = 0; j < t.vecs; j++)
+                acc[p][j] = _mm512_dpbusd_epi32(acc[p][j], ws, xs[j]);
+        }
+    }
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, acc[p][j]);
+    }
+}
+
+enum { PANEL_BLOCK = 64 }; /* vectors that share a walk over the weights */
+
+static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
+{
+    const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, one = {1, PANEL_VECS};
+    const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
+    int32_t starts[PANEL_BLOCK];
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
+    uint32_t r = 0;
+    for (; by_four && r + (PANEL_TILE - 1) * RUVM_PANEL_ROWS < m->n_rows;
+         r += PANEL_TILE * RUVM_PANEL_ROWS)
+        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
+            panel_s8_tile(four, m, r, v, starts + v);
+    for (; by_four && r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
+            panel_s8_tile(one, m, r, v, starts + v);
+    for (r = 0; by_four < m->n_vecs && r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t v = by_four; v < m->n_vecs; v++)
+            panel_s8_one(m, r, v, starts + v);
+}
+
+static inline void panel_s8(const struct ruvm_matmul_panels *m)
+{
+    struct ruvm_matmul_panels block = *m;
+    for (uint32_t v = 0; v < m->n_vecs; v += PANEL_BLOCK) {
+        block.n_vecs = m->n_vecs - v < PANEL_BLOCK ? m->n_vecs - v : PANEL_BLOCK;
+        block.x = m->x + (size_t)v * m->x_stride;
+        block.out = m->out + (size_t)v * m->out_stride;
+        panel_s8_block(&block);
+    }
+}
+
+/* ---- INT4 ---------------------------------------------------------------------------- */
+
+enum { PANEL_MAX_UNITS = RUVM_PANELS_MAX_COLS / PANEL_UNIT, PANEL_CODE_MAX = 15 };
+
+/* Minus 15 times the sums of each 16 columns of x: a level is 2u - 15. */
+static inline void panel_codes_starts(int32_t *starts, const int8_t *x, uint32_t n_cols)
+{
+    for (uint32_t c = 0; c < n_cols; c += PANEL_UNIT) {
+        __m128i sums =
+            _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(PANEL_CODE_MAX), x86_load16(x + c));
+        sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4e));
+        sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xb1));
+        starts[c / PANEL_UNIT] = -_mm_cvtsi128_si32(sums);
+    }
+}
+
+/* The multipliers of 16 rows for the columns from c on. */
+X86_INLINE __m512i panel_mult(const struct ruvm_matmul_panels *m, const uint8_t *mult,
+                              uint32_t group_shift, uint32_t c)
+{
+    uint32_t g = c >> group_shift;
+    __m128i bytes = x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS);
+    (void)m;
+    bytes = _mm_srl_epi16(bytes, _mm_cvtsi32_si128((int32_t)(g % 2 * 4)));
+    return _mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(15)));
+}
+
+/* 16 columns of a panel: two words, whose codes are spread to bytes as 2u. Sums of 16
+ * columns fit the 16 bits that vpdpwssd multiplies: 16 * 15 * 127 < 2^15. */
+X86_INLINE void panel_codes_tile(struct panel_tile t, int grouped,
+                                 const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                                 const int32_t (*starts)[PANEL_MAX_UNITS])
+{
+    const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
+    const uint8_t *w = panel + (size_t)m->first_col / 2 * RUVM_PANEL_ROWS;
+    const uint8_t *mult = panel + m->mult_off;
+    const uint32_t shift = grouped ? (uint32_t)__builtin_ctz(m->group) : 0;
+    const int8_t *x = m->x + (size_t)v * m->x_stride;
+    const __m512i mask = _mm512_set1_epi8(30);
+    __m512i acc[PANEL_TILE][PANEL_VECS];
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            acc[p][j] = _mm512_setzero_si512();
+    }
+    for (uint32_t c = 0; c < m->n_cols; c += PANEL_UNIT, w += 2 * PANEL_WORDS) {
+        X86_UNROLL
+        for (uint32_t p = 0; p < t.panels; p++) {
+            const uint8_t *at = w + p * (size_t)m->panel_bytes;
+            __m512i first = panel_load(at), second = panel_load(at + PANEL_WORDS);
+            __m512i a = _mm512_and_si512(_mm512_add_epi8(first, first), mask);
+            __m512i b = _mm512_and_si512(_mm512_srli_epi16(first, 3), mask);
+            __m512i d = _mm512_and_si512(_mm512_add_epi8(second, second), mask);
+            __m512i e = _mm512_and_si512(_mm512_srli_epi16(second, 3), mask);
+            __m512i by = mask;
+            if (grouped)
+                by = panel_mult(m, mult + p * (size_t)m->panel_bytes, shift, m->first_col + c);
+            X86_UNROLL
+            for (uint32_t j = 0; j < t.vecs; j++) {
+                const int8_t *xj = x + j * (size_t)m->x_stride + c;
+                __m512i sum = _mm512_set1_epi32(starts[j][c / PANEL_UNIT]);
+                sum = _mm512_dpbusd_epi32(sum, a, panel_x(xj));
+                sum = _mm512_dpbusd_epi32(sum, b, panel_x(xj + 4));
+                sum = _mm512_dpbusd_epi32(sum, d, panel_x(xj + 8));
+                sum = _mm512_dpbusd_epi32(sum, e, panel_x(xj + 12));
+                acc[p][j] = grouped ? _mm512_dpwssd_epi32(acc[p][j], sum, by)
+                                    : _mm512_add_epi32(acc[p][j], sum);
+            }
+        }
+    }
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, acc[p][j]);
+    }
+}
+
+X86_INLINE void panel_codes_walk(struct panel_tile t, int grouped,
+                                 const struct ruvm_matmul_panels *m, uint32_t v,
+                                 const int32_t (*starts)[PANEL_MAX_UNITS])
+{
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_codes_tile(t, grouped, m, r, v, starts);
+}
+
+static inline void panel_codes(const struct ruvm_matmul_panels *m)
+{
+    const struct panel_tile four = {1, PANEL_VECS}, one = {1, 1};
+    int32_t starts[PANEL_VECS][PANEL_MAX_UNITS];
+    for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
+        n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
+        for (uint32_t j = 0; j < n; j++)
+            panel_codes_starts(starts[j], m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
+        if (m->group && n > 1)
+            panel_codes_walk(four, 1, m, v, starts);
+        else if (m->group)
+            panel_codes_walk(one, 1, m, v, starts);
+        else if (n > 1)
+            panel_codes_walk(four, 0, m, v, starts);
+        else
+            panel_codes_walk(one, 0, m, v, starts);
+    }
+}
+
+#endif
