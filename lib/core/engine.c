@@ -136,8 +136,8 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->block = e->block < e->context ? e->block : e->context;
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
-    e->keys =
-        (struct ruvm_cache){.bits = img->k_bits, .context = e->context, .head_dim = img->head_dim};
+    e->keys = (struct ruvm_cache){
+        .k = e->k, .bits = img->k_bits, .context = e->context, .head_dim = img->head_dim};
     e->values = e->keys;
     e->values.bits = img->v_bits;
     set_widths(e);
