@@ -5,6 +5,7 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/avx512_elementwise.h"
 #include "kernels/avx512_panels.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
@@ -217,20 +218,20 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .matmul_xnor = ruvm_x86_xnor,
     .matmul_panels = matmul_panels,
     .scores = ruvm_x86_scores,
-    .weights = ruvm_x86_weights,
+    .weights = avx512_weights,
     .mix = ruvm_x86_mix,
-    .rotate = ruvm_elementwise_rotate,
-    .to_cache = ruvm_elementwise_to_cache,
-    .fold = ruvm_elementwise_fold,
-    .narrow = ruvm_elementwise_narrow,
-    .divide = ruvm_elementwise_divide,
-    .unpack = ruvm_elementwise_unpack,
-    .rescale = ruvm_elementwise_rescale,
-    .amax = ruvm_elementwise_amax,
-    .quantize = ruvm_elementwise_quantize,
-    .add_scaled = ruvm_elementwise_add_scaled,
-    .norm = ruvm_elementwise_norm,
-    .swiglu = ruvm_x86_swiglu,
+    .rotate = avx512_rotate,
+    .to_cache = avx512_to_cache,
+    .fold = avx512_fold,
+    .narrow = avx512_narrow,
+    .divide = avx512_divide,
+    .unpack = avx512_unpack,
+    .rescale = avx512_rescale,
+    .amax = avx512_amax,
+    .quantize = avx512_quantize,
+    .add_scaled = avx512_add_scaled,
+    .norm = avx512_norm,
+    .swiglu = avx512_swiglu,
     .spread = ruvm_elementwise_spread,
     .layernorm = ruvm_elementwise_layernorm,
     .scale = ruvm_elementwise_scale,
