@@ -295,16 +295,32 @@ static inline __m512i avx512_exp2(__m512i t)
     return _mm512_srlv_epi32(p, _mm512_srli_epi32(t, 15));
 }
 
+static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
+{
+    __m512i max = _mm512_set1_epi32(INT32_MIN);
+    uint32_t p = 0;
+    for (; p + LANES <= n_pos; p += LANES)
+        max = _mm512_max_epi32(max, _mm512_loadu_si512(s + p));
+    if (p < n_pos)
+        max = _mm512_mask_max_epi32(max, lanes_from(p, n_pos), max,
+                                    load32(lanes_from(p, n_pos), s + p));
+    return _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
+}
+
 static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
                                       uint32_t shift)
 {
-    const __m512i least = _mm512_set1_epi32(INT32_MIN);
-    __m512i max = least, by = _mm512_set1_epi32((int32_t)mult), sum = _mm512_setzero_si512();
+    __m512i max = avx512_weights_max(s, n_pos), by = _mm512_set1_epi32((int32_t)mult);
+    __m512i sum = _mm512_setzero_si512();
     __m128i right = _mm_cvtsi32_si128((int32_t)shift);
-    for (uint32_t p = 0; p < n_pos; p += LANES)
-        max = _mm512_max_epi32(max, _mm512_mask_loadu_epi32(least, lanes_from(p, n_pos), s + p));
-    max = _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
-    for (uint32_t p = 0; p < n_pos; p += LANES) {
+    uint32_t p = 0;
+    for (; p + LANES <= n_pos; p += LANES) {
+        __m512i below = _mm512_sub_epi32(max, _mm512_loadu_si512(s + p));
+        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
+        sum = _mm512_add_epi32(sum, w);
+        x86_store(e + p, _mm512_cvtepi32_epi16(w));
+    }
+    if (p < n_pos) {
         __mmask16 lanes = lanes_from(p, n_pos);
         __m512i below = _mm512_sub_epi32(max, load32(lanes, s + p));
         __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
@@ -314,13 +330,93 @@ static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_
     return (uint32_t)_mm512_reduce_add_epi32(sum);
 }
 
+/* ---- mix of heads of 8 --------------------------------------------------------------- */
+
+/* Four positions that touch are one register of 16 bits, the values of two positions in
+ * turn, so that a lane takes two products; the lower and the upper half of the lanes have
+ * two positions each. */
+static inline __m512i avx512_mix_4(__m512i acc, const int8_t *v, __m512i e)
+{
+    const __m256i in_turn = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    __m256i values = _mm256_shuffle_epi8(x86_load(v), in_turn);
+    return _mm512_dpwssd_epi32(acc, _mm512_cvtepi8_epi16(values), e);
+}
+
+static inline void avx512_mix_of_8(int32_t *out, const uint16_t *e, const int8_t *v, uint32_t n_pos)
+{
+    const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i two = _mm512_set1_epi32(2), four = _mm512_set1_epi32(4);
+    __m512i a = _mm512_setzero_si512(), b = a;
+    uint32_t p = 0;
+    for (; p + 16 <= n_pos; p += 16, v += 128) {
+        __m512i all = _mm512_zextsi256_si512(x86_load(e + p));
+        __m512i next = _mm512_add_epi32(order, two);
+        a = avx512_mix_4(a, v, _mm512_permutexvar_epi32(order, all));
+        b = avx512_mix_4(b, v + 32, _mm512_permutexvar_epi32(next, all));
+        a = avx512_mix_4(a, v + 64, _mm512_permutexvar_epi32(_mm512_add_epi32(order, four), all));
+        b = avx512_mix_4(b, v + 96, _mm512_permutexvar_epi32(_mm512_add_epi32(next, four), all));
+    }
+    for (; p + 4 <= n_pos; p += 4, v += 32) {
+        uint64_t some;
+        __builtin_memcpy(&some, e + p, sizeof some);
+        __m512i all = _mm512_set1_epi64((int64_t)some);
+        a = avx512_mix_4(a, v, _mm512_permutexvar_epi32(order, all));
+    }
+    a = _mm512_add_epi32(a, b);
+    __m256i sum = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    x86_store(out, _mm256_add_epi32(sum, x86_load(out)));
+    if (p < n_pos)
+        ruvm_x86_mix(out, e + p, v, n_pos - p, 8, 8);
+}
+
+static inline void avx512_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
+                              uint32_t head_dim, uint32_t stride)
+{
+    if (head_dim == 8 && stride == 8)
+        avx512_mix_of_8(acc, e, v, n_pos);
+    else
+        ruvm_x86_mix(acc, e, v, n_pos, head_dim, stride);
+}
+
 /* ---- SwiGLU -------------------------------------------------------------------------- */
 
+/* The first 256 entries of the sigmoid's table; the last one of all equals them at their
+ * end, so no other is needed. */
+struct sigmoid_table {
+    __m512i part[8];
+};
+
+static inline struct sigmoid_table sigmoid_load(void)
+{
+    struct sigmoid_table t;
+    for (size_t i = 0; i < 8; i++)
+        t.part[i] = _mm512_loadu_si512(ruvm_scalar_sigmoid + 32 * i);
+    return t;
+}
+
+/* Entries of 16 bits by number: each permutation knows 64 of them. */
+static inline __m512i sigmoid_look_up(const struct sigmoid_table *t, __m512i number)
+{
+    __m512i a = _mm512_permutex2var_epi16(t->part[0], number, t->part[1]);
+    __m512i b = _mm512_permutex2var_epi16(t->part[2], number, t->part[3]);
+    __m512i c = _mm512_permutex2var_epi16(t->part[4], number, t->part[5]);
+    __m512i d = _mm512_permutex2var_epi16(t->part[6], number, t->part[7]);
+    __mmask32 odd = _mm512_test_epi16_mask(number, _mm512_set1_epi16(64));
+    __mmask32 high = _mm512_test_epi16_mask(number, _mm512_set1_epi16(128));
+    a = _mm512_mask_mov_epi16(a, odd, b);
+    c = _mm512_mask_mov_epi16(c, odd, d);
+    return _mm512_mask_mov_epi16(a, high, c);
+}
+
 /* As x86_sigmoid, of 16 lanes. */
-static inline __m512i avx512_sigmoid(__m512i g)
+static inline __m512i avx512_sigmoid(const struct sigmoid_table *t, __m512i g)
 {
     __m512i a = _mm512_min_epu32(_mm512_abs_epi32(g), _mm512_set1_epi32(RUVM_SIGMOID_LAST));
-    __m512i pair = _mm512_i32gather_epi32(_mm512_srli_epi32(a, 8), ruvm_scalar_sigmoid, 2);
+    __m512i first = _mm512_srli_epi32(a, 8);
+    __m512i next =
+        _mm512_min_epu32(_mm512_add_epi32(first, _mm512_set1_epi32(1)), _mm512_set1_epi32(255));
+    __m512i pair = sigmoid_look_up(t, _mm512_or_si512(first, _mm512_slli_epi32(next, 16)));
     pair = _mm512_xor_si512(pair, _mm512_set1_epi32((int32_t)0x80008000));
     __m512i right = _mm512_and_si512(a, _mm512_set1_epi32(255));
     __m512i left = _mm512_sub_epi32(_mm512_set1_epi32(256), right);
@@ -338,10 +434,11 @@ static inline void avx512_swiglu(int32_t *x, const int32_t *up, const int32_t *g
     __m128i gate_down = _mm_cvtsi32_si128((int32_t)p->gate_down);
     __m128i shift = _mm_cvtsi32_si128((int32_t)p->shift);
     __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
+    const struct sigmoid_table table = sigmoid_load();
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
         __m512i g = _mm512_sra_epi32(load32(lanes, gate + i), gate_down);
-        __m512i s = avx512_sigmoid(_mm512_sra_epi32(_mm512_mullo_epi32(g, mult), shift));
+        __m512i s = avx512_sigmoid(&table, _mm512_sra_epi32(_mm512_mullo_epi32(g, mult), shift));
         s = _mm512_add_epi32(_mm512_mullo_epi32(g, s), _mm512_set1_epi32(16384));
         __m512i u = _mm512_sra_epi32(load32(lanes, up + i), up_down);
         store32(x + i, lanes, _mm512_mullo_epi32(_mm512_srai_epi32(s, 15), u));

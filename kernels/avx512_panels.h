@@ -41,8 +41,8 @@ X86_INLINE void panel_store(const struct ruvm_matmul_panels *m, uint32_t r, uint
 
 /* ---- INT8 ---------------------------------------------------------------------------- */
 
-/* -128 times the sum of x: what storing weights plus 128 adds. */
-static inline int32_t panel_s8_start(const int8_t *x, uint32_t n_cols)
+/* -128 times the sum of x in all lanes: what storing weights plus 128 adds. */
+static inline __m512i panel_s8_start(const int8_t *x, uint32_t n_cols)
 {
     __m512i sum = _mm512_setzero_si512();
     for (uint32_t c = 0; c < n_cols; c += 64) {
@@ -50,31 +50,34 @@ static inline int32_t panel_s8_start(const int8_t *x, uint32_t n_cols)
         sum =
             _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), _mm512_maskz_loadu_epi8(bytes, x + c));
     }
-    return -_mm512_reduce_add_epi32(sum);
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0x4e));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0x4e));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0xb1));
+    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
 }
 
 /* One panel and vector, four sums side by side for the unit's latency. */
 X86_INLINE void panel_s8_one(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
-                             const int32_t *starts)
+                             __m512i start)
 {
     const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
                        (size_t)m->first_col * RUVM_PANEL_ROWS;
     const int8_t *x = m->x + (size_t)v * m->x_stride, *end = x + m->n_cols;
-    __m512i acc[4] = {_mm512_set1_epi32(starts[0])};
-    acc[1] = acc[2] = acc[3] = _mm512_setzero_si512();
+    __m512i acc[4] = {0};
     for (; x != end; x += PANEL_UNIT, w += 4 * PANEL_WORDS) {
         X86_UNROLL
         for (uint32_t i = 0; i < 4; i++)
             acc[i] = _mm512_dpbusd_epi32(acc[i], panel_load(w + (size_t)i * PANEL_WORDS),
                                          panel_x(x + (size_t)4 * i));
     }
-    panel_store(
-        m, r, v,
-        _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3])));
+    __m512i sums =
+        _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3]));
+    panel_store(m, r, v, _mm512_add_epi32(sums, start));
 }
 
 X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_panels *m, uint32_t r,
-                              uint32_t v, const int32_t *starts)
+                              uint32_t v, const __m512i *starts)
 {
     const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
                        (size_t)m->first_col * RUVM_PANEL_ROWS;
@@ -84,7 +87,7 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     for (uint32_t p = 0; p < t.panels; p++) {
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++)
-            acc[p][j] = _mm512_set1_epi32(starts[j]);
+            acc[p][j] = _mm512_setzero_si512();
     }
     for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
         __m512i xs[PANEL_VECS];
@@ -103,30 +106,44 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     for (uint32_t p = 0; p < t.panels; p++) {
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++)
-            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, acc[p][j]);
+            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, _mm512_add_epi32(acc[p][j], starts[j]));
     }
 }
 
 enum { PANEL_BLOCK = 64 }; /* vectors that share a walk over the weights */
 
+/* A vector alone. Of narrow panels four share what is loaded of x, which counts where the
+ * weights are near. */
+enum { PANEL_NARROW = 256 };
+
+static inline void panel_s8_vector(const struct ruvm_matmul_panels *m, uint32_t v, __m512i start)
+{
+    const struct panel_tile four = {PANEL_TILE, 1};
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
+    uint32_t r = 0;
+    for (; m->n_cols < PANEL_NARROW && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_s8_tile(four, m, r, v, &start);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_s8_one(m, r, v, start);
+}
+
 static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
     const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, one = {1, PANEL_VECS};
     const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
-    int32_t starts[PANEL_BLOCK];
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
+    __m512i starts[PANEL_BLOCK];
     for (uint32_t v = 0; v < m->n_vecs; v++)
         starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
-    for (; by_four && r + (PANEL_TILE - 1) * RUVM_PANEL_ROWS < m->n_rows;
-         r += PANEL_TILE * RUVM_PANEL_ROWS)
+    for (; by_four && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
         for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
             panel_s8_tile(four, m, r, v, starts + v);
     for (; by_four && r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
             panel_s8_tile(one, m, r, v, starts + v);
-    for (r = 0; by_four < m->n_vecs && r < m->n_rows; r += RUVM_PANEL_ROWS)
-        for (uint32_t v = by_four; v < m->n_vecs; v++)
-            panel_s8_one(m, r, v, starts + v);
+    for (uint32_t v = by_four; v < m->n_vecs; v++)
+        panel_s8_vector(m, v, starts[v]);
 }
 
 static inline void panel_s8(const struct ruvm_matmul_panels *m)
