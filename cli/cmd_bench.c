@@ -23,7 +23,7 @@ static const struct ruvm_args_option options[] = {
      .fallback = "9", .min = 1, .max = 10000},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
      .max = 65535},
-    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "32",
      .min = 1, .max = 64},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; all: each in turn; default: the fastest that this machine has"},

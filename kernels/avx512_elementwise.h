@@ -5,7 +5,7 @@
 #ifndef RUVM_KERNELS_AVX512_ELEMENTWISE_H
 #define RUVM_KERNELS_AVX512_ELEMENTWISE_H
 
-#include "kernels/x86.h"
+#include "kernels/x86_codes.h"
 
 enum { LANES = 16 };
 
@@ -370,13 +370,89 @@ static inline void avx512_mix_of_8(int32_t *out, const uint16_t *e, const int8_t
         ruvm_x86_mix(out, e + p, v, n_pos - p, 8, 8);
 }
 
+/* ---- mix of other heads -------------------------------------------------------------- */
+
+enum { MIX_POSITIONS = 4, MIX_VALUES = 64 };
+
+/* The sums of 64 values, the lower and the upper 7 bits of the weights apart. Unpacking
+ * keeps to quarters of a register, so part k has values 4k .. 4k + 3 of each 16. */
+struct mix_sums {
+    __m512i low[4], high[4];
+};
+
+/* Four positions, turned so that each lane has the four of one value; low and high: the
+ * weights' halves, a byte a position. */
+X86_INLINE void avx512_mix_64(struct mix_sums *sums, const int8_t *v, size_t stride,
+                              __mmask64 bytes, uint64_t weights)
+{
+    __m512i a = _mm512_maskz_loadu_epi8(bytes, v);
+    __m512i b = _mm512_maskz_loadu_epi8(bytes, v + stride);
+    __m512i c = _mm512_maskz_loadu_epi8(bytes, v + 2 * stride);
+    __m512i d = _mm512_maskz_loadu_epi8(bytes, v + 3 * stride);
+    __m512i ab = _mm512_unpacklo_epi8(a, b), ab2 = _mm512_unpackhi_epi8(a, b);
+    __m512i cd = _mm512_unpacklo_epi8(c, d), cd2 = _mm512_unpackhi_epi8(c, d);
+    __m512i parts[4] = {_mm512_unpacklo_epi16(ab, cd), _mm512_unpackhi_epi16(ab, cd),
+                        _mm512_unpacklo_epi16(ab2, cd2), _mm512_unpackhi_epi16(ab2, cd2)};
+    __m128i four = _mm_cvtsi64_si128((int64_t)weights);
+    __m128i lower = _mm_and_si128(four, _mm_set1_epi16(127)), upper = _mm_srli_epi16(four, 7);
+    __m512i low = _mm512_broadcastd_epi32(_mm_packus_epi16(lower, lower));
+    __m512i high = _mm512_broadcastd_epi32(_mm_packus_epi16(upper, upper));
+    X86_UNROLL
+    for (uint32_t k = 0; k < 4; k++) {
+        sums->low[k] = _mm512_dpbusd_epi32(sums->low[k], low, parts[k]);
+        sums->high[k] = _mm512_dpbusd_epi32(sums->high[k], high, parts[k]);
+    }
+}
+
+/* Adds the sums to out[0 .. n) in order. */
+X86_INLINE void avx512_mix_end(int32_t *out, const struct mix_sums *sums, uint32_t n)
+{
+    __m512i s[4], t[4];
+    X86_UNROLL
+    for (uint32_t k = 0; k < 4; k++)
+        s[k] = _mm512_add_epi32(sums->low[k], _mm512_slli_epi32(sums->high[k], 7));
+    t[0] = _mm512_shuffle_i32x4(s[0], s[1], 0x44);
+    t[1] = _mm512_shuffle_i32x4(s[2], s[3], 0x44);
+    t[2] = _mm512_shuffle_i32x4(s[0], s[1], 0xee);
+    t[3] = _mm512_shuffle_i32x4(s[2], s[3], 0xee);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i a = t[i / 32 * 2], b = t[i / 32 * 2 + 1];
+        __m512i sum = i % 32 ? _mm512_shuffle_i32x4(a, b, 0xdd) : _mm512_shuffle_i32x4(a, b, 0x88);
+        store32(out + i, lanes, _mm512_add_epi32(sum, load32(lanes, out + i)));
+    }
+}
+
+static inline void avx512_mix_of_64(int32_t *out, const uint16_t *e, const int8_t *v,
+                                    uint32_t n_pos, uint32_t stride, uint32_t n)
+{
+    const __mmask64 bytes = n == MIX_VALUES ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
+    struct mix_sums sums;
+    X86_UNROLL
+    for (uint32_t k = 0; k < 4; k++)
+        sums.low[k] = sums.high[k] = _mm512_setzero_si512();
+    uint64_t weights;
+    uint32_t p = 0;
+    for (; p + MIX_POSITIONS <= n_pos; p += MIX_POSITIONS, v += MIX_POSITIONS * (size_t)stride) {
+        __builtin_memcpy(&weights, e + p, sizeof weights);
+        avx512_mix_64(&sums, v, stride, bytes, weights);
+    }
+    for (; p < n_pos; p++, v += stride)
+        avx512_mix_64(&sums, v, 0, bytes, e[p]); /* the same four times, thrice times 0 */
+    avx512_mix_end(out, &sums, n);
+}
+
 static inline void avx512_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
                               uint32_t head_dim, uint32_t stride)
 {
-    if (head_dim == 8 && stride == 8)
+    if (head_dim == 8 && stride == 8) {
         avx512_mix_of_8(acc, e, v, n_pos);
-    else
-        ruvm_x86_mix(acc, e, v, n_pos, head_dim, stride);
+        return;
+    }
+    for (uint32_t d = 0, n; d < head_dim; d += n) {
+        n = head_dim - d < MIX_VALUES ? head_dim - d : MIX_VALUES;
+        avx512_mix_of_64(acc + d, e, v + d, n_pos, stride, n);
+    }
 }
 
 /* ---- SwiGLU -------------------------------------------------------------------------- */

@@ -173,93 +173,121 @@ static inline void panel_codes_starts(int32_t *starts, const int8_t *x, uint32_t
     }
 }
 
-/* The multipliers of 16 rows for the columns from c on. */
-X86_INLINE __m512i panel_mult(const struct ruvm_matmul_panels *m, const uint8_t *mult,
-                              uint32_t group_shift, uint32_t c)
+/* The multipliers of 16 rows for the 32 columns from c on: of the first 16 in the lower half
+ * of each lane, of the others in the upper one. */
+X86_INLINE __m512i panel_mult(const uint8_t *mult, uint32_t group, uint32_t c)
 {
-    uint32_t g = c >> group_shift;
+    const uint32_t g = c / group;
     __m128i bytes = x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS);
-    (void)m;
-    bytes = _mm_srl_epi16(bytes, _mm_cvtsi32_si128((int32_t)(g % 2 * 4)));
-    return _mm512_cvtepu8_epi32(_mm_and_si128(bytes, _mm_set1_epi8(15)));
+    __m512i first = _mm512_cvtepu8_epi32(bytes), second = _mm512_slli_epi32(first, 12);
+    if (group > PANEL_UNIT) {
+        first = _mm512_srl_epi32(first, _mm_cvtsi32_si128((int32_t)(g % 2 * 4)));
+        second = _mm512_slli_epi32(first, 16);
+    }
+    return _mm512_and_si512(_mm512_or_si512(first, second), _mm512_set1_epi32(0x000f000f));
 }
 
-/* 16 columns of a panel: two words, whose codes are spread to bytes as 2u. Sums of 16
- * columns fit the 16 bits that vpdpwssd multiplies: 16 * 15 * 127 < 2^15. */
-X86_INLINE void panel_codes_tile(struct panel_tile t, int grouped,
-                                 const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
-                                 const int32_t (*starts)[PANEL_MAX_UNITS])
+/* The bytes of 16 columns, codes spread to 2u. */
+struct panel_unit {
+    __m512i w[4];
+};
+
+X86_INLINE struct panel_unit panel_spread(const uint8_t *at)
+{
+    const __m512i mask = _mm512_set1_epi8(30);
+    __m512i first = panel_load(at), second = panel_load(at + PANEL_WORDS);
+    return (struct panel_unit){{_mm512_and_si512(_mm512_add_epi8(first, first), mask),
+                                _mm512_and_si512(_mm512_srli_epi16(first, 3), mask),
+                                _mm512_and_si512(_mm512_add_epi8(second, second), mask),
+                                _mm512_and_si512(_mm512_srli_epi16(second, 3), mask)}};
+}
+
+/* The sums of 16 columns fit 16 bits: 16 * 15 * 127 < 2^15. */
+X86_INLINE __m512i panel_unit_sums(const struct panel_unit *u, const int8_t *x, int32_t start)
+{
+    __m512i sum = _mm512_set1_epi32(start);
+    X86_UNROLL
+    for (uint32_t i = 0; i < 4; i++)
+        sum = _mm512_dpbusd_epi32(sum, u->w[i], panel_x(x + (size_t)4 * i));
+    return sum;
+}
+
+/* Two such sums, side by side in each lane, times their multipliers. */
+X86_INLINE __m512i panel_add_two(__m512i acc, __m512i first, __m512i second, __m512i by)
+{
+    __m512i both = _mm512_mask_mov_epi16(first, 0xaaaaaaaa, _mm512_slli_epi32(second, 16));
+    return _mm512_dpwssd_epi32(acc, both, by);
+}
+
+/* acc[j] += 32 columns, or the last 16, of a panel and vector j of those from x on. */
+X86_INLINE void panel_codes_step(uint32_t vecs, int grouped, int both, __m512i *acc,
+                                 const uint8_t *w, const int8_t *x, size_t x_stride,
+                                 const int32_t *start, __m512i by)
+{
+    struct panel_unit a = panel_spread(w), b = a;
+    if (both)
+        b = panel_spread(w + 2 * PANEL_WORDS);
+    X86_UNROLL
+    for (uint32_t j = 0; j < vecs; j++, x += x_stride, start += PANEL_MAX_UNITS) {
+        __m512i first = panel_unit_sums(&a, x, start[0]), second = _mm512_setzero_si512();
+        if (both)
+            second = panel_unit_sums(&b, x + PANEL_UNIT, start[1]);
+        acc[j] = grouped ? panel_add_two(acc[j], first, second, by)
+                         : _mm512_add_epi32(acc[j], _mm512_add_epi32(first, second));
+    }
+}
+
+/* One panel times `vecs` vectors, a constant as grouped is. */
+X86_INLINE void panel_codes_tile(uint32_t vecs, int grouped, const struct ruvm_matmul_panels *m,
+                                 uint32_t r, uint32_t v, const int32_t *starts)
 {
     const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
     const uint8_t *w = panel + (size_t)m->first_col / 2 * RUVM_PANEL_ROWS;
     const uint8_t *mult = panel + m->mult_off;
-    const uint32_t shift = grouped ? (uint32_t)__builtin_ctz(m->group) : 0;
     const int8_t *x = m->x + (size_t)v * m->x_stride;
-    const __m512i mask = _mm512_set1_epi8(30);
-    __m512i acc[PANEL_TILE][PANEL_VECS];
+    __m512i acc[PANEL_VECS], by = _mm512_setzero_si512();
     X86_UNROLL
-    for (uint32_t p = 0; p < t.panels; p++) {
-        X86_UNROLL
-        for (uint32_t j = 0; j < t.vecs; j++)
-            acc[p][j] = _mm512_setzero_si512();
+    for (uint32_t j = 0; j < vecs; j++)
+        acc[j] = _mm512_setzero_si512();
+    uint32_t c = 0;
+    for (; c + 2 * PANEL_UNIT <= m->n_cols; c += 2 * PANEL_UNIT, w += 4 * PANEL_WORDS) {
+        if (grouped)
+            by = panel_mult(mult, m->group, m->first_col + c);
+        panel_codes_step(vecs, grouped, 1, acc, w, x + c, m->x_stride, starts + c / PANEL_UNIT, by);
     }
-    for (uint32_t c = 0; c < m->n_cols; c += PANEL_UNIT, w += 2 * PANEL_WORDS) {
-        X86_UNROLL
-        for (uint32_t p = 0; p < t.panels; p++) {
-            const uint8_t *at = w + p * (size_t)m->panel_bytes;
-            __m512i first = panel_load(at), second = panel_load(at + PANEL_WORDS);
-            __m512i a = _mm512_and_si512(_mm512_add_epi8(first, first), mask);
-            __m512i b = _mm512_and_si512(_mm512_srli_epi16(first, 3), mask);
-            __m512i d = _mm512_and_si512(_mm512_add_epi8(second, second), mask);
-            __m512i e = _mm512_and_si512(_mm512_srli_epi16(second, 3), mask);
-            __m512i by = mask;
-            if (grouped)
-                by = panel_mult(m, mult + p * (size_t)m->panel_bytes, shift, m->first_col + c);
-            X86_UNROLL
-            for (uint32_t j = 0; j < t.vecs; j++) {
-                const int8_t *xj = x + j * (size_t)m->x_stride + c;
-                __m512i sum = _mm512_set1_epi32(starts[j][c / PANEL_UNIT]);
-                sum = _mm512_dpbusd_epi32(sum, a, panel_x(xj));
-                sum = _mm512_dpbusd_epi32(sum, b, panel_x(xj + 4));
-                sum = _mm512_dpbusd_epi32(sum, d, panel_x(xj + 8));
-                sum = _mm512_dpbusd_epi32(sum, e, panel_x(xj + 12));
-                acc[p][j] = grouped ? _mm512_dpwssd_epi32(acc[p][j], sum, by)
-                                    : _mm512_add_epi32(acc[p][j], sum);
-            }
-        }
+    if (c < m->n_cols) {
+        if (grouped)
+            by = panel_mult(mult, m->group, m->first_col + c);
+        panel_codes_step(vecs, grouped, 0, acc, w, x + c, m->x_stride, starts + c / PANEL_UNIT, by);
     }
     X86_UNROLL
-    for (uint32_t p = 0; p < t.panels; p++) {
-        X86_UNROLL
-        for (uint32_t j = 0; j < t.vecs; j++)
-            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, acc[p][j]);
-    }
+    for (uint32_t j = 0; j < vecs; j++)
+        panel_store(m, r, v + j, acc[j]);
 }
 
-X86_INLINE void panel_codes_walk(struct panel_tile t, int grouped,
-                                 const struct ruvm_matmul_panels *m, uint32_t v,
-                                 const int32_t (*starts)[PANEL_MAX_UNITS])
+X86_INLINE void panel_codes_walk(uint32_t vecs, int grouped, const struct ruvm_matmul_panels *m,
+                                 uint32_t v, const int32_t *starts)
 {
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
-        panel_codes_tile(t, grouped, m, r, v, starts);
+        panel_codes_tile(vecs, grouped, m, r, v, starts);
 }
 
 static inline void panel_codes(const struct ruvm_matmul_panels *m)
 {
-    const struct panel_tile four = {1, PANEL_VECS}, one = {1, 1};
-    int32_t starts[PANEL_VECS][PANEL_MAX_UNITS];
+    int32_t starts[PANEL_VECS * PANEL_MAX_UNITS];
     for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
         n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
         for (uint32_t j = 0; j < n; j++)
-            panel_codes_starts(starts[j], m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
+            panel_codes_starts(starts + j * PANEL_MAX_UNITS, m->x + (size_t)(v + j) * m->x_stride,
+                               m->n_cols);
         if (m->group && n > 1)
-            panel_codes_walk(four, 1, m, v, starts);
+            panel_codes_walk(PANEL_VECS, 1, m, v, starts);
         else if (m->group)
-            panel_codes_walk(one, 1, m, v, starts);
+            panel_codes_walk(1, 1, m, v, starts);
         else if (n > 1)
-            panel_codes_walk(four, 0, m, v, starts);
+            panel_codes_walk(PANEL_VECS, 0, m, v, starts);
         else
-            panel_codes_walk(one, 0, m, v, starts);
+            panel_codes_walk(1, 0, m, v, starts);
     }
 }
 

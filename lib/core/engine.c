@@ -256,14 +256,17 @@ static struct ruvm_tensor rows_of(const struct ruvm_tensor *w, uint32_t row, uin
     return part;
 }
 
+/* Each part of the logits is walked over three times, so it fits the nearest cache. */
+enum { HEAD_ROWS = 2048 };
+
 /* Logits of x, token t, in parts that fit the work area. */
 static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
 {
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
     for (uint32_t i = 0; i < w.rows; i++)
         logits[i] = 0;
-    uint32_t room =
-        e->work_ints > RUVM_PANEL_ROWS ? e->work_ints & ~(RUVM_PANEL_ROWS - 1u) : e->work_ints;
+    uint32_t room = e->work_ints < HEAD_ROWS ? e->work_ints : HEAD_ROWS;
+    room = room > RUVM_PANEL_ROWS ? room & ~(RUVM_PANEL_ROWS - 1u) : room;
     for (uint32_t row = 0, n; row < w.rows; row += n) {
         n = w.rows - row < room ? w.rows - row : room;
         struct ruvm_tensor part = rows_of(&w, row, n);

@@ -19,7 +19,7 @@
 enum { ENGINE_ALIGN = 64 };
 
 /* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
-enum { SESSION_BLOCK = 64 };
+enum { SESSION_BLOCK = 32 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
