@@ -23,7 +23,7 @@ static const struct ruvm_args_option options[] = {
      .fallback = "9", .min = 1, .max = 10000},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
      .max = 65535},
-    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "32",
      .min = 1, .max = 64},
     {"mask", 0, RUVM_ARGS_TEXT, "KIND:N,..",
      .help = "positions that a token sees; window:N,SINKS, strided, dilated, bigbird or none"},

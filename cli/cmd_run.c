@@ -47,7 +47,7 @@ static const struct ruvm_args_option options[] = {
     {"ignore-end", 0, RUVM_ARGS_FLAG, .help = "go on after a token that ends the text"},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
      .max = 65535},
-    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "32",
      .min = 1, .max = 64},
     {"threads", 0, RUVM_ARGS_COUNT, "N", .help = "processor cores to use; this version uses one",
      .fallback = "1", .min = 1, .max = 1024},

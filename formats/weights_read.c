@@ -31,6 +31,7 @@ struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i)
         .scale_bytes = ruvm_load_u32(e + RUVM_TENS_SCALE_BYTES),
         .data = (const int8_t *)data,
         .scales = (const uint16_t *)(const void *)scales,
+        .index = i,
     };
     t.mult = t.group ? scales + 2 * (size_t)t.rows : NULL;
     t.mult_bytes = ruvm_codes_mult_bytes(t.cols, t.group);

@@ -78,6 +78,10 @@ struct ruvm_engine_options {
     uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
     const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
     struct ruvm_mask mask;
+    /* The matrices once more as these kernels like them (kernels/panels.h), one pointer a
+     * tensor of the image, NULL where there is none; they are in use as the image is.
+     * NULL: none at all. Results are the same. */
+    const uint8_t *const *panels;
 };
 
 /* Exact size of the memory an engine needs: nothing else is ever allocated and

@@ -371,6 +371,8 @@ const char *ruvm_session_kernels(const struct ruvm_session *s);
  * fewer with a mask that forgets. */
 uint32_t ruvm_session_context(const struct ruvm_session *s);
 uint32_t ruvm_session_cached(const struct ruvm_session *s);
+/* Prompt tokens that are multiplied together. */
+uint32_t ruvm_session_block(const struct ruvm_session *s);
 
 /* Begins the drawing anew, as a session opened with this seed does. */
 void ruvm_session_seed(struct ruvm_session *s, uint64_t seed);

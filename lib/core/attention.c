@@ -46,41 +46,19 @@ void ruvm_attention_rope(struct ruvm_engine *e, uint32_t n_tokens)
     }
 }
 
-/* Brings one raw head vector to 14 bits, returning the right shift, so that rotation
- * and a 16-bit scale fit 32 bits. */
-static uint32_t shrink(const struct ruvm_engine *e, int32_t *v)
+/* Brings one raw head vector to 14 bits, so that rotation and a 16-bit scale fit 32, and
+ * rotates it; returns the right shift. */
+static int32_t rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
 {
-    uint32_t n = e->img.head_dim;
-    uint32_t bits = ruvm_bits(e->k->amax(v, n));
-    uint32_t down = bits > 14 ? bits - 14 : 0;
-    for (uint32_t i = 0; i < n; i++)
-        v[i] >>= down;
-    return down;
+    uint32_t dims = e->img.rope_dims;
+    return (int32_t)e->k->rotate(v, e->img.head_dim, e->rope + (size_t)t * dims, dims / 2u);
 }
 
-static void rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
+static void to_cache(const struct ruvm_engine *e, const struct ruvm_cache *cache, uint32_t head,
+                     uint32_t position, const int32_t *v, const struct ruvm_to_cache *p)
 {
-    uint32_t pairs = e->img.rope_dims / 2u;
-    const int16_t *cosines = e->rope + (size_t)t * e->img.rope_dims;
-    const int16_t *sines = cosines + pairs;
-    for (uint32_t i = 0; i < pairs; i++) {
-        int32_t a = v[2 * i], b = v[2 * i + 1];
-        v[2 * i] = (a * cosines[i] - b * sines[i] + 8192) >> 14;
-        v[2 * i + 1] = (a * sines[i] + b * cosines[i] + 8192) >> 14;
-    }
-}
-
-/* cached = clamp(v * inverse * unit - zero): |v| <= 2^14 * sqrt 2, so the
- * product fits. */
-static void to_cache(const struct ruvm_engine *e, int8_t *out, const int32_t *v,
-                     const uint16_t *inverse, const int16_t *zero, struct ruvm_real unit)
-{
-    struct ruvm_ratio r = ruvm_real_ratio(unit);
-    for (uint32_t i = 0; i < e->img.head_dim; i++) {
-        int32_t x = ruvm_fixed_scale(v[i] * (int32_t)inverse[i], r, INT16_MAX);
-        x -= zero ? zero[i] : 0;
-        out[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
-    }
+    e->k->to_cache(ruvm_cache_begin(cache, head, position), v, e->img.head_dim, p);
+    ruvm_cache_end(cache, head, position);
 }
 
 static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *k, int32_t *v,
@@ -89,17 +67,15 @@ static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32
     struct kv_scales s = scales_of(e, layer);
     uint32_t hd = e->img.head_dim, slot = ruvm_mask_slot(e, e->position + t);
     for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
-        int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
-        int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
-        uint32_t head = layer * e->img.n_kv_heads + j;
-        size_t channel = (size_t)j * hd;
-        rotate(e, kj, t);
-        to_cache(e, ruvm_cache_begin(&e->keys, head, slot), kj, s.k_inv + channel,
-                 s.k_zero + channel, ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
-        ruvm_cache_end(&e->keys, head, slot);
-        to_cache(e, ruvm_cache_begin(&e->values, head, slot), vj, s.v_inv + channel, NULL,
-                 ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
-        ruvm_cache_end(&e->values, head, slot);
+        uint32_t head = layer * e->img.n_kv_heads + j, channel = j * hd;
+        struct ruvm_real unit = ruvm_real_shift(k_unit, rotate(e, k + channel, t) + s.k_inv_exp);
+        struct ruvm_ratio r = ruvm_real_ratio(unit);
+        to_cache(e, &e->keys, head, slot, k + channel,
+                 &(struct ruvm_to_cache){s.k_inv + channel, s.k_zero + channel, r.mult, r.shift});
+        int32_t down = (int32_t)e->k->rotate(v + channel, hd, NULL, 0);
+        r = ruvm_real_ratio(ruvm_real_shift(v_unit, down + s.v_inv_exp));
+        to_cache(e, &e->values, head, slot, v + channel,
+                 &(struct ruvm_to_cache){s.v_inv + channel, NULL, r.mult, r.shift});
     }
 }
 
@@ -109,16 +85,10 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
                                       const uint16_t *k_scale, struct ruvm_real unit)
 {
     uint32_t hd = e->img.head_dim;
-    unit = ruvm_real_shift(unit, (int32_t)shrink(e, q));
-    rotate(e, q, t);
-    for (uint32_t i = 0; i < hd; i++)
-        q[i] *= (int32_t)k_scale[i];
-    struct ruvm_window w = ruvm_fixed_window(e->k->amax(q, hd));
-    int32_t mult = w.top ? (int32_t)(((uint32_t)RUVM_Q_MAX << 18) / w.top) : 0;
-    for (uint32_t i = 0; i < hd; i++) {
-        int32_t wide = (int32_t)((uint32_t)q[i] << w.up) >> w.down;
-        e->query[i] = (int16_t)((wide * mult + (1 << 17)) >> 18);
-    }
+    unit = ruvm_real_shift(unit, rotate(e, q, t));
+    struct ruvm_window w = ruvm_fixed_window(e->k->fold(q, k_scale, hd));
+    uint32_t mult = w.top ? ((uint32_t)RUVM_Q_MAX << 18) / w.top : 0;
+    e->k->narrow(e->query, q, hd, w.up, w.down, mult);
     struct ruvm_real step = ruvm_fixed_window_top(w);
     step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
     return ruvm_real_mul(step, unit);
@@ -135,37 +105,50 @@ static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uin
     }
 }
 
-/* The values of one head over those slots, weighted, into e->mixed_sum. Blocks keep
- * the kernel's sums within 32 bits. */
-static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
+/* mixed_sum += mixed, in 64 bits, and mixed = 0. */
+static void carry_over(struct ruvm_engine *e)
 {
-    uint32_t hd = e->img.head_dim;
-    for (uint32_t i = 0; i < hd; i++)
-        e->mixed_sum[i] = 0;
-    for (uint32_t p = 0, n; p < n_pos; p += n) {
-        n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
-        const int8_t *values = ruvm_cache_read(&e->values, head, first + p, &n);
-        for (uint32_t i = 0; i < hd; i++)
-            e->mixed[i] = 0;
-        e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
-        for (uint32_t i = 0; i < hd; i++)
-            e->mixed_sum[i] += e->mixed[i];
+    for (uint32_t i = 0; i < e->img.head_dim; i++) {
+        e->mixed_sum[i] += e->mixed[i];
+        e->mixed[i] = 0;
     }
 }
 
-/* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so
- * the quotient has 15 bits and times a 16-bit scale it fits 31. */
-static void divide_head(const struct ruvm_engine *e, int32_t *out, uint32_t total,
+/* The values of one head over those positions, weighted, into e->mixed; blocks keep the
+ * kernel's sums within 32 bits. Where there are several, all but the last are carried over
+ * to e->mixed_sum. */
+static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
+{
+    uint32_t hd = e->img.head_dim, room = RUVM_MIX_BLOCK;
+    for (uint32_t i = 0; i < hd; i++)
+        e->mixed[i] = 0;
+    for (uint32_t i = 0; n_pos > RUVM_MIX_BLOCK && i < hd; i++)
+        e->mixed_sum[i] = 0;
+    for (uint32_t p = 0, n; p < n_pos; p += n, room -= n) {
+        if (room == 0) {
+            carry_over(e);
+            room = RUVM_MIX_BLOCK;
+        }
+        n = n_pos - p < room ? n_pos - p : room;
+        const int8_t *values = ruvm_cache_read(&e->values, head, first + p, &n);
+        e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
+    }
+}
+
+/* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so the
+ * quotient has 15 bits and times a 16-bit scale it fits 31. */
+static void divide_head(struct ruvm_engine *e, int32_t *out, uint32_t n_pos, uint32_t total,
                         const uint16_t *v_scale)
 {
-    uint32_t bits = ruvm_bits(total);
+    uint32_t hd = e->img.head_dim, bits = ruvm_bits(total);
     uint32_t down = bits > 16 ? bits - 16 : 0;
-    int32_t inverse = (int32_t)((1u << 31) / (total >> down)); /* total >= RUVM_E_MAX */
-    for (uint32_t i = 0; i < e->img.head_dim; i++) {
-        int64_t q = ((e->mixed_sum[i] >> down) * inverse) >> 23;
-        int32_t o = q > 32767 ? 32767 : q < -32767 ? -32767 : (int32_t)q;
-        out[i] = o * (int32_t)v_scale[i];
+    uint32_t inverse = (1u << 31) / (total >> down); /* total >= RUVM_E_MAX */
+    if (n_pos > RUVM_MIX_BLOCK) {
+        for (uint32_t i = 0; i < hd; i++)
+            e->mixed[i] = (int32_t)((e->mixed_sum[i] + e->mixed[i]) >> down);
+        down = 0;
     }
+    e->k->divide(out, e->mixed, v_scale, hd, down, inverse);
 }
 
 static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *q,
@@ -187,7 +170,7 @@ static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int3
         score_head(e, head, first, n_pos);
         uint32_t total = ruvm_mask_weights(e, first, n_pos, position, oldest, r);
         mix_head(e, head, first, n_pos);
-        divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
+        divide_head(e, e->vector + (size_t)h * hd, n_pos, total, s.v + (size_t)j * hd);
     }
     struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
     ruvm_vector_quantize(e, t, e->vector, e->q_dim, e->x_stride, out_unit);

@@ -15,10 +15,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/kernels.h"
+
 /* Positions that are unpacked at a time. */
 enum { RUVM_UNPACK_BLOCK = 32 };
 
 struct ruvm_cache {
+    const struct ruvm_kernels *k;
     uint32_t bits; /* 8 or 4 */
     uint32_t context, head_dim;
     uint8_t

@@ -130,6 +130,7 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->context = o && o->context ? o->context : img->context;
     e->block = o && o->block ? o->block : RUVM_DEFAULT_BLOCK;
     e->k = o && o->kernels ? o->kernels : &ruvm_kernels_scalar;
+    e->panels = o ? o->panels : NULL;
     if (e->context > img->context || e->block > RUVM_MAX_BLOCK)
         return RUVM_ERR_ARG;
     e->block = e->block < e->context ? e->block : e->context;
@@ -139,8 +140,8 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->slots = ruvm_mask_slots(&e->mask, e->context, e->block);
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
-    e->keys =
-        (struct ruvm_cache){.bits = img->k_bits, .context = e->slots, .head_dim = img->head_dim};
+    e->keys = (struct ruvm_cache){
+        .k = e->k, .bits = img->k_bits, .context = e->slots, .head_dim = img->head_dim};
     e->values = e->keys;
     e->values.bits = img->v_bits;
     set_widths(e);
@@ -229,11 +230,13 @@ static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_toke
     }
 }
 
-/* Adds what one group of x, token t, contributes to the logits of the rows of w. */
-static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t t,
-                          uint32_t g, int32_t *logits)
+/* Adds what one group of x, token t, contributes to the logits of the rows of w, which begin
+ * at `row`. */
+static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t row,
+                          uint32_t t, uint32_t g, int32_t *logits)
 {
-    const struct ruvm_part p = {.col = g * e->head_group,
+    const struct ruvm_part p = {.row = row,
+                                .col = g * e->head_group,
                                 .n_cols = e->head_group,
                                 .token = t,
                                 .n_tokens = 1,
@@ -257,17 +260,22 @@ static struct ruvm_tensor rows_of(const struct ruvm_tensor *w, uint32_t row, uin
     return part;
 }
 
+/* Each part of the logits is walked over three times, so it fits the nearest cache. */
+enum { HEAD_ROWS = 2048 };
+
 /* Logits of x, token t, in parts that fit the work area. */
 static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
 {
     struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
     for (uint32_t i = 0; i < w.rows; i++)
         logits[i] = 0;
+    uint32_t room = e->work_ints < HEAD_ROWS ? e->work_ints : HEAD_ROWS;
+    room = room > RUVM_PANEL_ROWS ? room & ~(RUVM_PANEL_ROWS - 1u) : room;
     for (uint32_t row = 0, n; row < w.rows; row += n) {
-        n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
+        n = w.rows - row < room ? w.rows - row : room;
         struct ruvm_tensor part = rows_of(&w, row, n);
         for (uint32_t g = 0; g * e->head_group < w.cols; g++)
-            add_to_logits(e, &part, t, g, logits + row);
+            add_to_logits(e, &part, row, t, g, logits + row);
     }
 }
 

@@ -42,36 +42,37 @@ _Static_assert(RUVM_MIN_GROUP % RUVM_X_ALIGN == 0 && RUVM_HEAD_GROUP % RUVM_X_AL
 struct ruvm_engine {
     struct ruvm_image img;
     const struct ruvm_kernels *k;
-    uint32_t context, block; /* positions and prompt tokens there is room for */
-    uint32_t position;       /* tokens in the context */
+    const uint8_t *const *panels; /* [img.n_tensors] of the options, or NULL */
+    uint32_t context, block;      /* positions and prompt tokens there is room for */
+    uint32_t position;            /* tokens in the context */
     struct ruvm_mask mask;
-    uint32_t slots;              /* positions that the caches keep: context, or fewer */
-    uint32_t written;            /* slots hold the newest positions below this one */
-    uint32_t q_dim, kv_dim;      /* n_heads * head_dim, n_kv_heads * head_dim */
-    uint32_t x_stride;           /* bytes of one quantized vector */
-    uint32_t sign_stride;        /* bytes of its packed signs; 0: no matrix is XNOR */
-    uint32_t head_group;         /* columns of a group of the head's input */
-    uint32_t group;              /* columns of a group of the gated vector */
-    uint32_t work_ints;          /* capacity of work */
-    struct ruvm_real inv_dim;    /* 1 / dim */
-    struct ruvm_real score_unit; /* log2(e) times the scale of the scores */
-    int32_t *residual;           /* [block, dim] unit 2^resid_exp */
-    int32_t *layer_input;        /* the same, or what it was before a parallel layer */
-    int32_t *work;               /* [work_ints] raw outputs of a block's matrix */
-    int32_t *vector;             /* [max(dim, hidden, q_dim)] one token's before quantizing */
-    int8_t *levels;              /* [dim] a row of embedding or positions; when packed */
-    int8_t *x;                   /* [block, x_stride] quantized inputs of a matrix */
-    struct ruvm_real *x_unit;    /* [block, RUVM_MAX_GROUPS] worth of one step of x */
-    uint8_t *signs;              /* [block, sign_stride] of x, packed as a BINARY row */
-    struct ruvm_real *sign_unit; /* [block] mean magnitude of x: worth of a sign */
-    int16_t *rope;               /* [block, rope_dims]: cosines, then sines, Q14 */
-    int16_t *query;              /* [head_dim] */
-    int32_t *scores;             /* [slots] */
-    uint16_t *weights;           /* [slots] */
-    int32_t *mixed;              /* [head_dim] */
-    int64_t *mixed_sum;          /* [head_dim] */
-    int32_t *logits;             /* [vocab] Q16 */
-    struct ruvm_cache keys;      /* of layers * n_kv_heads heads, after rotation */
+    uint32_t slots;               /* positions that the caches keep: context, or fewer */
+    uint32_t written;             /* slots hold the newest positions below this one */
+    uint32_t q_dim, kv_dim;       /* n_heads * head_dim, n_kv_heads * head_dim */
+    uint32_t x_stride;            /* bytes of one quantized vector */
+    uint32_t sign_stride;         /* bytes of its packed signs; 0: no matrix is XNOR */
+    uint32_t head_group;          /* columns of a group of the head's input */
+    uint32_t group;               /* columns of a group of the gated vector */
+    uint32_t work_ints;           /* capacity of work */
+    struct ruvm_real inv_dim;     /* 1 / dim */
+    struct ruvm_real score_unit;  /* log2(e) times the scale of the scores */
+    int32_t *residual;            /* [block, dim] unit 2^resid_exp */
+    int32_t *layer_input;         /* the same, or what it was before a parallel layer */
+    int32_t *work;                /* [work_ints] raw outputs of a block's matrix */
+    int32_t *vector;              /* [max(dim, hidden, q_dim)] one token's before quantizing */
+    int8_t *levels;               /* [dim] a row of embedding or positions; when packed */
+    int8_t *x;                    /* [block, x_stride] quantized inputs of a matrix */
+    struct ruvm_real *x_unit;     /* [block, RUVM_MAX_GROUPS] worth of one step of x */
+    uint8_t *signs;               /* [block, sign_stride] of x, packed as a BINARY row */
+    struct ruvm_real *sign_unit;  /* [block] mean magnitude of x: worth of a sign */
+    int16_t *rope;                /* [block, rope_dims]: cosines, then sines, Q14 */
+    int16_t *query;               /* [head_dim] */
+    int32_t *scores;              /* [slots] */
+    uint16_t *weights;            /* [slots] */
+    int32_t *mixed;               /* [head_dim] */
+    int64_t *mixed_sum;           /* [head_dim] */
+    int32_t *logits;              /* [vocab] Q16 */
+    struct ruvm_cache keys;       /* of layers * n_kv_heads heads, after rotation */
     struct ruvm_cache values;
 };
 
@@ -89,8 +90,10 @@ static inline uint32_t ruvm_vector_group(const struct ruvm_engine *e, const stru
 }
 
 /* A part of a product of a matrix and the quantized vectors: which columns, from a
- * group's first one on, and which tokens. n_cols may reach beyond the last column. */
+ * group's first one on, and which tokens. n_cols may reach beyond the last column. Where
+ * there are panels, the first row is a multiple of RUVM_PANEL_ROWS. */
 struct ruvm_part {
+    uint32_t row; /* of the whole matrix, where the tensor at hand begins */
     uint32_t col, n_cols, token, n_tokens;
     int32_t *out; /* [n_tokens, out_stride] */
     uint32_t out_stride;

@@ -36,9 +36,40 @@ static uint32_t columns_of(const struct ruvm_tensor *w, const struct ruvm_part *
     return left < p->n_cols ? left : p->n_cols;
 }
 
+static const uint8_t *panels_of(const struct ruvm_engine *e, const struct ruvm_tensor *w)
+{
+    return e->panels ? e->panels[w->index] : NULL;
+}
+
+static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                            const uint8_t *panels, const struct ruvm_part *p)
+{
+    uint32_t bytes = ruvm_panels_bytes(w->row_bytes, w->mult_bytes);
+    e->k->matmul_panels(&(struct ruvm_matmul_panels){
+        .w = panels + (size_t)(p->row / RUVM_PANEL_ROWS) * bytes,
+        .x = e->x + (size_t)p->token * e->x_stride + p->col,
+        .out = p->out,
+        .bits = w->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .n_rows = w->rows,
+        .first_col = p->col,
+        .n_cols = columns_of(w, p),
+        .panel_bytes = bytes,
+        .group = w->group,
+        .mult_off = w->row_bytes * RUVM_PANEL_ROWS,
+        .n_vecs = p->n_tokens,
+        .x_stride = e->x_stride,
+        .out_stride = p->out_stride,
+    });
+}
+
 void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                         const struct ruvm_part *p)
 {
+    const uint8_t *panels = panels_of(e, w);
+    if (panels) {
+        multiply_panels(e, w, panels, p);
+        return;
+    }
     struct ruvm_matmul_codes m = {
         .w = (const uint8_t *)w->data,
         .mult = w->mult,
@@ -68,14 +99,26 @@ void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w
     }
 }
 
+/* Whether the rows of b come behind those of a, so that both are one matrix. */
+static bool follows(const struct ruvm_engine *e, const struct ruvm_tensor *a,
+                    const struct ruvm_tensor *b)
+{
+    const uint8_t *pa = panels_of(e, a), *pb = panels_of(e, b);
+    if (!pa && !pb)
+        return a->type == RUVM_TYPE_INT8 && b->type == RUVM_TYPE_INT8;
+    size_t bytes = ruvm_panels_bytes(a->row_bytes, a->mult_bytes);
+    return pa && pb && a->type == b->type && a->group == b->group &&
+           a->rows % RUVM_PANEL_ROWS == 0 && pb == pa + a->rows / RUVM_PANEL_ROWS * bytes;
+}
+
 void ruvm_vector_matmul_all(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
                             uint32_t n_tokens)
 {
     struct ruvm_tensor all = w[0];
-    bool is_one = w[0].type == RUVM_TYPE_INT8;
+    bool is_one = true;
     for (uint32_t i = 1; i < n; i++) {
         all.rows += w[i].rows;
-        is_one = is_one && w[i].type == RUVM_TYPE_INT8;
+        is_one = is_one && follows(e, &w[i - 1], &w[i]);
     }
     struct ruvm_part p = {
         .n_cols = e->x_stride, .n_tokens = n_tokens, .out = e->work, .out_stride = all.rows};

@@ -228,7 +228,7 @@ static void describe(struct bench *b)
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
     r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
-    r->block = b->o->block;
+    r->block = ruvm_session_block(b->session);
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     r->has_mask = b->o->mask != NULL;
     snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");

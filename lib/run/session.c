@@ -14,10 +14,14 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/base/file.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
+
+/* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
+enum { SESSION_BLOCK = 32 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
@@ -74,17 +78,31 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
 /* A guess is verified in one block. */
 static uint32_t block_of(const struct ruvm_session_options *o)
 {
+    uint32_t block = o->block ? o->block : SESSION_BLOCK;
     uint32_t guess = o->draft_tokens ? o->draft_tokens : RUVM_DRAFT_DEFAULT;
-    if (!o->draft || guess > RUVM_DRAFT_MAX || o->block > guess)
-        return o->block;
-    return guess + 1;
+    return o->draft && guess <= RUVM_DRAFT_MAX && guess >= block ? guess + 1 : block;
+}
+
+/* What has been laid out anew is not read from the file again but for a row a token. */
+static int make_panels(struct ruvm_session *s, struct ruvm_error *err)
+{
+    struct ruvm_panels *p = &s->panels;
+    int rc = ruvm_panels_make(p, s->file.data, s->file.size, s->kernels, err);
+    if (rc == RUVM_OK && s->file.owned)
+        ruvm_file_release(s->file.owned, p->first, p->last);
+    return rc;
 }
 
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
     const struct ruvm_engine_options engine = {
-        .context = s->context, .block = block_of(o), .kernels = s->kernels, .mask = s->mask};
+        .context = s->context,
+        .block = block_of(o),
+        .kernels = s->kernels,
+        .mask = s->mask,
+        .panels = s->panels.of_tensor,
+    };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
@@ -127,7 +145,9 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     s->context = o->context ? o->context : s->info.context;
     s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
-    rc = make_engine(s, o, err);
+    rc = make_panels(s, err);
+    if (rc == RUVM_OK)
+        rc = make_engine(s, o, err);
     if (rc == RUVM_OK)
         rc = make_tokenizer(s, err);
     return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
@@ -160,6 +180,7 @@ void ruvm_session_close(struct ruvm_session *s)
         return;
     ruvm_draft_close(s->draft);
     ruvm_file_close(&s->file);
+    ruvm_panels_free(&s->panels);
     free(s->memory);
     free(s->tokens);
     free(s->logits);
@@ -199,6 +220,11 @@ void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
 uint32_t ruvm_session_context(const struct ruvm_session *s)
 {
     return s->context;
+}
+
+uint32_t ruvm_session_block(const struct ruvm_session *s)
+{
+    return s->engine->block;
 }
 
 uint32_t ruvm_session_cached(const struct ruvm_session *s)

@@ -8,6 +8,7 @@
 #ifndef RUVM_RUN_SESSION_H
 #define RUVM_RUN_SESSION_H
 
+#include "lib/run/panels.h"
 #include "lib/ruvm_tool.h"
 
 struct ruvm_draft;
@@ -16,6 +17,7 @@ struct ruvm_session {
     struct ruvm_file file;
     struct ruvm_model_info info;
     const struct ruvm_kernels *kernels;
+    struct ruvm_panels panels;
     struct ruvm_engine *engine;
     void *memory; /* the engine's, owned */
     size_t engine_bytes;

@@ -7,6 +7,7 @@
 
 #include "formats/ruvm_codes.h"
 #include "kernels/kernels.h"
+#include "lib/run/panels.h"
 #include "lib/ruvm.h"
 #include "tests/core/plain_model.h"
 #include "tests/core/random_image.h"
@@ -239,13 +240,19 @@ Test(engine, every_kernel_and_block_gives_the_same_logits)
         size_t size = (size_t)s->context * s->vocab * sizeof *expected;
         for (const struct ruvm_kernels *const *k = ruvm_kernels_all; *k; k++) {
             static const uint32_t blocks[] = {1, 3, 64};
-            for (size_t b = 0; (*k)->available() && b < 3; b++) {
-                struct ruvm_engine_options o = {.block = blocks[b], .kernels = *k};
+            struct ruvm_panels panels = {0};
+            if ((*k)->available())
+                cr_assert_eq(ruvm_panels_make(&panels, image, bytes, *k, NULL), RUVM_OK);
+            for (size_t b = 0; (*k)->available() && b < 6; b++) {
+                struct ruvm_engine_options o = {.block = blocks[b % 3], .kernels = *k};
+                o.panels = b < 3 ? NULL : panels.of_tensor;
                 int32_t *found = all_logits(image, bytes, s, tokens, &o);
-                cr_assert(memcmp(expected, found, size) == 0, "shape %d kernels %s block %u", i,
-                          (*k)->name, blocks[b]);
+                cr_assert(memcmp(expected, found, size) == 0,
+                          "shape %d kernels %s block %u panels %d", i, (*k)->name, o.block,
+                          o.panels != NULL);
                 free(found);
             }
+            ruvm_panels_free(&panels);
         }
         free(expected);
         free(image);
