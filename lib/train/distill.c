@@ -310,9 +310,13 @@ static uint32_t hash_tokens(uint32_t crc, const uint32_t *tokens, uint32_t n)
 static uint32_t identity_of(const struct ruvm_distill *d)
 {
     const struct ruvm_text *t = d->o.text;
-    const uint32_t numbers[] = {d->o.steps,          d->batches.batch,
-                                (uint32_t)d->o.seed, (uint32_t)(d->o.seed >> 32),
-                                d->n_slots,          d->o.keep_norms, d->fall};
+    const uint32_t numbers[] = {d->o.steps,
+                                d->batches.batch,
+                                (uint32_t)d->o.seed,
+                                (uint32_t)(d->o.seed >> 32),
+                                d->n_slots,
+                                d->o.keep_norms,
+                                d->fall};
     uint32_t crc = hash_network(hash_network(0, d->o.teacher), &d->student);
     crc = ruvm_crc32(crc, d->o.teacher->values, d->o.teacher->n_values * sizeof(float));
     crc = ruvm_crc32(crc, d->optimizer.values, d->optimizer.n * sizeof(float));
