@@ -335,6 +335,8 @@ static int open_sizes(struct hunt *h)
         return rc;
     h->sizes = j->build; /* taken over */
     j->build = (struct ruvm_image_build){0};
+    j->image.data = NULL;
+    j->image.size = 0;
     struct ruvm_write_tensor *tensors =
         ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *tensors);
     if (!tensors)

@@ -213,6 +213,11 @@ uint32_t ruvm_reference_sequences(const struct ruvm_reference *r)
     return r->n_sequences;
 }
 
+uint32_t ruvm_reference_window(const struct ruvm_reference *r)
+{
+    return r->farthest;
+}
+
 /* ---- steps --------------------------------------------------------------- */
 
 const float *ruvm_reference_step_each(struct ruvm_reference *r, const uint16_t *tokens, uint32_t n)

@@ -59,6 +59,7 @@ int ruvm_reference_open_with(struct ruvm_reference **r, struct ruvm_arena *arena
 void ruvm_reference_observe(struct ruvm_reference *r, const struct ruvm_observer *o);
 uint32_t ruvm_reference_context(const struct ruvm_reference *r);
 uint32_t ruvm_reference_sequences(const struct ruvm_reference *r);
+uint32_t ruvm_reference_window(const struct ruvm_reference *r); /* at least the context */
 
 /* Feeds one token at the next position of sequence 0; returns logits [vocab], valid until
  * the next call. */

@@ -207,25 +207,35 @@ static void round_scales(struct ruvm_quant_matrix *q, const double *scale)
         q->scale[r] = ruvm_mantissa_round(scale[r], q->scale_exp);
 }
 
+int ruvm_steps_find(const struct ruvm_quant_matrix *slice, double *scale, const float *w,
+                    enum ruvm_steps_rule rule, const double *importance, struct ruvm_error *err)
+{
+    struct row r = {.q = slice, .importance = importance, .rule = rule};
+    r.wish = calloc(slice->n_groups, sizeof *r.wish);
+    r.trial = calloc(slice->n_groups, 1);
+    bool ok = r.wish && r.trial;
+    for (uint32_t i = 0; ok && i < slice->rows; i++) {
+        r.w = w + (size_t)i * slice->cols;
+        r.mult = slice->mult + (size_t)i * slice->n_groups;
+        scale[i] = choose_row(&r);
+    }
+    free(r.wish);
+    free(r.trial);
+    return ok ? RUVM_OK
+              : ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", slice->rows);
+}
+
 int ruvm_steps_choose(struct ruvm_quant_matrix *q, const float *w, enum ruvm_steps_rule rule,
                       const double *importance, struct ruvm_error *err)
 {
     double *scale = calloc(q->rows, sizeof *scale);
-    struct row r = {.q = q, .importance = importance, .rule = rule};
-    r.wish = calloc(q->n_groups, sizeof *r.wish);
-    r.trial = calloc(q->n_groups, 1);
-    bool ok = scale && r.wish && r.trial;
-    for (uint32_t i = 0; ok && i < q->rows; i++) {
-        r.w = w + (size_t)i * q->cols;
-        r.mult = q->mult + (size_t)i * q->n_groups;
-        scale[i] = choose_row(&r);
-    }
-    if (ok)
+    if (!scale)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", q->rows);
+    int rc = ruvm_steps_find(q, scale, w, rule, importance, err);
+    if (rc == RUVM_OK)
         round_scales(q, scale);
     free(scale);
-    free(r.wish);
-    free(r.trial);
-    return ok ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", q->rows);
+    return rc;
 }
 
 void ruvm_steps_round(struct ruvm_quant_matrix *q, const float *w)
