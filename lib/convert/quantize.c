@@ -160,8 +160,11 @@ static uint32_t positions_of(const struct ruvm_model *m, uint64_t work, uint32_t
     return n < least ? least : n > most ? most : (uint32_t)n;
 }
 
-uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most)
+uint32_t ruvm_quantize_positions(const struct ruvm_quantize_job *j, const struct ruvm_model *m,
+                                 uint32_t most)
 {
+    if (j->o->calib_tokens)
+        return j->o->calib_tokens;
     uint32_t least = positions_of(m, CALIBRATION_WORK, CALIBRATION_TOKENS_LARGE,
                                   CALIBRATION_TOKENS_MIN);
     return positions_of(m, (uint64_t)1 << 32, least, most);

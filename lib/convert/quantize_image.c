@@ -118,7 +118,7 @@ static int watch_text(struct ruvm_quantize_job *j, struct ruvm_calibration *c,
             return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
         int rc =
             ruvm_text_spread(part, &j->source.arena, j->calibration,
-                             ruvm_quantize_positions(&j->model, CALIBRATION_TOKENS_MAX), j->err);
+                             ruvm_quantize_positions(j, &j->model, CALIBRATION_TOKENS_MAX), j->err);
         if (rc != RUVM_OK)
             return rc;
         j->excerpt = part;
@@ -130,7 +130,7 @@ static int watch(struct ruvm_quantize_job *j, struct ruvm_calibration *c)
 {
     struct ruvm_reference *watched;
     struct ruvm_samples_options o = ruvm_quantize_samples(
-        j, "calibrate", ruvm_quantize_positions(&j->model, CALIBRATION_TOKENS_MAX),
+        j, "calibrate", ruvm_quantize_positions(j, &j->model, CALIBRATION_TOKENS_MAX),
         ruvm_quantize_seed(j));
     o.fill_context = true; /* a slow pair of channels turns only late in a context */
     int rc = open_watched(j, &watched);

@@ -43,8 +43,10 @@ uint64_t ruvm_quantize_seed(const struct ruvm_quantize_job *j);
 /* Options of samples of the source: n positions, `stage` for the progress. */
 struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job *j,
                                                   const char *stage, uint64_t n, uint64_t seed);
-/* Positions that teach a calibration of this model all it can learn in reasonable time. */
-uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most);
+/* Positions for a calibration of this model: those asked for, or all that teach something in
+ * reasonable time. */
+uint32_t ruvm_quantize_positions(const struct ruvm_quantize_job *j, const struct ruvm_model *m,
+                                 uint32_t most);
 /* Opens the float model m for samples and windows: the whole context in memory when it is
  * small, several short texts side by side when it is large. Lives in the arena. */
 int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference **r,

@@ -314,7 +314,7 @@ static int draw_probe(struct hunt *h)
 {
     struct ruvm_quantize_job *j = h->j;
     struct ruvm_samples_options o =
-        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(&j->model, PROBE_TOKENS),
+        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(j, &j->model, PROBE_TOKENS),
                               ruvm_quantize_seed(j) ^ PROBE_SEED);
     return ruvm_samples_draw(&h->probe, &j->source.arena, j->reference, j->source.model.vocab, &o,
                              j->err);

@@ -206,7 +206,7 @@ static int prune_once(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s,
 
 static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s)
 {
-    uint64_t n = ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX);
+    uint64_t n = ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX);
     uint64_t seed = ruvm_quantize_seed(j);
     int rc = RUVM_OK;
     if (j->calibration)
@@ -221,7 +221,7 @@ static int shorten(struct ruvm_quantize_job *j, struct ruvm_text *text)
 {
     struct ruvm_text whole = *text;
     return ruvm_text_spread(text, &j->source.arena, &whole,
-                            ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX), j->err);
+                            ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX), j->err);
 }
 
 /* Tokens first: the model without them is then what all else is compared with. */
@@ -290,7 +290,7 @@ int ruvm_quantize_moments(struct ruvm_quantize_job *j)
     if (j->o->dry_run)
         return RUVM_OK;
     if (rounds_by_moments(j))
-        return open_moments(j, ruvm_quantize_positions(&j->model, MOMENTS_TOKENS_MAX));
+        return open_moments(j, ruvm_quantize_positions(j, &j->model, MOMENTS_TOKENS_MAX));
     uint32_t n = j->o->tensor_losses ? ruvm_quantize_share_positions(j) : 0;
     j->r->losses_left_out = j->o->tensor_losses && n == 0;
     return n ? open_moments(j, n) : RUVM_OK;
