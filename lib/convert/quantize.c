@@ -198,6 +198,7 @@ int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference *
         o.context = positions < m->context ? (uint32_t)positions : m->context;
         o.window = ruvm_quantize_window(j);
         o.pool = j->pool;
+        o.share = j->reference; /* which writes its texts before or after */
     }
     return ruvm_reference_open_with(r, arena, m, &o, j->err);
 }

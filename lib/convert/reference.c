@@ -128,11 +128,23 @@ bool ruvm_reference_cache_open(struct ruvm_reference_cache *c, struct ruvm_arena
     return c->keys && c->values;
 }
 
-static bool open_caches(struct ruvm_reference *r, struct ruvm_arena *arena)
+static bool has_shape_of(const struct ruvm_reference *a, const struct ruvm_reference *b)
+{
+    return a->context == b->context && a->n_sequences == b->n_sequences &&
+           a->m.n_layers == b->m.n_layers && a->m.n_kv_heads == b->m.n_kv_heads &&
+           a->m.head_dim == b->m.head_dim;
+}
+
+static bool open_caches(struct ruvm_reference *r, struct ruvm_arena *arena,
+                        const struct ruvm_reference *share)
 {
     size_t n = (size_t)r->n_sequences * r->m.n_layers;
-    r->caches = ruvm_arena_alloc(arena, n, sizeof *r->caches);
     r->position = ruvm_arena_alloc(arena, r->n_sequences, sizeof *r->position);
+    if (share && has_shape_of(r, share)) {
+        r->caches = share->caches;
+        return r->position != NULL;
+    }
+    r->caches = ruvm_arena_alloc(arena, n, sizeof *r->caches);
     bool ok = r->caches && r->position;
     for (size_t i = 0; ok && i < n; i++)
         ok = ruvm_reference_cache_open(&r->caches[i], arena, &r->m, r->context);
@@ -181,7 +193,7 @@ int ruvm_reference_open_with(struct ruvm_reference **reference, struct ruvm_aren
     r->work.pool = o->pool;
     r->q_dim = m->n_heads * m->head_dim;
     r->kv_dim = m->n_kv_heads * m->head_dim;
-    if (!open_weights(&opening) || !open_turns(r, arena) || !open_caches(r, arena) ||
+    if (!open_weights(&opening) || !open_turns(r, arena) || !open_caches(r, arena, o->share) ||
         !open_block(r, arena))
         return ruvm_fail(err, RUVM_ERR_MEMORY,
                          "no memory for the float model: it takes %s, and %zu bytes a position",

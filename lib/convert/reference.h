@@ -42,6 +42,9 @@ struct ruvm_reference_options {
     uint32_t window;      /* positions that a window read at once may have; 0: the context */
     enum ruvm_reference_weights weights;
     struct ruvm_pool *pool; /* of threads for a model in place; borrowed; NULL: none */
+    /* Steps overwrite the keys and values of this one, where both have the same shape: only
+     * one of the two may be stepped from a reset on. NULL: its own */
+    const struct ruvm_reference *share;
 };
 
 /* Whether a model is too large to be kept as floats. */
