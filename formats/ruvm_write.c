@@ -74,7 +74,8 @@ static int check_limits(const struct ruvm_write_section *sections, unsigned n, s
 int ruvm_write_around(uint8_t *file, const struct ruvm_write_header *header,
                       const struct ruvm_write_section *sections, unsigned n)
 {
-    size_t offsets[RUVM_MAX_SECTIONS], file_bytes, end = RUVM_HDR_BYTES + (size_t)n * RUVM_SEC_BYTES;
+    size_t offsets[RUVM_MAX_SECTIONS], file_bytes,
+        end = RUVM_HDR_BYTES + (size_t)n * RUVM_SEC_BYTES;
     int rc = check_limits(sections, n, offsets, &file_bytes);
     if (rc != RUVM_OK)
         return rc;

@@ -182,8 +182,7 @@ static int run_joined(struct ruvm_calibration *c, struct ruvm_arena *arena,
     int rc = ruvm_samples_draw(&text, arena, r, m->vocab, o, err);
     if (rc != RUVM_OK)
         return rc;
-    if (!ruvm_text_reserve(&joined, arena, text.n_tokens) ||
-        !ruvm_text_reserve(&any, arena, n_any))
+    if (!ruvm_text_reserve(&joined, arena, text.n_tokens) || !ruvm_text_reserve(&any, arena, n_any))
         return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for a text");
     join(&joined, &text, o->start, window);
     draw_any(&any, m->vocab, n_any, o, window);

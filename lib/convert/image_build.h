@@ -37,7 +37,7 @@ enum ruvm_build_part {
 struct ruvm_image_build {
     const struct ruvm_model *model;
     struct ruvm_buffer part[RUVM_BUILD_COUNT]; /* WGTS: not here, but in the file */
-    struct ruvm_buffer file;  /* the image, once it was written; until then its weights only */
+    struct ruvm_buffer file; /* the image, once it was written; until then its weights only */
     size_t weights_off, weights_bytes; /* in the file */
     uint32_t n_tensors;
     struct ruvm_write_tensor *tensors; /* [n_tensors] offsets still within SCAL and WGTS */

@@ -7,8 +7,8 @@
 
 enum { LANES = RUVM_FLOATS_LANES, STRIP_TILES = 4 /* of a job: it takes longer than asking */ };
 
-bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *arena,
-                           uint32_t widest, uint32_t inputs)
+bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *arena, uint32_t widest,
+                           uint32_t inputs)
 {
     uint32_t threads = work->pool ? ruvm_pool_threads(work->pool) : 1;
     work->widest = widest;
@@ -42,9 +42,8 @@ bool ruvm_linear_vector(float **x, struct ruvm_arena *arena, const struct ruvm_v
     return !v || *x;
 }
 
-bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena,
-                      const struct ruvm_view *view, const struct ruvm_view *bias, bool in_place,
-                      struct ruvm_linear_work *work)
+bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena, const struct ruvm_view *view,
+                      const struct ruvm_view *bias, bool in_place, struct ruvm_linear_work *work)
 {
     *l = (struct ruvm_linear){.view = view};
     if (!view)

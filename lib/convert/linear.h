@@ -30,13 +30,12 @@ struct ruvm_linear_work {
 
 /* Room for products of matrices of at most so many columns with so many inputs.
  * false: memory is short. */
-bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *arena,
-                           uint32_t widest, uint32_t inputs);
+bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *arena, uint32_t widest,
+                           uint32_t inputs);
 
 /* view and bias are borrowed, and NULL where the model has none. false: memory is short. */
-bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena,
-                      const struct ruvm_view *view, const struct ruvm_view *bias, bool in_place,
-                      struct ruvm_linear_work *work);
+bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena, const struct ruvm_view *view,
+                      const struct ruvm_view *bias, bool in_place, struct ruvm_linear_work *work);
 /* Values of a vector, padded, or *x NULL where there is none. false: memory is short. */
 bool ruvm_linear_vector(float **x, struct ruvm_arena *arena, const struct ruvm_view *v);
 

@@ -165,8 +165,8 @@ uint32_t ruvm_quantize_positions(const struct ruvm_quantize_job *j, const struct
 {
     if (j->o->calib_tokens)
         return j->o->calib_tokens;
-    uint32_t least = positions_of(m, CALIBRATION_WORK, CALIBRATION_TOKENS_LARGE,
-                                  CALIBRATION_TOKENS_MIN);
+    uint32_t least =
+        positions_of(m, CALIBRATION_WORK, CALIBRATION_TOKENS_LARGE, CALIBRATION_TOKENS_MIN);
     return positions_of(m, (uint64_t)1 << 32, least, most);
 }
 
@@ -208,8 +208,7 @@ int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference *
 /* One text for all measurements of a call. */
 static int find_text(struct ruvm_quantize_job *j, struct ruvm_text *text)
 {
-    uint64_t n =
-        j->o->eval_tokens ? j->o->eval_tokens : default_eval_tokens(&j->source.model);
+    uint64_t n = j->o->eval_tokens ? j->o->eval_tokens : default_eval_tokens(&j->source.model);
     if (j->o->eval_text)
         return ruvm_quantize_read_text(j, text, j->o->eval_text, n);
     struct ruvm_samples_options o =

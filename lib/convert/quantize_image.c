@@ -59,11 +59,11 @@ static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
     j->build.v_bits = (uint8_t)(j->o->v_bits ? j->o->v_bits : 8);
     if (rc != RUVM_OK)
         return rc;
-    return sizes_only ? build_zeros(j)
-                      : ruvm_weights_quantize(
-                            &j->build,
-                            j->has_student && !j->student_is_packed ? &j->student : NULL,
-                            j->losses, &o, j->err);
+    return sizes_only
+               ? build_zeros(j)
+               : ruvm_weights_quantize(&j->build,
+                                       j->has_student && !j->student_is_packed ? &j->student : NULL,
+                                       j->losses, &o, j->err);
 }
 
 static void add_meta(struct ruvm_quantize_job *j)

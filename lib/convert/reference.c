@@ -79,8 +79,7 @@ static bool open_weights(const struct opening *o)
     const struct ruvm_model *m = &r->m;
     uint32_t widest = max_u32(max_u32(m->dim, m->hidden), r->q_dim);
     r->layers = ruvm_arena_alloc(o->arena, m->n_layers, sizeof *r->layers);
-    if (!r->layers ||
-        !ruvm_linear_work_open(&r->work, o->arena, widest, RUVM_REFERENCE_BLOCK) ||
+    if (!r->layers || !ruvm_linear_work_open(&r->work, o->arena, widest, RUVM_REFERENCE_BLOCK) ||
         !open_norm(o, &r->final_norm, m->final_norm, m->final_bias) ||
         !open_linear(o, &r->embed, m->embed, NULL) || !open_positions(r, o->arena))
         return false;
@@ -163,10 +162,9 @@ static bool open_block(struct ruvm_reference *r, struct ruvm_arena *arena)
 {
     const struct ruvm_model *m = &r->m;
     r->scores = ruvm_arena_alloc(arena, ruvm_floats_padded(r->context), sizeof(float));
-    return r->scores && open_vectors(&r->h, arena, m->dim) &&
-           open_vectors(&r->x, arena, m->dim) && open_vectors(&r->y, arena, m->dim) &&
-           open_vectors(&r->q, arena, r->q_dim) && open_vectors(&r->k, arena, r->kv_dim) &&
-           open_vectors(&r->v, arena, r->kv_dim) &&
+    return r->scores && open_vectors(&r->h, arena, m->dim) && open_vectors(&r->x, arena, m->dim) &&
+           open_vectors(&r->y, arena, m->dim) && open_vectors(&r->q, arena, r->q_dim) &&
+           open_vectors(&r->k, arena, r->kv_dim) && open_vectors(&r->v, arena, r->kv_dim) &&
            open_vectors(&r->mixed, arena, /* heads are mixed in whole tiles */
                         r->q_dim + RUVM_FLOATS_LANES) &&
            open_vectors(&r->up, arena, m->hidden) && open_vectors(&r->gate, arena, m->hidden) &&
@@ -339,8 +337,7 @@ static bool open_window(struct window *w, struct ruvm_arena *arena)
     w->h.step = w->r->h.step;
     w->h.x = ruvm_arena_alloc(arena, w->n, w->h.step * sizeof(float));
     w->r->scores = ruvm_arena_alloc(arena, ruvm_floats_padded(w->n), sizeof(float));
-    return w->h.x && w->r->scores &&
-           ruvm_reference_cache_open(&w->cache, arena, &w->r->m, w->n);
+    return w->h.x && w->r->scores && ruvm_reference_cache_open(&w->cache, arena, &w->r->m, w->n);
 }
 
 int ruvm_reference_read(struct ruvm_reference *r, const uint16_t *tokens, uint32_t n,

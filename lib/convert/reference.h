@@ -68,13 +68,12 @@ uint32_t ruvm_reference_window(const struct ruvm_reference *r); /* at least the 
  * the next call. */
 const float *ruvm_reference_step(struct ruvm_reference *r, uint16_t token);
 /* The same of sequences 0 .. n - 1, token i to sequence i; vector i has its logits. */
-const float *ruvm_reference_step_each(struct ruvm_reference *r, const uint16_t *tokens,
-                                      uint32_t n);
+const float *ruvm_reference_step_each(struct ruvm_reference *r, const uint16_t *tokens, uint32_t n);
 /* Floats from one vector of logits to the next. */
 size_t ruvm_reference_logits_step(const struct ruvm_reference *r);
 void ruvm_reference_reset(struct ruvm_reference *r); /* all sequences back to position 0 */
 void ruvm_reference_restart(struct ruvm_reference *r, uint32_t sequence); /* one of them */
-uint32_t ruvm_reference_position(const struct ruvm_reference *r); /* of sequence 0 */
+uint32_t ruvm_reference_position(const struct ruvm_reference *r);         /* of sequence 0 */
 
 /* Who reads a window; any function may be NULL. What is not 0 ends the reading. */
 struct ruvm_reference_reader {

@@ -116,8 +116,8 @@ static void attend(struct ruvm_reference *r, uint32_t layer, uint32_t head, uint
     const float *values = values_of(r, item, kv_head) + (size_t)first * LANES;
     const float *q = vector(r->q, i) + (size_t)head * head_dim;
     float *mixed = vector(r->mixed, i) + (size_t)head * head_dim;
-    struct ruvm_floats_matrix keys = {keys_of(r, item, kv_head) + (size_t)tile * head_dim,
-                                      n - tile, head_dim, false};
+    struct ruvm_floats_matrix keys = {keys_of(r, item, kv_head) + (size_t)tile * head_dim, n - tile,
+                                      head_dim, false};
     ruvm_floats_multiply(r->scores + tile, &keys, q);
     ruvm_floats_softmax(r->scores + first, n - first, ruvm_model_score_scale(&r->m));
     for (uint32_t d = 0; d < head_dim; d += LANES)

@@ -39,7 +39,7 @@ struct ruvm_reference {
     float *positions; /* [farthest, dim] or NULL */
     struct ruvm_reference_norm final_norm;
     struct ruvm_reference_layer *layers; /* [n_layers] */
-    float *turns; /* [farthest, rotary_dim]: cosine and sine of each pair */
+    float *turns;                        /* [farthest, rotary_dim]: cosine and sine of each pair */
     struct ruvm_reference_cache *caches; /* [n_sequences, n_layers] */
     uint32_t *position;                  /* [n_sequences] */
 

@@ -14,9 +14,9 @@
 enum ruvm_method {
     RUVM_METHOD_AUTO, /* RTN for INT8, which loses nothing that another could save; else GPTQ */
     RUVM_METHOD_AUTO_LARGE, /* RTN for INT8, else MSE: GPTQ of a large model takes hours */
-    RUVM_METHOD_RTN,  /* steps by the largest weight, rounding to nearest */
-    RUVM_METHOD_MSE,  /* steps by the least square error, rounding to nearest */
-    RUVM_METHOD_GPTQ, /* those steps, rounding that makes up for its errors */
+    RUVM_METHOD_RTN,        /* steps by the largest weight, rounding to nearest */
+    RUVM_METHOD_MSE,        /* steps by the least square error, rounding to nearest */
+    RUVM_METHOD_GPTQ,       /* those steps, rounding that makes up for its errors */
 };
 
 /* "rtn", "mse", "gptq" or NULL (auto). RUVM_ERR_ARG with the list. */

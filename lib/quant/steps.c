@@ -171,8 +171,8 @@ struct row {
     const float *w;
     const double *importance;
     enum ruvm_steps_rule rule;
-    double *wish;  /* [n_groups] steps */
-    uint8_t *mult; /* [n_groups] result */
+    double *wish;    /* [n_groups] steps */
+    uint8_t *mult;   /* [n_groups] result */
     uint8_t *trials; /* [N_ROW_SCALES, n_groups] */
 };
 
