@@ -27,6 +27,7 @@ _ruvm()
     'quantize --k-bits') words='8 4' ;;
     'quantize --v-bits') words='8 4' ;;
     'quantize --calib') return ;;
+    'quantize --calib-tokens') compopt +o default 2>/dev/null && return ;;
     'quantize --max-bytes') compopt +o default 2>/dev/null && return ;;
     'quantize --max-kl') compopt +o default 2>/dev/null && return ;;
     'quantize --target') words='esp32 esp32s2 esp32s3 esp32c3 esp32c6' ;;
@@ -93,7 +94,7 @@ _ruvm()
     if [ -z "$words" ]; then
         case "$verb $cur" in
         ' '*) words='quantize inspect run bench help -h --help --version --completion' ;;
-        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
+        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --json -h --help' ;;
         'run -'*) words='-p --prompt -f --file --prompts -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;

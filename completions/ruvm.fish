@@ -21,6 +21,7 @@ complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l method -x -a 'rtn 
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l k-bits -x -a '8 4' -d 'bits of a cached key'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l v-bits -x -a '8 4' -d 'bits of a cached value'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l calib -r -F -d 'text to calibrate on'
+complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l calib-tokens -x -d 'positions that the calibration looks at'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l max-bytes -x -d 'search the types that lose least in an image of at most N bytes'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l max-kl -x -d 'search the smallest image whose measured KL is at most X nats'
 complete -c ruvm -n '__fish_seen_subcommand_from quantize' -l target -x -a 'esp32 esp32s2 esp32s3 esp32c3 esp32c6' -d 'search the types that lose least and fit this chip, at the context of --ctx'

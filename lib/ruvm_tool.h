@@ -74,11 +74,13 @@ struct ruvm_quantize_options {
      * one wins; one that matches no tensor is refused. */
     const char *const *tensor_types;
     uint32_t n_tensor_types;
-    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq */
+    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq,
+                              * or mse for a large model */
     uint32_t k_bits, v_bits; /* of the cache: 8 or 4; 0: 8 */
     const char *calib_text;  /* file for calibration; NULL: own samples */
     const char *eval_text;   /* file for the quality measure; NULL: own samples */
-    uint32_t eval_tokens;    /* positions to measure; 0: 16384 */
+    uint32_t eval_tokens;    /* positions to measure; 0: 16384, fewer for a large model */
+    uint32_t calib_tokens;   /* positions of calibration; 0: by the model's size */
     uint32_t context;        /* 0: the source's */
     double v0_scale;         /* RUVM v0 input only: real value of one step; 0: refused */
     const char *name;        /* meta: name of the model, NULL: none */

@@ -314,7 +314,7 @@ static int draw_probe(struct hunt *h)
 {
     struct ruvm_quantize_job *j = h->j;
     struct ruvm_samples_options o =
-        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(&j->model, PROBE_TOKENS),
+        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(j, &j->model, PROBE_TOKENS),
                               ruvm_quantize_seed(j) ^ PROBE_SEED);
     return ruvm_samples_draw(&h->probe, &j->source.arena, j->reference, j->source.model.vocab, &o,
                              j->err);
@@ -335,6 +335,8 @@ static int open_sizes(struct hunt *h)
         return rc;
     h->sizes = j->build; /* taken over */
     j->build = (struct ruvm_image_build){0};
+    j->image.data = NULL;
+    j->image.size = 0;
     struct ruvm_write_tensor *tensors =
         ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *tensors);
     if (!tensors)
