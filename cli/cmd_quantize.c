@@ -240,6 +240,7 @@ static int find_sizes(struct ruvm_quantize_call *call, struct ruvm_error *err)
         struct ruvm_quantize_options o = call->o;
         struct ruvm_quantize_result r = {0};
         o.type = types[i];
+        o.tensor_losses = false; /* sizes need no look at the weights */
         rc = ruvm_quantize(&o, &r, err);
         struct ruvm_quantize_size *size = &call->sizes[i];
         snprintf(size->type, sizeof size->type, "%s", types[i]);
