@@ -230,7 +230,7 @@ static int train(struct lesson *l)
         .matrices = l->matrices,
         .text = &l->text,
         .steps = o->distill_steps,
-        .soft = 0.3f,
+        .soft = 0.4f,
         .seed = ruvm_quantize_seed(l->j),
         .threads = o->threads,
         .checkpoint = o->checkpoint,
