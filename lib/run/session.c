@@ -19,7 +19,7 @@
 enum { ENGINE_ALIGN = 64 };
 
 /* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
-enum { SESSION_BLOCK = 32 };
+enum { SESSION_TOGETHER = 32 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
@@ -88,7 +88,7 @@ static int make_engine(struct ruvm_session *s, const struct ruvm_session_options
 {
     const struct ruvm_engine_options engine = {
         .context = s->context,
-        .block = o->block ? o->block : SESSION_BLOCK,
+        .block = o->block ? o->block : SESSION_TOGETHER,
         .kernels = s->kernels,
         .panels = s->panels.of_tensor,
     };
