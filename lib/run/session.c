@@ -14,7 +14,6 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -73,16 +72,6 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
     return RUVM_OK;
 }
 
-/* What has been laid out anew is not read from the file again but for a row a token. */
-static int make_panels(struct ruvm_session *s, struct ruvm_error *err)
-{
-    struct ruvm_panels *p = &s->panels;
-    int rc = ruvm_panels_make(p, s->file.data, s->file.size, s->kernels, err);
-    if (rc == RUVM_OK && s->file.owned)
-        ruvm_file_release(s->file.owned, p->first, p->last);
-    return rc;
-}
-
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
@@ -131,10 +120,12 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
         return rc;
     s->context = o->context ? o->context : s->info.context;
     s->sampler = o->sampler;
-    rc = make_panels(s, err);
+    rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
     if (rc == RUVM_OK)
         rc = make_engine(s, o, err);
-    return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
+    if (rc == RUVM_OK)
+        rc = make_tokenizer(s, err);
+    return rc == RUVM_OK ? ruvm_panels_fill(&s->panels, s->file.owned, err) : rc;
 }
 
 int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_options *o,
