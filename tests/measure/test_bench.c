@@ -118,10 +118,11 @@ Test(bench, sizes_are_those_of_the_image_and_its_engine)
 {
     struct ruvm_bench_options o = {.model = image(TOKENIZER), .repetitions = 1};
     struct ruvm_bench_result r = bench(&o);
+    const struct ruvm_engine_options engine = {.block = r.block};
     struct ruvm_file file;
     size_t bytes;
     cr_assert_eq(ruvm_file_open(&file, o.model, NULL), RUVM_OK);
-    cr_assert_eq(ruvm_engine_bytes(file.data, file.size, NULL, &bytes), RUVM_OK);
+    cr_assert_eq(ruvm_engine_bytes(file.data, file.size, &engine, &bytes), RUVM_OK);
     cr_assert_eq(r.image_bytes, file.size);
     cr_assert_eq(r.engine_bytes, bytes);
     struct ruvm_model_info info;
