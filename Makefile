@@ -30,6 +30,7 @@ CORE = \
 	lib/core/attention.c \
 	lib/core/feed_forward.c \
 	lib/core/vector.c \
+	lib/core/parallel.c \
 	lib/core/cache.c \
 	lib/core/state.c \
 	lib/core/mask.c \

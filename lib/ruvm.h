@@ -73,6 +73,18 @@ int ruvm_mask_check(const struct ruvm_mask *mask);
 /* The definition: whether a token at position `query` sees the one at `key`. */
 bool ruvm_mask_sees(const struct ruvm_mask *mask, uint32_t query, uint32_t key);
 
+/* Threads that share an engine's work; they are the caller's, and a chip has none. */
+struct ruvm_parallel {
+    /* Calls part(job, i, n_parts) once for each i < n_parts, from any threads, and returns
+     * when all have returned. */
+    void (*run)(void *user, void (*part)(void *job, uint32_t i, uint32_t n_parts), void *job);
+    void *user;
+    uint32_t n_parts;  /* 1..RUVM_MAX_PARTS */
+    uint64_t min_work; /* multiplications below which splitting costs more than it saves */
+};
+
+enum { RUVM_MAX_PARTS = 64 };
+
 struct ruvm_engine_options {
     uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
     uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
@@ -82,6 +94,8 @@ struct ruvm_engine_options {
      * tensor of the image, NULL where there is none; they are in use as the image is.
      * NULL: none at all. Results are the same. */
     const uint8_t *const *panels;
+    /* NULL: none. In use as the image is. Results are the same, memory is more. */
+    const struct ruvm_parallel *parallel;
 };
 
 /* Exact size of the memory an engine needs: nothing else is ever allocated and
@@ -101,6 +115,19 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
  * RUVM_ERR_ARG: a token >= vocab, or n is 0. */
 int ruvm_engine_eval(struct ruvm_engine *engine, const uint16_t *tokens, size_t n,
                      int32_t *all_logits);
+
+/* A token for one of several texts, each of which has an engine of its own. */
+struct ruvm_row {
+    struct ruvm_engine *engine;
+    uint16_t token;
+};
+
+/* Appends every row's token to its engine's context and computes all of them together, so
+ * that weights are read once for many texts: what results is what one ruvm_engine_eval() an
+ * engine gives. The engines are over the same image and have the same options; `engine`,
+ * any one of these, lends its work areas. RUVM_ERR_FULL, _ARG as above, and then nothing was
+ * appended anywhere. */
+int ruvm_engine_eval_rows(struct ruvm_engine *engine, const struct ruvm_row *rows, size_t n);
 
 /* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);

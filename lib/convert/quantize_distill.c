@@ -18,7 +18,7 @@
 #include "lib/base/bytes.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/quant/steps.h"
-#include "lib/train/pool.h"
+#include "lib/base/pool.h"
 
 enum {
     N_WRITERS = 8,

@@ -17,6 +17,7 @@
 enum {
     ALIGN = 64,
     WIDE = 768, /* columns of a model of 110 million weights */
+    HEADS = 12, /* of HEAD_DIM */
     NARROW = 288,
     MOST_ROWS = 2048,
     HEAD_DIM = 64,
@@ -43,6 +44,11 @@ static void run_s8(const struct ruvm_kernel_call *c, const struct ruvm_kernels *
     });
 }
 
+static uint32_t mult_bytes_of(const struct ruvm_kernel_kind *kind, uint32_t cols)
+{
+    return kind->group ? ruvm_codes_mult_bytes(cols, kind->group) : 0;
+}
+
 static void run_codes(const struct ruvm_kernel_call *c, const struct ruvm_kernels *k,
                       const struct ruvm_kernel_room *r, const uint8_t *weights)
 {
@@ -57,7 +63,7 @@ static void run_codes(const struct ruvm_kernel_call *c, const struct ruvm_kernel
         .n_cols = c->cols,
         .row_bytes = row_bytes,
         .group = c->kind->group,
-        .mult_bytes = c->kind->group ? ruvm_codes_mult_bytes(c->cols, c->kind->group) : 0,
+        .mult_bytes = mult_bytes_of(c->kind, c->cols),
         .n_vecs = c->vectors,
         .x_stride = c->cols,
         .out_stride = c->rows,
@@ -70,6 +76,30 @@ static void run_codes(const struct ruvm_kernel_call *c, const struct ruvm_kernel
     case RUVM_TYPE_TERNARY: k->matmul_ternary(&m); return;
     default: k->matmul_xnor(&m);
     }
+}
+
+static uint32_t panel_bytes_of(const struct ruvm_kernel_kind *kind, uint32_t cols)
+{
+    return ruvm_panels_bytes(ruvm_codes_row_bytes(kind->type, cols), mult_bytes_of(kind, cols));
+}
+
+static void run_panels(const struct ruvm_kernel_call *c, const struct ruvm_kernels *k,
+                       const struct ruvm_kernel_room *r, const uint8_t *weights)
+{
+    k->matmul_panels(&(struct ruvm_matmul_panels){
+        .w = weights,
+        .x = r->x,
+        .out = r->out,
+        .bits = c->kind->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .n_rows = c->rows,
+        .n_cols = c->cols,
+        .panel_bytes = panel_bytes_of(c->kind, c->cols),
+        .group = c->kind->group,
+        .mult_off = ruvm_codes_row_bytes(c->kind->type, c->cols) * RUVM_PANEL_ROWS,
+        .n_vecs = c->vectors,
+        .x_stride = c->cols,
+        .out_stride = c->rows,
+    });
 }
 
 /* ---- keys and values ------------------------------------------------------------ */
@@ -98,13 +128,25 @@ static void run_mix(const struct ruvm_kernel_call *c, const struct ruvm_kernels 
         call;                                                                                      \
     }
 
-/* 15 bits become 12; 15 bits become 127 */
+/* 15 bits become 12; 15 bits become 127, or a query */
 static const struct ruvm_swiglu swiglu = {.mult = 1 << 12, .shift = 15};
 static const struct ruvm_gelu gelu = {.mult = 1 << 12, .shift = 15};
 static const struct ruvm_centre centre = {.up = 8};
-enum { TO_127 = (127 << 24) / 32768 };
+enum { TO_127 = (127 << 24) / 32768, TO_QUERY = (RUVM_Q_MAX << 18) / 32768 };
+
+static void to_cache(const struct ruvm_kernels *k, const struct ruvm_kernel_room *r, uint32_t n)
+{
+    const struct ruvm_to_cache p = {.inverse = r->scale, .zero = r->gain, .mult = 1, .shift = 24};
+    k->to_cache(r->x, r->a, n, &p);
+}
 
 VECTOR_RUN(weights, k->weights(r->scale, r->a, n, 1 << 30, 28))
+VECTOR_RUN(rotate, k->rotate(r->y, n, r->gain, n / 2))
+VECTOR_RUN(to_cache, to_cache(k, r, n))
+VECTOR_RUN(fold, k->fold(r->folded, r->one, n))
+VECTOR_RUN(narrow, k->narrow(r->q, r->a, n, 0, 0, TO_QUERY))
+VECTOR_RUN(divide, k->divide(r->y, r->a, r->scale, n, 0, 1 << 17))
+VECTOR_RUN(unpack, k->unpack(r->x, r->codes, r->step, HEADS, n / HEADS))
 VECTOR_RUN(rescale, k->rescale(r->y, r->scale, n))
 VECTOR_RUN(amax, r->out[0] = (int32_t)k->amax(r->a, n))
 VECTOR_RUN(quantize, k->quantize(r->x, r->a, n, n, 0, 0, TO_127))
@@ -127,9 +169,18 @@ static const struct ruvm_kernel_kind kinds[] = {
     {"matmul_binary", RUVM_TYPE_BINARY, 0, 0, run_codes},
     {"matmul_ternary", RUVM_TYPE_TERNARY, 0, 0, run_codes},
     {"matmul_xnor", RUVM_TYPE_XNOR, 0, 0, run_codes},
+    {"matmul_panels", RUVM_TYPE_INT8, 0, 0, run_panels},
+    {"matmul_panels/int4", RUVM_TYPE_INT4, 0, 0, run_panels},
+    {"matmul_panels/int4/32", RUVM_TYPE_INT4, 32, 0, run_panels},
     {"scores", CACHED, 0, 0, run_scores},
     {"mix", CACHED, 0, 0, run_mix},
     {"weights", VECTORS, 0, 6, run_weights},
+    {"rotate", VECTORS, 0, 10, run_rotate},
+    {"to_cache", VECTORS, 0, 9, run_to_cache},
+    {"fold", VECTORS, 0, 10, run_fold},
+    {"narrow", VECTORS, 0, 6, run_narrow},
+    {"divide", VECTORS, 0, 10, run_divide},
+    {"unpack", VECTORS, 0, 1.5, run_unpack},
     {"rescale", VECTORS, 0, 10, run_rescale},
     {"amax", VECTORS, 0, 4, run_amax},
     {"quantize", VECTORS, 0, 5, run_quantize},
@@ -147,12 +198,19 @@ enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
 /* ---- the list ------------------------------------------------------------------- */
 
-static uint32_t row_bytes_of(const struct ruvm_kernel_kind *kind, uint32_t cols)
+bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c)
 {
-    if (kind->type == CACHED || kind->type == RUVM_TYPE_INT8)
-        return cols;
-    return ruvm_codes_row_bytes(kind->type, cols) +
-           (kind->group ? ruvm_codes_mult_bytes(cols, kind->group) : 0);
+    return c->kind->run != run_panels || k->matmul_panels;
+}
+
+/* Of n rows of a matrix, or n keys or values. */
+static uint32_t bytes_of(const struct ruvm_kernel_kind *kind, uint32_t n, uint32_t cols)
+{
+    if (kind->run == run_panels)
+        return n / RUVM_PANEL_ROWS * panel_bytes_of(kind, cols);
+    if (kind->type == CACHED)
+        return n * cols;
+    return n * (ruvm_codes_row_bytes(kind->type, cols) + mult_bytes_of(kind, cols));
 }
 
 /* As many rows as a model has, or as the level holds. */
@@ -160,19 +218,20 @@ static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint
                                        uint32_t vectors, uint32_t level,
                                        const struct ruvm_bench_roofs *roofs)
 {
-    uint32_t row_bytes = row_bytes_of(kind, cols);
-    uint64_t room = roofs->levels[level].placed_bytes / row_bytes;
+    uint64_t room =
+        roofs->levels[level].placed_bytes * RUVM_PANEL_ROWS / bytes_of(kind, RUVM_PANEL_ROWS, cols);
     uint32_t most = kind->type == CACHED ? (uint32_t)RUVM_MIX_BLOCK : (uint32_t)MOST_ROWS;
     uint32_t rows = room < most ? (uint32_t)room : most;
-    rows -= rows % 4; /* as all models */
+    rows -= rows % (kind->run == run_panels ? RUVM_PANEL_ROWS : 4u); /* as all models */
+    uint32_t bytes = bytes_of(kind, rows, cols);
     return (struct ruvm_kernel_call){
         .kind = kind,
         .rows = rows,
         .cols = cols,
         .vectors = vectors,
         .level = level,
-        .bytes = rows * row_bytes,
-        .advance = (uint32_t)ruvm_align_up(rows * row_bytes, ALIGN),
+        .bytes = bytes,
+        .advance = (uint32_t)ruvm_align_up(bytes, ALIGN),
         .has_products = kind->type != RUVM_TYPE_XNOR,
     };
 }
@@ -180,7 +239,7 @@ static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint
 static struct ruvm_kernel_call vector_of(const struct ruvm_kernel_kind *kind)
 {
     return (struct ruvm_kernel_call){
-        .kind = kind, .cols = WIDE, .vectors = 1, .bytes = WIDE * kind->value_bytes};
+        .kind = kind, .cols = WIDE, .vectors = 1, .bytes = (uint32_t)(WIDE * kind->value_bytes)};
 }
 
 uint32_t ruvm_kernel_calls_list(struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS],
@@ -226,11 +285,22 @@ static void *take(struct filler *f, size_t bytes)
     return p;
 }
 
+static uint8_t *take_u8(struct filler *f, uint32_t n, uint32_t bits)
+{
+    uint8_t *v = take(f, n);
+    for (uint32_t i = 0; i < n; i++)
+        v[i] = (uint8_t)draw(f, bits);
+    return v;
+}
+
+/* -2^15 is not among them. */
 static int32_t *take_s32(struct filler *f, uint32_t n)
 {
     int32_t *v = take(f, n * sizeof *v);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         v[i] = draw(f, 16) - (1 << 15);
+        v[i] += v[i] < 0;
+    }
     return v;
 }
 
@@ -266,10 +336,16 @@ int ruvm_kernel_room_open(struct ruvm_kernel_room *r, struct ruvm_error *err)
     r->b = take_s32(&f, RUVM_MIX_BLOCK);
     r->y = take_s32(&f, RUVM_MIX_BLOCK);
     r->sum = take_s32(&f, RUVM_MIX_BLOCK);
+    r->folded = take_s32(&f, RUVM_MIX_BLOCK);
     r->q = take_s16(&f, RUVM_MIX_BLOCK);
     r->gain = take_s16(&f, RUVM_MIX_BLOCK);
     r->scale = take_u16(&f, RUVM_MIX_BLOCK, 16);
     r->weight = take_u16(&f, RUVM_MIX_BLOCK, 14);
+    r->one = take_u16(&f, RUVM_MIX_BLOCK, 0);
+    for (uint32_t i = 0; i < RUVM_MIX_BLOCK; i++)
+        r->one[i] = 1;
+    r->codes = take_u8(&f, RUVM_MIX_BLOCK, 8);
+    r->step = take_u8(&f, RUVM_MIX_BLOCK, 7);
     r->out = take(&f, (size_t)MOST_ROWS * MOST_VECTORS * sizeof *r->out);
     return RUVM_OK;
 }

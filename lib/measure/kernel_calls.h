@@ -21,8 +21,11 @@ struct ruvm_kernel_room {
     int32_t *out;             /* sums */
     int32_t *a, *b;           /* vectors of 15 bits and a sign */
     int32_t *y, *sum;         /* what is written, what is added to */
+    int32_t *folded;          /* what is multiplied by one */
     int16_t *q, *gain;        /* queries, gains and biases */
     uint16_t *scale, *weight; /* any, and of 14 bits */
+    uint16_t *one;            /* all are 1 */
+    uint8_t *codes, *step;    /* values of 4 bits */
     void *owned;
 };
 
@@ -30,7 +33,7 @@ struct ruvm_kernel_kind {
     const char *name; /* as in struct ruvm_kernels; "/32": with a multiplier for 32 columns */
     int type;         /* of a matrix's weights; -1: keys or values; -2: vectors only */
     uint32_t group;
-    uint32_t value_bytes; /* of a vector, read and written a value */
+    double value_bytes; /* of a vector, read and written a value */
     void (*run)(const struct ruvm_kernel_call *c, const struct ruvm_kernels *k,
                 const struct ruvm_kernel_room *r, const uint8_t *weights);
 };
@@ -49,6 +52,9 @@ enum { RUVM_KERNEL_CALLS = 128 };
  * level, and vectors. */
 uint32_t ruvm_kernel_calls_list(struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS],
                                 const struct ruvm_bench_roofs *roofs);
+
+/* Whether a table has its kernel: some have no panels. */
+bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c);
 
 int ruvm_kernel_room_open(struct ruvm_kernel_room *r, struct ruvm_error *err);
 void ruvm_kernel_room_close(struct ruvm_kernel_room *r);

@@ -56,12 +56,12 @@ static void calibrate(struct rates *r, struct cell *c)
 static void add_cells(struct rates *r, const struct ruvm_kernels *k,
                       const struct ruvm_kernel_call *calls, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++, r->n_cells++)
-        r->cells[r->n_cells] = (struct cell){
-            .kernels = k,
-            .call = calls[i],
-            .rates = r->values + (size_t)r->n_cells * r->repetitions,
-        };
+    for (uint32_t i = 0; i < n; i++) {
+        if (!ruvm_kernel_calls_has(k, &calls[i]))
+            continue;
+        double *rates = r->values + (size_t)r->n_cells * r->repetitions;
+        r->cells[r->n_cells++] = (struct cell){.kernels = k, .call = calls[i], .rates = rates};
+    }
 }
 
 static int open_cells(struct rates *r, struct ruvm_error *err)

@@ -175,7 +175,12 @@ static int open_engine(struct profile *p, struct ruvm_error *err)
 {
     const struct ruvm_session *s = p->session;
     const struct ruvm_engine_options options = {
-        .context = s->context, .block = p->o->block, .kernels = &p->watch.table};
+        .context = s->context,
+        .block = p->o->block,
+        .kernels = &p->watch.table,
+        .mask = s->mask,
+        .panels = s->panels.of_tensor,
+    };
     p->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->engine_bytes, ENGINE_ALIGN));
     if (!p->memory)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a second engine");

@@ -103,6 +103,12 @@ WATCH_MATMUL(matmul_binary)
 WATCH_MATMUL(matmul_ternary)
 WATCH_MATMUL(matmul_xnor)
 
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    begin_matrix()->matmul_panels(m);
+    end_matrix();
+}
+
 /* ---- attention ------------------------------------------------------------------ */
 
 static void scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
@@ -117,12 +123,44 @@ static uint32_t weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t 
     return call(RUVM_PART_SOFTMAX)->weights(e, s, n_pos, mult, shift);
 }
 
-/* What follows divides by the sum, and is the next head's query. */
 static void mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
                 uint32_t stride)
 {
     call(RUVM_PART_MIX)->mix(acc, e, v, n_pos, head_dim, stride);
+}
+
+/* The last of a head; what follows is the next one's query. */
+static void divide(int32_t *out, const int32_t *x, const uint16_t *by, uint32_t n, uint32_t down,
+                   uint32_t inverse)
+{
+    call(RUVM_PART_MIX)->divide(out, x, by, n, down, inverse);
     enter(RUVM_PART_CACHE);
+}
+
+static void unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos, uint32_t n)
+{
+    call(RUVM_PART_CACHE)->unpack(v, codes, m, n_pos, n);
+}
+
+static uint32_t rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+{
+    return call(RUVM_PART_CACHE)->rotate(v, n, turn, n_pairs);
+}
+
+static void to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
+{
+    call(RUVM_PART_CACHE)->to_cache(q, v, n, p);
+}
+
+static uint32_t fold(int32_t *x, const uint16_t *by, uint32_t n)
+{
+    return call(RUVM_PART_CACHE)->fold(x, by, n);
+}
+
+static void narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
+                   uint32_t mult)
+{
+    call(RUVM_PART_CACHE)->narrow(q, x, n, up, down, mult);
 }
 
 /* ---- vectors -------------------------------------------------------------------- */
@@ -135,15 +173,11 @@ static void rescale(int32_t *x, const uint16_t *scale, uint32_t n)
         enter(RUVM_PART_CACHE);
 }
 
-/* The largest value is asked for by whoever shrinks next: a head's vector on its way into
- * the cache or to the scores, the inputs of an activation, else quantizing and norms. */
+/* The largest value is asked for by whoever shrinks next: the inputs of an activation, else
+ * quantizing and norms. */
 static enum ruvm_bench_part part_of_amax(void)
 {
-    switch (watch->stage) {
-    case RUVM_STAGE_PROJECTED: return RUVM_PART_CACHE;
-    case RUVM_STAGE_HIDDEN: return RUVM_PART_ACTIVATION;
-    default: return RUVM_PART_NORM;
-    }
+    return watch->stage == RUVM_STAGE_HIDDEN ? RUVM_PART_ACTIVATION : RUVM_PART_NORM;
 }
 
 static uint32_t amax(const int32_t *x, uint32_t n)
@@ -228,7 +262,8 @@ static void relu(int32_t *x, const int32_t *in, uint32_t n)
 
 /* ---- the table ------------------------------------------------------------------ */
 
-/* A kernel that is not replaced here is called unwatched, and belongs to the part before. */
+/* A kernel that is not replaced here is called unwatched, and belongs to the part before.
+ * Where a table has no panels, nobody may believe that it has. */
 static void replace(struct ruvm_kernels *t)
 {
     t->matmul_s8 = matmul_s8;
@@ -238,9 +273,16 @@ static void replace(struct ruvm_kernels *t)
     t->matmul_binary = matmul_binary;
     t->matmul_ternary = matmul_ternary;
     t->matmul_xnor = matmul_xnor;
+    t->matmul_panels = t->matmul_panels ? matmul_panels : NULL;
     t->scores = scores;
     t->weights = weights;
     t->mix = mix;
+    t->rotate = rotate;
+    t->to_cache = to_cache;
+    t->fold = fold;
+    t->narrow = narrow;
+    t->divide = divide;
+    t->unpack = unpack;
     t->rescale = rescale;
     t->amax = amax;
     t->quantize = quantize;

@@ -14,7 +14,7 @@
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
 #include "lib/train/pass.h"
-#include "lib/train/pool.h"
+#include "lib/base/pool.h"
 
 enum { N_SLOTS = 4 };
 #define MOST_BYTES ((uint64_t)1 << 30) /* of all moments kept at a time */

@@ -7,7 +7,7 @@
 #include "lib/train/checkpoint.h"
 #include "lib/train/distill.h"
 #include "lib/train/pass.h"
-#include "lib/train/pool.h"
+#include "lib/base/pool.h"
 
 /* Weights of types whose largest level is at most this have few levels. */
 enum { RUVM_DISTILL_FEW = 3 };

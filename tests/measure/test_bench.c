@@ -118,6 +118,7 @@ Test(bench, sizes_are_those_of_the_image_and_its_engine)
 {
     struct ruvm_bench_options o = {.model = image(TOKENIZER), .repetitions = 1};
     struct ruvm_bench_result r = bench(&o);
+    const struct ruvm_engine_options engine = {.block = r.block};
     struct ruvm_file file;
     size_t bytes;
     const struct ruvm_engine_options engine = {.block = 32}; /* the default of a session */
