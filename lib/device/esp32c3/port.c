@@ -5,7 +5,7 @@
  * while it does nothing can be read from flash. */
 #include "lib/device/port.h"
 
-#include "kernels/kernels.h"
+#include "kernels/variants.h"
 #include "lib/device/esp32c3/soc.h"
 
 #define IN_RAM __attribute__((section(".ram_text"), noinline))
@@ -142,7 +142,7 @@ extern uint8_t ruvm_link_stack[], ruvm_link_stack_end[], ruvm_link_free[], ruvm_
 
 const struct ruvm_kernels *ruvm_port_kernels(void)
 {
-    return &ruvm_kernels_scalar;
+    return &ruvm_kernels_rv32;
 }
 
 struct ruvm_port_memory ruvm_port_memory(void)
