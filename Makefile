@@ -46,6 +46,7 @@ CORE = \
 	lib/core/status.c \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
+	formats/pack_read.c \
 	formats/check_read.c \
 	formats/arch_read.c \
 	formats/weights_read.c \
@@ -124,7 +125,7 @@ ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
 # Asked when a recipe runs, not when this file is read: `make deps` may come first.
 CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
 CLI_LIBS = $(shell $(PKG_CONFIG) --libs argtable2 libcjson)
-LIBS = -lcjson -lpthread -lm
+LIBS = -lcjson -lhogweed -lnettle -lz -lpthread -lm
 VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h)
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
@@ -178,7 +179,7 @@ tests: $(TESTS) $(REPLAYS) ## the test programs of the variant V
 
 .SECONDEXPANSION:
 $(TESTS): $B/tests/%/test: $$(call test_objects,$$*) $B/libruvm.a
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $B/libruvm.a -lcriterion -lz \
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $B/libruvm.a -lcriterion \
 		$(CLI_LIBS) $(LIBS)
 
 $(REPLAYS): $B/tests/fuzz/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $B/libruvm.a
@@ -191,8 +192,8 @@ $(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
 
 # ---- packages of Debian 12 ---------------------------------------------------
 
-DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev
-DEPS_TEST = $(DEPS) libcriterion-dev zlib1g-dev clang libclang-rt-14-dev clang-format mandoc \
+DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev zlib1g-dev
+DEPS_TEST = $(DEPS) libcriterion-dev clang libclang-rt-14-dev clang-format mandoc \
 	shellcheck gcc-riscv64-unknown-elf qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	bash bsdextrautils zsh fish python3 jq
 AS_ROOT = $(shell test "$$(id -u)" = 0 || command -v sudo)
