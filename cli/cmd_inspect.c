@@ -1,5 +1,6 @@
 /* inspect: what a model file holds, what it asks for, and where it is damaged. */
 #include "cli/cmd_inspect.h"
+#include "cli/cmd_pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +262,10 @@ static void print_human(const struct ruvm_args *args, const struct ruvm_inspect_
                         const struct ruvm_inspect_result *r)
 {
     if (!o->tensor) {
+        if (r->pack)
+            ruvm_cmd_pack_print(o->input, r->pack);
+        if (r->pack)
+            puts("\nIts model:");
         print_header(o->input, r);
         print_parts(args, r);
         print_meta(r->meta);
