@@ -213,7 +213,7 @@ static int write_pack(struct job *j, struct ruvm_buffer *out, struct ruvm_pack_r
         return rc;
     rc = ruvm_pack_open(&pack, out->data, out->size, NULL);
     if (rc != RUVM_OK)
-        return ruvm_fail(j->err, rc, "the pack does not stand at a multiple of 64 in memory");
+        return ruvm_fail(j->err, rc, "the pack does not stand at a multiple of 16 in memory");
     ruvm_pack_describe(r, &pack);
     r->signature_dropped = dropped;
     return j->o->output ? ruvm_file_write(j->o->output, out->data, out->size, j->err) : RUVM_OK;

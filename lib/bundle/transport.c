@@ -145,7 +145,7 @@ static void emit_c(struct ruvm_buffer *out, const char *name, const struct ruvm_
                        "enum { %s_bytes = %u };\n"
                        "static const uint8_t %s[%s_bytes] __attribute__((aligned(%d))) = {\n",
                        (unsigned)pack->size, name, (unsigned)pack->size, name, name,
-                       RUVM_PACK_MEMORY_ALIGN);
+                       1 << RUVM_PACK_MODEL_ALIGN_LOG2);
     for (uint32_t i = 0; i < pack->size; i++)
         ruvm_buffer_printf(out, "%d,%s", pack->data[i],
                            i % A_LINE == A_LINE - 1 || i + 1 == pack->size ? "\n" : "");
