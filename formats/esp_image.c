@@ -133,35 +133,79 @@ bool ruvm_esp_is_mapped(const struct ruvm_esp_windows *w, uint32_t address)
            (address >= w->irom_start && address < w->irom_end);
 }
 
-static void put_segment(struct ruvm_buffer *out, uint32_t address, const uint8_t *data,
-                        uint32_t bytes, uint8_t *sum)
+/* An image on its way. Segments of memory may be written in pieces: what stands before a
+ * mapped segment is filled with them as far as they go. */
+struct writing {
+    struct ruvm_buffer *out;
+    size_t start; /* of the image in out */
+    unsigned n_segments;
+    uint8_t sum;
+};
+
+static void put_segment(struct writing *w, uint32_t address, const uint8_t *data, uint32_t bytes)
 {
     static const uint8_t zeros[4];
-    ruvm_buffer_u32(out, address);
-    ruvm_buffer_u32(out, (bytes + 3) & ~3u);
-    ruvm_buffer_bytes(out, data, bytes);
-    ruvm_buffer_bytes(out, zeros, (4 - bytes % 4) % 4);
-    for (uint32_t i = 0; i < bytes; i++)
-        *sum ^= data[i];
+    ruvm_buffer_u32(w->out, address);
+    ruvm_buffer_u32(w->out, (bytes + 3) & ~3u);
+    if (data)
+        ruvm_buffer_bytes(w->out, data, bytes);
+    else
+        ruvm_buffer_zeros(w->out, bytes);
+    ruvm_buffer_bytes(w->out, zeros, (4 - bytes % 4) % 4);
+    for (uint32_t i = 0; data && i < bytes; i++)
+        w->sum ^= data[i];
+    w->n_segments++;
 }
 
-/* Bytes of padding whose own header included make the data of the next segment agree. */
-static uint32_t padding_for(size_t here, uint32_t address)
+/* Bytes, header of a filling segment included, until a segment's data would stand where it
+ * agrees with its address. */
+static uint32_t gap_before(const struct writing *w, uint32_t address)
 {
-    size_t data = here + RUVM_ESP_SEGMENT_BYTES;
-    uint32_t miss = (address - (uint32_t)data) % RUVM_ESP_PAGE_BYTES;
-    if (miss == 0)
-        return 0;
-    return miss >= RUVM_ESP_SEGMENT_BYTES ? miss - RUVM_ESP_SEGMENT_BYTES
-                                          : miss + RUVM_ESP_PAGE_BYTES - RUVM_ESP_SEGMENT_BYTES;
+    size_t data = w->out->size - w->start + RUVM_ESP_SEGMENT_BYTES;
+    return (address - (uint32_t)data) % RUVM_ESP_PAGE_BYTES;
 }
 
-/* A padding segment has the address 0, which loaders skip. */
-static void put_padding(struct ruvm_buffer *out, uint32_t bytes)
+/* Of the next segment of memory as much as there is room for, all when room is 0. */
+static void put_piece(struct writing *w, struct ruvm_esp_segment *s, uint32_t room)
 {
-    ruvm_buffer_u32(out, 0);
-    ruvm_buffer_u32(out, bytes);
-    ruvm_buffer_zeros(out, bytes);
+    uint32_t bytes = room && room < s->bytes ? room : s->bytes;
+    put_segment(w, s->address, s->data, bytes);
+    s->address += bytes;
+    s->data += bytes;
+    s->bytes -= bytes;
+}
+
+/* Segments with the address 0 are skipped by loaders. */
+static void fill_gap(struct writing *w, uint32_t address, struct ruvm_esp_segment *memory,
+                     unsigned n)
+{
+    uint32_t gap;
+    for (unsigned i = 0; i < n; i++)
+        while (memory[i].bytes && (gap = gap_before(w, address)) > RUVM_ESP_SEGMENT_BYTES)
+            put_piece(w, &memory[i], gap - RUVM_ESP_SEGMENT_BYTES);
+    gap = gap_before(w, address);
+    if (gap && gap < RUVM_ESP_SEGMENT_BYTES)
+        gap += RUVM_ESP_PAGE_BYTES;
+    if (gap)
+        put_segment(w, 0, NULL, gap - RUVM_ESP_SEGMENT_BYTES);
+}
+
+static void put_segments(struct writing *w, const struct ruvm_esp_segment *segments, unsigned n,
+                         const struct ruvm_esp_windows *windows)
+{
+    struct ruvm_esp_segment memory[RUVM_ESP_MAX_SEGMENTS];
+    unsigned n_memory = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (!ruvm_esp_is_mapped(windows, segments[i].address))
+            memory[n_memory++] = segments[i];
+    for (unsigned i = 0; i < n; i++)
+        if (ruvm_esp_is_mapped(windows, segments[i].address)) {
+            fill_gap(w, segments[i].address, memory, n_memory);
+            put_segment(w, segments[i].address, segments[i].data, segments[i].bytes);
+        }
+    for (unsigned i = 0; i < n_memory; i++)
+        if (memory[i].bytes)
+            put_piece(w, &memory[i], 0);
 }
 
 static void put_header(uint8_t *p, const struct ruvm_esp_header *h, unsigned n_segments)
@@ -182,30 +226,20 @@ int ruvm_esp_image_write(struct ruvm_buffer *out, const struct ruvm_esp_header *
                          const struct ruvm_esp_segment *segments, unsigned n,
                          const struct ruvm_esp_windows *windows)
 {
-    uint8_t sum = CHECKSUM_SEED, digest[RUVM_ESP_HASH_BYTES];
-    size_t start = out->size;
-    unsigned written = 0;
-    ruvm_buffer_zeros(out, RUVM_ESP_HEADER_BYTES);
-    for (unsigned i = 0; i < n; i++) {
-        bool mapped = ruvm_esp_is_mapped(windows, segments[i].address);
-        uint32_t padding = mapped ? padding_for(out->size - start, segments[i].address) : 0;
-        if (mapped &&
-            (segments[i].address - (uint32_t)(out->size - start) - RUVM_ESP_SEGMENT_BYTES) %
-                RUVM_ESP_PAGE_BYTES) {
-            put_padding(out, padding);
-            written++;
-        }
-        put_segment(out, segments[i].address, segments[i].data, segments[i].bytes, &sum);
-        written++;
-    }
-    if (written > RUVM_ESP_MAX_SEGMENTS)
+    uint8_t digest[RUVM_ESP_HASH_BYTES];
+    struct writing w = {.out = out, .start = out->size, .sum = CHECKSUM_SEED};
+    if (n > RUVM_ESP_MAX_SEGMENTS)
         return RUVM_ERR_UNSUPPORTED;
-    ruvm_buffer_zeros(out, CHECKSUM_ALIGN - 1 - (out->size - start) % CHECKSUM_ALIGN);
-    ruvm_buffer_u8(out, sum);
+    ruvm_buffer_zeros(out, RUVM_ESP_HEADER_BYTES);
+    put_segments(&w, segments, n, windows);
+    if (w.n_segments > RUVM_ESP_MAX_SEGMENTS)
+        return RUVM_ERR_UNSUPPORTED;
+    ruvm_buffer_zeros(out, CHECKSUM_ALIGN - 1 - (out->size - w.start) % CHECKSUM_ALIGN);
+    ruvm_buffer_u8(out, w.sum);
     if (!ruvm_buffer_ok(out))
         return RUVM_ERR_MEMORY;
-    put_header(out->data + start, header, written);
-    sha256(digest, out->data + start, out->size - start);
+    put_header(out->data + w.start, header, w.n_segments);
+    sha256(digest, out->data + w.start, out->size - w.start);
     ruvm_buffer_bytes(out, digest, sizeof digest);
     return ruvm_buffer_ok(out) ? RUVM_OK : RUVM_ERR_MEMORY;
 }

@@ -259,8 +259,10 @@ int ruvm_esp_table_parse(struct ruvm_esp_table *t, const char *name, const void 
     *t = (struct ruvm_esp_table){0};
     for (unsigned number = 1; p < stop; number++) {
         const char *end = memchr(p, '\n', (size_t)(stop - p));
-        const char *line = p + strspn(p, " \t"), *what = NULL;
+        const char *line = p, *what;
         end = end ? end : stop;
+        while (line < end && (*line == ' ' || *line == '\t'))
+            line++;
         p = end < stop ? end + 1 : stop;
         if (line >= end || *line == '#' || *line == '\r')
             continue;

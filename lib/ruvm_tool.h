@@ -290,6 +290,54 @@ int ruvm_pack_delta_make(const char *path, const char *old, const char *output,
 int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output,
                           struct ruvm_pack_delta *d, struct ruvm_error *err);
 
+/* ---- flash ----------------------------------------------------------------- */
+
+struct ruvm_flash_options {
+    const char *pack;       /* a pack, or a bare RUVM image */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
+    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
+    const char *partitions; /* table as CSV or binary; NULL: made for what there is */
+    const char *label;      /* of the pack's partition; NULL: "ruvm" */
+    const char *dump;       /* a flash's contents, of which only that partition is replaced */
+    bool ota;               /* of a table that is made: two slots for the application */
+    uint32_t flash_bytes;   /* 0: 4 MiB */
+    uint32_t table_off;     /* 0: 0x8000 */
+    uint32_t pack_bytes;    /* of a table that is made: room for the pack; 0: what it takes */
+    const char *mode;       /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
+    const char *speed;      /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
+    const char *to;         /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
+    bool trim;              /* raw: end with the last sector that holds something */
+    const char *output;     /* NULL: only the plan */
+    const char *svg;        /* file for a drawing of the plan, or NULL */
+    const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
+    const char *name;       /* in the manifest; NULL: "ruvm" */
+};
+
+/* A part of flash, ascending by offset. */
+struct ruvm_flash_region {
+    char name[20], kind[36];        /* "ruvm", "data 0x40" */
+    uint32_t off_bytes, size_bytes; /* the room */
+    uint32_t used_bytes;            /* 0: nothing is written there */
+    char file[32];                  /* of its part: "partition-table.bin"; "" when unused */
+};
+
+enum { RUVM_FLASH_REGIONS = 200 };
+struct ruvm_flash_result {
+    char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
+    uint32_t flash_bytes, table_off;
+    uint64_t window_bytes, mapped_bytes; /* what the chip can map as data, and what it must */
+    char mode[8], speed[8];              /* of the image that the ROM loads; "" unknown */
+    uint32_t n_regions;
+    struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
+    char label[17];
+    uint64_t bytes; /* written: of the file, or of all parts */
+};
+
+/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
+               struct ruvm_error *err);
+
 /* ---- inspect --------------------------------------------------------------- */
 
 struct ruvm_inspect_options {
