@@ -418,6 +418,57 @@ int ruvm_inspect(const struct ruvm_inspect_options *o, struct ruvm_inspect_resul
                  struct ruvm_error *err);
 void ruvm_inspect_free(struct ruvm_inspect_result *r);
 
+struct ruvm_fit_options {
+    const char *input;    /* a RUVM image or a pack */
+    const char *chip;     /* ruvm_target_name(), or "all" */
+    uint32_t context;     /* 0: the image's */
+    uint32_t flash_bytes; /* 0: 4 MiB */
+    const char *type;     /* what if the layers' matrices were of this type; NULL: as they are */
+};
+
+/* A model on a chip. Bytes are exact but for `type` and what the firmware reserves; everything
+ * in seconds is modelled: a bound that the chip cannot beat. */
+struct ruvm_fit_chip {
+    const char *name, *family, *core, *vector, *psram; /* static; vector, psram: NULL none */
+    bool fits, fits_flash, fits_window, fits_memory, fits_wifi;
+    /* Flash. */
+    uint64_t flash_bytes, window_bytes, model_bytes, knowledge_bytes, firmware_bytes;
+    int64_t flash_left_bytes; /* below 0: missing */
+    /* Memory. */
+    uint64_t memory_bytes, kv_cache_bytes, state_bytes; /* state: the engine without its cache */
+    uint64_t static_bytes, stack_bytes, buffer_bytes, index_bytes;
+    int64_t memory_left_bytes;
+    uint64_t wifi_bytes;               /* that a station needs of what is left */
+    uint32_t context, largest_context; /* 0: not even one position */
+    /* Speed. */
+    double clock_mhz, instructions_mac, flash_mb_s;
+    double compute_s, memory_s; /* of a token in the middle of the context */
+    double tokens_per_s;        /* at most: of the slower one */
+    const char *binding;        /* "compute", "flash" */
+    const char *instructions_source, *flash_source;
+};
+
+/* The memory term of the same model beside what others published. */
+struct ruvm_fit_published {
+    const char *system, *chip, *memory, *source;
+    double bytes_token, mb_s;
+    double tokens_per_s, modelled_tokens_per_s;
+};
+
+struct ruvm_fit_result {
+    uint32_t context;     /* asked for, or the image's */
+    uint64_t macs_token;  /* weights and attention in the middle of the context */
+    uint64_t bytes_token; /* read from flash for a token */
+    uint64_t image_bytes; /* estimated when `type` was given */
+    bool is_estimate;
+    uint32_t n_chips;
+    struct ruvm_fit_chip chips[8];
+    uint32_t n_published;
+    const struct ruvm_fit_published *published; /* static */
+};
+
+int ruvm_fit(const struct ruvm_fit_options *o, struct ruvm_fit_result *r, struct ruvm_error *err);
+
 struct ruvm_diff_tensor {
     char name[128];
     enum ruvm_diff {

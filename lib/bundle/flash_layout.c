@@ -29,11 +29,13 @@ static const char *label_of(const struct ruvm_flash_job *j)
 /* ---- parts ---------------------------------------------------------------------- */
 
 static void put(struct ruvm_flash_job *j, const char *name, const char *file, uint32_t off,
-                const struct ruvm_buffer *bytes)
+                const uint8_t *data, size_t bytes)
 {
-    struct ruvm_flash_part *p = &j->parts[j->n_parts++];
-    *p = (struct ruvm_flash_part){
-        .file = file, .off = off, .data = bytes->data, .bytes = bytes->size};
+    unsigned i = j->n_parts++;
+    for (; i > 0 && j->parts[i - 1].off > off; i--)
+        j->parts[i] = j->parts[i - 1];
+    struct ruvm_flash_part *p = &j->parts[i];
+    *p = (struct ruvm_flash_part){.file = file, .off = off, .data = data, .bytes = bytes};
     size_t n = strlen(name) < sizeof p->name - 1 ? strlen(name) : sizeof p->name - 1;
     memcpy(p->name, name, n);
 }
@@ -151,7 +153,6 @@ static int check_window(struct ruvm_flash_job *j, const struct ruvm_esp_partitio
 static int put_pack(struct ruvm_flash_job *j)
 {
     const struct ruvm_esp_partition *p = ruvm_esp_table_find(&j->table, label_of(j));
-    const struct ruvm_buffer bytes = {.size = j->pack.size};
     if (!p)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "the partition table has no \"%s\": add the line \"%s,data,0x40,,0x%x\", "
@@ -166,8 +167,7 @@ static int put_pack(struct ruvm_flash_job *j)
         rc = check_window(j, p);
     if (rc != RUVM_OK)
         return rc;
-    put(j, p->label, "ruvm.rpak", p->off, &bytes);
-    j->parts[j->n_parts - 1].data = j->pack.data;
+    put(j, p->label, "ruvm.rpak", p->off, j->pack.data, j->pack.size);
     return RUVM_OK;
 }
 
@@ -182,7 +182,7 @@ static void put_otadata(struct ruvm_flash_job *j, const struct ruvm_esp_partitio
     memset(d, 0xFF, OTADATA_BYTES);
     ruvm_store_u32(d, 1);
     ruvm_store_u32(d + SELECT_CRC, ruvm_crc32(UINT32_MAX, d, 4));
-    put(j, p->label, "otadata.bin", p->off, &j->otadata);
+    put(j, p->label, "otadata.bin", p->off, j->otadata.data, j->otadata.size);
 }
 
 /* The application in every slot there is, so that an update that fails has where to go back. */
@@ -199,7 +199,7 @@ static int put_applications(struct ruvm_flash_job *j)
         int rc = fits(j, j->o->firmware, j->firmware.bytes.size, p, "make the partition larger");
         if (rc != RUVM_OK)
             return rc;
-        put(j, p->label, "firmware.bin", p->off, &j->firmware.bytes);
+        put(j, p->label, "firmware.bin", p->off, j->firmware.bytes.data, j->firmware.bytes.size);
         n++;
     }
     return n ? RUVM_OK
@@ -224,7 +224,7 @@ static int put_first(struct ruvm_flash_job *j, const char *path, const char *nam
                          "%s: has %zu bytes from 0x%x on and would reach over the partition table "
                          "at 0x%x: make it smaller, or give a second stage (--bootloader)",
                          path, p->bytes.size, (unsigned)off, (unsigned)j->table_off);
-    put(j, name, file, off, &p->bytes);
+    put(j, name, file, off, p->bytes.data, p->bytes.size);
     return RUVM_OK;
 }
 
@@ -271,7 +271,8 @@ int ruvm_flash_layout(struct ruvm_flash_job *j)
     if (rc != RUVM_OK)
         return rc;
     ruvm_esp_table_write(&j->table_bytes, &j->table);
-    put(j, "partition table", "partition-table.bin", j->table_off, &j->table_bytes);
+    put(j, "partition table", "partition-table.bin", j->table_off, j->table_bytes.data,
+        j->table_bytes.size);
     rc = put_pack(j);
     if (rc == RUVM_OK && !(ruvm_buffer_ok(&j->table_bytes) && ruvm_buffer_ok(&j->otadata)))
         rc = ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the partition table");

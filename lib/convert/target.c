@@ -15,10 +15,11 @@ uint64_t ruvm_target_image_bytes(const struct ruvm_device *t)
 {
     uint32_t window = ruvm_devices_window(t);
     uint32_t flash = window < RUVM_DEVICES_FLASH_BYTES ? window : RUVM_DEVICES_FLASH_BYTES;
-    return flash - RUVM_TARGET_FIRMWARE_BYTES;
+    return flash - RUVM_DEVICES_FIRMWARE_BYTES;
 }
 
 uint64_t ruvm_target_engine_bytes(const struct ruvm_device *t)
 {
-    return t->memory_bytes - RUVM_TARGET_STACK_BYTES;
+    return t->memory_bytes - RUVM_DEVICES_STATIC_BYTES - RUVM_DEVICES_STACK_BYTES -
+           RUVM_DEVICES_BUFFER_BYTES;
 }

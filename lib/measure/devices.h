@@ -51,7 +51,7 @@ struct ruvm_device {
     /* The rest is for models. */
     const char *psram; /* the options, for people; NULL: none */
     struct ruvm_fact clock_mhz, cores, flash_mb_s, psram_mb_s;
-    struct ruvm_fact instructions_mac, cycles_instruction; /* int8 kernel, one core */
+    struct ruvm_fact instructions_mac; /* of a product of weights: int8 kernel, one core */
     struct ruvm_fact awake_ma, sleep_ua, wifi_bytes;
     const char *vector; /* unit, and whether the engine uses it; NULL: none */
 };
@@ -69,5 +69,13 @@ uint32_t ruvm_devices_window(const struct ruvm_device *device);
 /* Sizes of flash that an image's header can say; the usual one is 4 MiB. */
 enum { RUVM_DEVICES_PAGE_BYTES = 64 << 10, RUVM_DEVICES_SECTOR_BYTES = 4 << 10 };
 enum { RUVM_DEVICES_FLASH_BYTES = 4 << 20, RUVM_DEVICES_TABLE_OFF = 0x8000 };
+/* What the firmware takes besides the engine; in flash its loader, table and application. */
+enum {
+    RUVM_DEVICES_FIRMWARE_BYTES = 128 << 10,
+    RUVM_DEVICES_STATIC_BYTES = 16 << 10, /* code in RAM and variables */
+    RUVM_DEVICES_STACK_BYTES = 4 << 10,
+    RUVM_DEVICES_BUFFER_BYTES = 8 << 10, /* of the console, a prompt and its tokens */
+    RUVM_DEVICES_BLOCK = 4,              /* prompt tokens that its engine multiplies together */
+};
 
 #endif
