@@ -17,7 +17,7 @@
 #include "formats/ruvm_read.h"
 
 enum {
-    RUVM_PACK_MEMORY_ALIGN = 64,
+    RUVM_PACK_MEMORY_ALIGN = 16,    /* of what is mapped; weights want 64, as any mapping has it */
     RUVM_PACK_MODEL_ALIGN_LOG2 = 6, /* the weights of an image are aligned to 64 */
 };
 

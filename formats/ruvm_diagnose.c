@@ -67,7 +67,7 @@ static int fail(struct ruvm_error *err, int rc, const char *name, const char *br
 {
     char numbers[96];
     if (rc == RUVM_ERR_ARG)
-        return ruvm_fail(err, rc, "%s: is not aligned in memory", name);
+        return ruvm_fail(err, rc, "%s: does not stand at a multiple of 16 in memory", name);
     if (f->kind == RUVM_FAULT_SIZE)
         return fail_size(err, rc, name, f);
     say_numbers(numbers, sizeof numbers, f);

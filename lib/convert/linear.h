@@ -11,8 +11,8 @@
 #define RUVM_CONVERT_LINEAR_H
 
 #include "formats/tensors.h"
+#include "lib/base/pool.h"
 #include "lib/convert/floats.h"
-#include "lib/train/pool.h"
 
 struct ruvm_linear {
     const struct ruvm_view *view;

@@ -93,8 +93,8 @@ static int check_search(const struct ruvm_quantize_options *o, struct ruvm_error
     if (!(o->max_kl >= 0.0) || (o->max_kl != 0.0 && (o->max_bytes != 0 || o->target)))
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "give a limit of size or a limit of loss above 0, not both");
-    const struct ruvm_target *target;
-    return o->target ? ruvm_target_find(&target, o->target, err) : RUVM_OK;
+    const struct ruvm_device *target;
+    return o->target ? ruvm_devices_find(&target, o->target, err) : RUVM_OK;
 }
 
 static int check_options(const struct ruvm_quantize_options *o, struct ruvm_error *err)

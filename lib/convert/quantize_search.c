@@ -255,7 +255,7 @@ static uint64_t smallest_bytes(struct hunt *h)
 }
 
 /* The smaller one of both limits of bytes; one that nothing meets is refused before the work. */
-static int set_limit(struct hunt *h, const struct ruvm_target *target)
+static int set_limit(struct hunt *h, const struct ruvm_device *target)
 {
     struct ruvm_quantize_job *j = h->j;
     uint64_t limit = j->o->max_bytes, chip = target ? ruvm_target_image_bytes(target) : 0;
@@ -346,7 +346,7 @@ static int open_sizes(struct hunt *h)
     return RUVM_OK;
 }
 
-static int check_memory(struct hunt *h, const struct ruvm_target *target)
+static int check_memory(struct hunt *h, const struct ruvm_device *target)
 {
     struct ruvm_quantize_job *j = h->j;
     size_t bytes = 0;
@@ -362,7 +362,7 @@ static int check_memory(struct hunt *h, const struct ruvm_target *target)
     return rc;
 }
 
-static int hunt(struct hunt *h, const struct ruvm_target *target)
+static int hunt(struct hunt *h, const struct ruvm_device *target)
 {
     uint32_t chosen = 0;
     int rc = target ? check_memory(h, target) : RUVM_OK;
@@ -390,8 +390,8 @@ static int hunt(struct hunt *h, const struct ruvm_target *target)
 int ruvm_quantize_search(struct ruvm_quantize_job *j)
 {
     struct hunt h = {.j = j};
-    const struct ruvm_target *target = NULL;
-    int rc = j->o->target ? ruvm_target_find(&target, j->o->target, j->err) : RUVM_OK;
+    const struct ruvm_device *target = NULL;
+    int rc = j->o->target ? ruvm_devices_find(&target, j->o->target, j->err) : RUVM_OK;
     if (rc == RUVM_OK)
         rc = hunt(&h, target);
     ruvm_image_build_close(&h.sizes);

@@ -5,11 +5,11 @@
 #ifndef RUVM_CONVERT_WEIGHTS_H
 #define RUVM_CONVERT_WEIGHTS_H
 
+#include "lib/base/pool.h"
 #include "lib/convert/image_build.h"
 #include "lib/convert/student.h"
 #include "lib/quant/moments.h"
 #include "lib/ruvm_tool.h"
-#include "lib/train/pool.h"
 
 enum ruvm_method {
     RUVM_METHOD_AUTO, /* RTN for INT8, which loses nothing that another could save; else GPTQ */

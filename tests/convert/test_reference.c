@@ -10,8 +10,8 @@
 #include "formats/formats.h"
 #include "lib/base/crc32.h"
 #include "lib/base/file.h"
+#include "lib/base/pool.h"
 #include "lib/convert/reference.h"
-#include "lib/train/pool.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
