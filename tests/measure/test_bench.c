@@ -121,7 +121,6 @@ Test(bench, sizes_are_those_of_the_image_and_its_engine)
     const struct ruvm_engine_options engine = {.block = r.block};
     struct ruvm_file file;
     size_t bytes;
-    const struct ruvm_engine_options engine = {.block = 32}; /* the default of a session */
     cr_assert_eq(ruvm_file_open(&file, o.model, NULL), RUVM_OK);
     cr_assert_eq(ruvm_engine_bytes(file.data, file.size, &engine, &bytes), RUVM_OK);
     cr_assert_eq(r.image_bytes, file.size);
