@@ -41,6 +41,14 @@ static bool parse_what_if(struct ruvm_fit_options *o, char *text)
 
 /* ---- people ---------------------------------------------------------------------------- */
 
+/* Three digits, but never an exponent; the text lives until the next call. */
+static const char *rate(double tokens_per_s)
+{
+    static char text[32];
+    snprintf(text, sizeof text, tokens_per_s < 100 ? "%.3g" : "%.0f", tokens_per_s);
+    return text;
+}
+
 static void print_left(const char *where, int64_t left)
 {
     if (left >= 0)
@@ -71,7 +79,7 @@ static void print_memory(const struct ruvm_fit_chip *c)
 static void print_speed(const struct ruvm_fit_result *r, const struct ruvm_fit_chip *c)
 {
     printf(
-        "  speed       at most %.3g tokens/s in the middle of the context, bound by %s; modelled\n",
+        "  speed       at most %s tokens/s in the middle of the context, bound by %s; modelled\n",
         c->tokens_per_s, c->binding);
     printf("    %s products a token at %.3g instructions and %.0f MHz, one core: %.3g ms\n",
            ruvm_output_grouped(r->macs_token), c->instructions_mac, c->clock_mhz,
@@ -114,7 +122,7 @@ static void print_chips(const struct ruvm_fit_result *r)
         ruvm_table_cell(&t, "%lld", (long long)c->memory_left_bytes);
         ruvm_table_cell(&t, "%u", c->largest_context);
         ruvm_table_cell(&t, "%s", c->fits_wifi ? "yes" : "no");
-        ruvm_table_cell(&t, "%.3g", c->tokens_per_s);
+        ruvm_table_cell(&t, "%s", rate(c->tokens_per_s));
         ruvm_table_cell(&t, "%s", c->binding);
     }
     printf("context %u, %s bytes%s; tokens/s are modelled upper bounds\n\n", r->context,

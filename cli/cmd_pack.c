@@ -75,11 +75,11 @@ static struct cJSON *start_json(const char *action)
     return object;
 }
 
-/* What was written goes to standard output only when that is not the pack itself. */
-static FILE *report_file(const struct ruvm_args *args)
+/* Standard output takes what is written, or the report of it. */
+static bool out_is_taken(const struct ruvm_args *args)
 {
     const char *out = ruvm_args_text(args, "out");
-    return out && strcmp(out, "-") == 0 ? stderr : stdout;
+    return out && strcmp(out, "-") == 0;
 }
 
 static void print_pack(const struct ruvm_args *args, const char *action, const char *path,
@@ -156,14 +156,16 @@ static int squeeze(const struct ruvm_args *args, const char *path)
                      : ruvm_pack_decompress(path, out, bytes, &err);
     if (rc != RUVM_OK)
         return finish(rc, &err);
+    if (out_is_taken(args))
+        return RUVM_EXIT_DONE;
     if (is_json(args)) {
         struct cJSON *object = start_json(action);
         ruvm_json_count(object, "input_bytes", bytes[0]);
         ruvm_json_count(object, "bytes", bytes[1]);
         ruvm_json_finish(object);
     } else {
-        fprintf(report_file(args), "%s: %s bytes, from %s\n", out, ruvm_output_grouped(bytes[1]),
-                ruvm_output_grouped(bytes[0]));
+        printf("%s: %s bytes, from %s\n", out, ruvm_output_grouped(bytes[1]),
+               ruvm_output_grouped(bytes[0]));
     }
     return RUVM_EXIT_DONE;
 }
@@ -177,6 +179,8 @@ static int delta(const struct ruvm_args *args, const char *path)
                  : ruvm_pack_delta_apply(ruvm_args_text(args, "apply"), path, out, &d, &err);
     if (rc != RUVM_OK)
         return finish(rc, &err);
+    if (out_is_taken(args))
+        return RUVM_EXIT_DONE;
     if (is_json(args)) {
         struct cJSON *object = start_json(old ? "against" : "apply");
         ruvm_json_count(object, "old_bytes", d.old_bytes);
@@ -186,8 +190,8 @@ static int delta(const struct ruvm_args *args, const char *path)
         ruvm_json_count(object, "sectors_changed", d.n_changed);
         ruvm_json_finish(object);
     } else {
-        fprintf(report_file(args), "%s: %u of %u sectors of 4 KiB change: a delta of %s bytes\n",
-                out, d.n_changed, d.n_sectors, ruvm_output_grouped(d.delta_bytes));
+        printf("%s: %u of %u sectors of 4 KiB change: a delta of %s bytes\n", out, d.n_changed,
+               d.n_sectors, ruvm_output_grouped(d.delta_bytes));
     }
     return RUVM_EXIT_DONE;
 }
@@ -242,12 +246,13 @@ static void report(const struct ruvm_args *args, const char *out, const struct r
         ruvm_output_error("pack",
                           "note: the signature was of other contents and is left out; "
                           "--sign makes a new one");
-    if (is_json(args) && report_file(args) == stdout)
+    if (out_is_taken(args))
+        return;
+    if (is_json(args))
         print_pack(args, "make", out, r);
-    else if (!is_json(args))
-        fprintf(report_file(args), "%s: %s bytes, %u section%s%s\n", out,
-                ruvm_output_grouped(r->bytes), r->n_sections, r->n_sections == 1 ? "" : "s",
-                r->is_signed ? ", signed" : "");
+    else
+        printf("%s: %s bytes, %u section%s%s\n", out, ruvm_output_grouped(r->bytes), r->n_sections,
+               r->n_sections == 1 ? "" : "s", r->is_signed ? ", signed" : "");
 }
 
 static int make(const struct ruvm_args *args, const char *path)
