@@ -522,7 +522,7 @@ struct ruvm_session_options {
     const char *model;   /* path, NULL: the demo model */
     uint32_t context;    /* 0: the image's */
     uint32_t block;      /* 0: default */
-    uint32_t threads;    /* 0 or 1: this engine works on one core */
+    uint32_t threads;    /* 0: as many as help, which is measured */
     const char *kernels; /* NULL: best */
     const char *mask;    /* of the attention, see ruvm_mask_parse(); NULL: none */
     struct ruvm_sampler sampler;
@@ -544,6 +544,8 @@ const char *ruvm_session_kernels(const struct ruvm_session *s);
  * fewer with a mask that forgets. */
 uint32_t ruvm_session_context(const struct ruvm_session *s);
 uint32_t ruvm_session_cached(const struct ruvm_session *s);
+/* Threads that share the work. */
+uint32_t ruvm_session_threads(const struct ruvm_session *s);
 /* Prompt tokens that are multiplied together. */
 uint32_t ruvm_session_block(const struct ruvm_session *s);
 
@@ -612,6 +614,7 @@ struct ruvm_bench_options {
     uint32_t generate_tokens; /* 0: 128, or what the context allows */
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
+    uint32_t threads;      /* 0: as many as help */
     const char *mask;      /* of the attention, in all that is measured; NULL: none */
     const char *quality;   /* float source to compare against, or NULL */
     const char *eval_text; /* text for perplexity and quality; NULL: own samples */
@@ -688,6 +691,7 @@ struct ruvm_bench_result {
     char mask[40];
     uint32_t cached_positions;          /* of the context: a mask may forget the others */
     uint32_t image_crc, context, block; /* context and block: the engine's */
+    uint32_t threads;                   /* that shared the work */
     uint64_t token_bytes;               /* of weights, scales included, that each token reads */
     double bits_per_weight;             /* of all matrices, scales and padding included */
     char types[64];                     /* "int4 35, int8 1": how many tensors of which type */

@@ -229,6 +229,7 @@ static void describe(struct bench *b)
     r->image_bytes = b->session->file.size;
     r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
     r->block = ruvm_session_block(b->session);
+    r->threads = ruvm_session_threads(b->session);
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     r->has_mask = b->o->mask != NULL;
     snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");
@@ -245,6 +246,7 @@ int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
     const struct ruvm_session_options session = {.model = o->model,
                                                  .context = o->context,
                                                  .block = o->block,
+                                                 .threads = o->threads,
                                                  .kernels = o->kernels,
                                                  .mask = o->mask};
     *r = (struct ruvm_bench_result){0};

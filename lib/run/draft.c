@@ -29,7 +29,7 @@ static int open_model(struct ruvm_draft *d, const struct ruvm_session *s,
                       const struct ruvm_session_options *o, struct ruvm_error *err)
 {
     const struct ruvm_session_options model = {
-        .model = o->draft, .block = o->block, .kernels = o->kernels};
+        .model = o->draft, .block = o->block, .threads = 1, .kernels = o->kernels};
     int rc = ruvm_session_open_within(&d->model, &model, s->context, err);
     if (rc != RUVM_OK || same_tokens(s, d->model))
         return rc;

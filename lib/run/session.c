@@ -85,25 +85,28 @@ static uint32_t block_of(const struct ruvm_session_options *o)
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
-    const struct ruvm_engine_options engine = {
+    struct ruvm_engine_options engine = {
         .context = s->context,
         .block = block_of(o),
         .kernels = s->kernels,
         .mask = s->mask,
         .panels = s->panels.of_tensor,
     };
+    size_t bytes;
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
+    engine.parallel = &s->threads.parallel;
+    if (rc == RUVM_OK)
+        rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
-    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->engine_bytes, ENGINE_ALIGN));
+    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(bytes, ENGINE_ALIGN));
     s->tokens = calloc((size_t)s->context + 1, sizeof *s->tokens);
     s->logits = calloc(s->info.vocab, sizeof *s->logits);
     if (!s->memory || !s->tokens || !s->logits)
         return ruvm_fail(err, RUVM_ERR_MEMORY,
                          "%s: no memory for an engine of %zu bytes: lower the context (--ctx)",
                          s->file.name, s->engine_bytes);
-    rc = ruvm_engine_init(&s->engine, s->memory, s->engine_bytes, s->file.data, s->file.size,
-                          &engine);
+    rc = ruvm_engine_init(&s->engine, s->memory, bytes, s->file.data, s->file.size, &engine);
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }
 
@@ -136,11 +139,15 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     s->sampler = o->sampler;
     rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
     if (rc == RUVM_OK)
+        rc = ruvm_threads_open(&s->threads, o->threads, s->file.size, err);
+    if (rc == RUVM_OK)
         rc = make_engine(s, o, err);
     if (rc == RUVM_OK)
         rc = make_tokenizer(s, err);
     if (rc == RUVM_OK)
         rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
+    if (rc == RUVM_OK)
+        ruvm_threads_choose(&s->threads, s->engine);
     return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
@@ -172,6 +179,7 @@ void ruvm_session_close(struct ruvm_session *s)
     ruvm_draft_close(s->draft);
     ruvm_file_close(&s->file);
     ruvm_panels_free(&s->panels);
+    ruvm_threads_close(&s->threads);
     free(s->memory);
     free(s->tokens);
     free(s->logits);
@@ -211,6 +219,11 @@ void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
 uint32_t ruvm_session_context(const struct ruvm_session *s)
 {
     return s->context;
+}
+
+uint32_t ruvm_session_threads(const struct ruvm_session *s)
+{
+    return s->threads.parallel.n_parts;
 }
 
 uint32_t ruvm_session_block(const struct ruvm_session *s)

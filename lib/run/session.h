@@ -9,6 +9,7 @@
 #define RUVM_RUN_SESSION_H
 
 #include "lib/run/panels.h"
+#include "lib/run/threads.h"
 #include "lib/ruvm_tool.h"
 
 struct ruvm_draft;
@@ -18,10 +19,11 @@ struct ruvm_session {
     struct ruvm_model_info info;
     const struct ruvm_kernels *kernels;
     struct ruvm_panels panels;
+    struct ruvm_threads threads;
     struct ruvm_engine *engine;
-    void *memory; /* the engine's, owned */
-    size_t engine_bytes;
-    uint32_t context; /* positions the engine has room for */
+    void *memory;        /* the engine's, owned */
+    size_t engine_bytes; /* that one thread needs of it */
+    uint32_t context;    /* positions the engine has room for */
     struct ruvm_mask mask;
     bool has_tokenizer;
     struct ruvm_tokenizer tokenizer;
