@@ -80,7 +80,7 @@ static void print_speed(const struct ruvm_fit_result *r, const struct ruvm_fit_c
 {
     printf(
         "  speed       at most %s tokens/s in the middle of the context, bound by %s; modelled\n",
-        c->tokens_per_s, c->binding);
+        rate(c->tokens_per_s), c->binding);
     printf("    %s products a token at %.3g instructions and %.0f MHz, one core: %.3g ms\n",
            ruvm_output_grouped(r->macs_token), c->instructions_mac, c->clock_mhz,
            c->compute_s * 1e3);

@@ -80,7 +80,8 @@ static bool is_multiplied(const struct ruvm_image *img, const struct ruvm_tensor
 
 static bool is_of_layer(const struct ruvm_tensor *t)
 {
-    return t->kind != RUVM_TENSOR_EMBED && t->kind != RUVM_TENSOR_POSITION && t->kind != RUVM_TENSOR_HEAD;
+    return t->kind != RUVM_TENSOR_EMBED && t->kind != RUVM_TENSOR_POSITION &&
+           t->kind != RUVM_TENSOR_HEAD;
 }
 
 /* What a tensor takes: as it is, or of the type that was asked about. */
