@@ -53,14 +53,22 @@ CORE = \
 	formats/optional_read.c \
 	formats/tokn_read.c \
 	formats/ruvm_codes.c \
+	lib/vector/vectors.c \
+	lib/vector/search.c \
+	lib/vector/walk.c \
+	lib/vector/nearest.c \
+	lib/vector/distance.c \
+	formats/rag_read.c \
+	formats/ragcheck_read.c \
 	kernels/scalar.c \
-	kernels/scalar_codes.c
+	kernels/scalar_codes.c \
+	kernels/vectors_scalar.c
 
 # ---- sources -----------------------------------------------------------------
 
 # Kernels that only some machines can compile; kernels/select.c is told which are there.
-KERNELS_x86_64 = avx2 avx512vnni roof_avx2 roof_avx512vnni
-KERNELS_aarch64 = neon neondot roof_neon roof_neondot
+KERNELS_x86_64 = avx2 avx512vnni roof_avx2 roof_avx512vnni vectors_avx2 vectors_avx512
+KERNELS_aarch64 = neon neondot roof_neon roof_neondot vectors_neon
 KERNELS_OTHER = $(filter-out $(KERNELS_$(ARCH)),$(KERNELS_x86_64) $(KERNELS_aarch64) rv32)
 
 KERNELS_SRC := $(filter-out $(KERNELS_OTHER:%=kernels/%.c),$(sort $(wildcard kernels/*.c)))
@@ -110,11 +118,14 @@ CORE_FLAGS = -ffreestanding $(GENERAL_REGS_$(ARCH))
 KERNEL_FLAGS_avx2 = -mavx2
 KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
 KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
+KERNEL_FLAGS_vectors_avx2 = $(KERNEL_FLAGS_avx2)
+KERNEL_FLAGS_vectors_avx512 = $(KERNEL_FLAGS_avx512vnni)
 KERNEL_FLAGS_select = $(HAVE_$(ARCH))
 KERNEL_FLAGS_roof_avx2 = $(KERNEL_FLAGS_avx2)
 KERNEL_FLAGS_roof_avx512vnni = $(KERNEL_FLAGS_avx512vnni)
 KERNEL_FLAGS_roof_neondot = $(KERNEL_FLAGS_neondot)
 KERNEL_FLAGS_roof_select = $(KERNEL_FLAGS_select)
+KERNEL_FLAGS_vectors_select = $(HAVE_$(ARCH))
 KERNEL_OPT = $(if $(filter release,$(V)),-O3)
 HAVE_x86_64 = -DRUVM_HAVE_AVX2=1 -DRUVM_HAVE_AVX512VNNI=1
 HAVE_aarch64 = -DRUVM_HAVE_NEON=1 -DRUVM_HAVE_NEONDOT=1

@@ -73,7 +73,7 @@ includes_kernels()
 includes_chip()
 {
     local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|gate|federation'
-    includes "$read|kernels/(kernels|exact)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
+    includes "$read|kernels/(kernels|exact|vectors)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
         "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/gate/*.[ch] lib/federation/*.[ch]
 }
 includes_chip_readers()
