@@ -29,8 +29,9 @@ static int available(void)
  * is told that all of them may have changed, so that it stays with the columns. */
 INLINE void hold(int32_t *s)
 {
-    __asm__("" : "+r"(s[0]), "+r"(s[1]), "+r"(s[2]), "+r"(s[3]), "+r"(s[4]), "+r"(s[5]),
-               "+r"(s[6]), "+r"(s[7]));
+    __asm__(""
+            : "+r"(s[0]), "+r"(s[1]), "+r"(s[2]), "+r"(s[3]), "+r"(s[4]), "+r"(s[5]), "+r"(s[6]),
+              "+r"(s[7]));
 }
 
 /* out[0 .. n) = n rows times x; n is a constant. */
@@ -255,9 +256,8 @@ static void add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, 
         if (high >> (shift - 1) != high >> 31)
             ruvm_elementwise_add_scaled(h, x, 1, mult, shift);
         else
-            *h = add_clamped(*h, shift == 32 ? high
-                                             : (int32_t)shifted((uint32_t)high, (uint32_t)wide,
-                                                                shift));
+            *h = add_clamped(
+                *h, shift == 32 ? high : (int32_t)shifted((uint32_t)high, (uint32_t)wide, shift));
     }
 }
 

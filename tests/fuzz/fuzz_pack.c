@@ -53,7 +53,7 @@ static void repair(uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size + !size);
+    uint8_t *copy = calloc(size + !size, 1);
     check(copy != NULL);
     if (size)
         memcpy(copy, data, size);
