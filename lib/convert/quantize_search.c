@@ -350,9 +350,10 @@ static int check_memory(struct hunt *h, const struct ruvm_device *target)
 {
     struct ruvm_quantize_job *j = h->j;
     size_t bytes = 0;
+    const struct ruvm_engine_options engine = {.block = RUVM_DEVICES_BLOCK};
     int rc = ruvm_quantize_image(j, true);
     if (rc == RUVM_OK)
-        rc = ruvm_engine_bytes(j->image.data, j->image.size, NULL, &bytes);
+        rc = ruvm_engine_bytes(j->image.data, j->image.size, &engine, &bytes);
     if (rc == RUVM_OK && bytes > ruvm_target_engine_bytes(target))
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "the engine takes %zu bytes of memory at a context of %u, the %s has %llu "
