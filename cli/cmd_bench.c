@@ -25,6 +25,9 @@ static const struct ruvm_args_option options[] = {
      .max = 65535},
     {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together",
      .fallback = "32", .min = 1, .max = 64},
+    {"batch", 0, RUVM_ARGS_COUNT, "N",
+     .help = "texts to generate together; the speed is that of all", .fallback = "1", .min = 1,
+     .max = 64},
     {"threads", 0, RUVM_ARGS_COUNT, "N",
      .help = "threads that share the work; 0: as many as help here, by measurement",
      .fallback = "0", .min = 0, .max = 64},
@@ -49,7 +52,7 @@ static const struct ruvm_args_option options[] = {
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
     {"sweep", 0, RUVM_ARGS_TEXT, "KEY=LIST",
      .help = "measure speed for each value, such as block=1,8,64; KEY: ctx, block, prompt, "
-             "tokens or kernels"},
+             "tokens, batch, threads or kernels"},
     {"plot", 0, RUVM_ARGS_FILE, "FILE",
      .help = "also draw the sweep, or the kernels below their roofs, as SVG"},
     {"compare", 0, RUVM_ARGS_FILE, "FILE",
@@ -92,7 +95,7 @@ static int check_files(const struct ruvm_args *args)
 
 static int check_options(const struct ruvm_args *args)
 {
-    static const char *const speeds[] = {"prompt-tokens", "tokens", "repetitions"};
+    static const char *const speeds[] = {"prompt-tokens", "tokens", "repetitions", "batch"};
     bool uses_tokens = ruvm_args_given(args, "profile");
     bool repeats = uses_tokens || ruvm_args_given(args, "kernel-rates");
     const char *kernels = ruvm_args_text(args, "kernels");
@@ -145,6 +148,7 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .context = ruvm_args_u32(args, "ctx"),
         .block = ruvm_args_u32(args, "block"),
         .threads = ruvm_args_u32(args, "threads"),
+        .batch = ruvm_args_u32(args, "batch"),
         .mask = ruvm_args_text(args, "mask"),
         .quality = ruvm_args_input(args, "quality"),
         .eval_text = ruvm_args_input(args, "eval"),

@@ -34,6 +34,13 @@ static double number_of(const struct cJSON *object, const char *key)
     return cJSON_IsNumber(item) ? item->valuedouble : -1;
 }
 
+/* Older programs had one thread and one text. */
+static double count_of(const struct cJSON *object, const char *key)
+{
+    double n = number_of(object, key);
+    return n < 0 && (strcmp(key, "threads") == 0 || strcmp(key, "batch") == 0) ? 1 : n;
+}
+
 static int check_old(struct ruvm_bench_comparison *c)
 {
     const char *schema = text_of(c->old, "schema");
@@ -103,10 +110,11 @@ static const struct cJSON *find_result(const struct ruvm_bench_comparison *c,
     const struct cJSON *found = NULL;
     cJSON_ArrayForEach(item, models)
     {
-        bool same_settings = number_of(item, "context") == r->context &&
-                             number_of(item, "block") == r->block &&
-                             number_of(item, "prompt_tokens") == r->prompt_tokens &&
-                             number_of(item, "generate_tokens") == r->generate_tokens;
+        bool same_settings =
+            number_of(item, "context") == r->context && number_of(item, "block") == r->block &&
+            count_of(item, "threads") == r->threads && count_of(item, "batch") == r->batch &&
+            number_of(item, "prompt_tokens") == r->prompt_tokens &&
+            number_of(item, "generate_tokens") == r->generate_tokens;
         if (number_of(item, "image_crc") == r->image_crc &&
             strcmp(text_of(item, "kernels"), r->kernels) == 0 && (!found || same_settings))
             found = item;
@@ -123,10 +131,12 @@ static int check_settings(const struct ruvm_bench_comparison *c, const struct cJ
         uint32_t now;
     } settings[] = {{"context", "--ctx", r->context},
                     {"block", "--block", r->block},
+                    {"threads", "--threads", r->threads},
+                    {"batch", "--batch", r->batch},
                     {"prompt_tokens", "--prompt-tokens", r->prompt_tokens},
                     {"generate_tokens", "--tokens", r->generate_tokens}};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        double then = number_of(old, settings[i].key);
+        double then = count_of(old, settings[i].key);
         if (then == settings[i].now)
             continue;
         ruvm_output_error("bench", "%s: %s: %.0f there, %u here: measure both with the same %s",

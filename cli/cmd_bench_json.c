@@ -133,6 +133,8 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {
         ruvm_json_count(object, "block", r->block);
+        ruvm_json_count(object, "threads", r->threads);
+        ruvm_json_count(object, "batch", r->batch);
         ruvm_json_count(object, "prompt_tokens", r->prompt_tokens);
         ruvm_json_count(object, "generate_tokens", r->generate_tokens);
         add_spread(object, "prompt_tokens_per_s", &r->prompt_tokens_per_s);

@@ -18,6 +18,8 @@ static const struct key {
     {"block", "block", offsetof(struct ruvm_bench_options, block)},
     {"prompt", "prompt-tokens", offsetof(struct ruvm_bench_options, prompt_tokens)},
     {"tokens", "tokens", offsetof(struct ruvm_bench_options, generate_tokens)},
+    {"batch", "batch", offsetof(struct ruvm_bench_options, batch)},
+    {"threads", "threads", offsetof(struct ruvm_bench_options, threads)},
     {"kernels", "kernels", 0},
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
@@ -101,7 +103,7 @@ int ruvm_cmd_bench_sweep_open(struct ruvm_bench_sweep *s, const struct ruvm_args
     if (!equals || !key)
         return ruvm_args_usage(args,
                                "option '--sweep': '%s' is not KEY=VALUE,VALUE... with a KEY of: "
-                               "ctx block prompt tokens kernels",
+                               "ctx block prompt tokens batch threads kernels",
                                text);
     *equals = '=';
     s->key = key->name;

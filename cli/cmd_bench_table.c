@@ -100,12 +100,23 @@ static void kernel_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
     }
 }
 
+/* What the speeds are of besides a model and its kernels. */
+static void speed_name(char *text, size_t size, const char *what, uint32_t n, uint32_t batch,
+                       uint32_t threads)
+{
+    size_t used = (size_t)snprintf(text, size, "%s %u", what, n);
+    if (batch > 1 && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", %u texts", batch);
+    if (threads > 1 && used < size)
+        snprintf(text + used, size - used, ", %u threads", threads);
+}
+
 static void speed_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
 {
-    char what[48];
-    snprintf(what, sizeof what, "prompt of %u", r->prompt_tokens);
+    char what[64];
+    speed_name(what, sizeof what, "prompt of", r->prompt_tokens, 1, r->threads);
     spread_row(t, r, r->kernels, what, &r->prompt_tokens_per_s, "tokens/s");
-    snprintf(what, sizeof what, "generate %u", r->generate_tokens);
+    speed_name(what, sizeof what, "generate", r->generate_tokens, r->batch, r->threads);
     spread_row(t, r, r->kernels, what, &r->decode_tokens_per_s, "tokens/s");
     bytes_row(t, r, "image", r->image_bytes);
     bytes_row(t, r, "engine memory", r->engine_bytes);

@@ -22,6 +22,8 @@ static const struct ruvm_args_option options[] = {
     {"prompts", 0, RUVM_ARGS_FILE, "FILE",
      .help =
          "answer many prompts, one a line or one {\"prompt\": TEXT} a line; - is standard input"},
+    {"batch", 0, RUVM_ARGS_COUNT, "N", .help = "prompts of --prompts that are computed together",
+     .fallback = "1", .min = 1, .max = 64},
     {"tokens", 'n', RUVM_ARGS_COUNT, "N",
      .help = "generate at most N tokens; default: until the text ends or the context is full",
      .min = 1, .max = UINT32_MAX},
@@ -155,12 +157,19 @@ static uint32_t q16(const struct ruvm_args *args, const char *name)
     return (uint32_t)lround(ruvm_args_number(args, name) * 65536);
 }
 
+/* A block has room for a token of each text of a batch. */
+static uint32_t block_of(const struct ruvm_args *args)
+{
+    uint32_t block = ruvm_args_u32(args, "block"), batch = ruvm_args_u32(args, "batch");
+    return block > batch ? block : batch;
+}
+
 static struct ruvm_session_options session_options(const struct ruvm_args *args)
 {
     struct ruvm_session_options o = {
         .model = ruvm_args_operand(args, 0),
         .context = ruvm_args_u32(args, "ctx"),
-        .block = ruvm_args_u32(args, "block"),
+        .block = block_of(args),
         .threads = ruvm_args_u32(args, "threads"),
         .kernels = ruvm_args_text(args, "kernels"),
         .mask = ruvm_args_text(args, "mask"),
@@ -255,7 +264,7 @@ static int check_options(const struct ruvm_args *args)
         {"prompts", "prompt"},        {"prompts", "file"},       {"prompts", "interactive"},
         {"prompts", "verify"},        {"prompts", "tokenize"},   {"prompts", "prompt-cache"},
         {"mask", "verify"},           {"mask", "tokenize"},      {"prompt-cache", "verify"},
-        {"prompt-cache", "tokenize"},
+        {"prompt-cache", "tokenize"}, {"batch", "draft"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -266,6 +275,8 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--in-prefix and --in-suffix need -i");
     if (ruvm_args_given(args, "draft-tokens") && !ruvm_args_given(args, "draft"))
         return ruvm_args_usage(args, "--draft-tokens needs --draft");
+    if (ruvm_args_given(args, "batch") && !ruvm_args_given(args, "prompts"))
+        return ruvm_args_usage(args, "--batch needs --prompts");
     if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
         return ruvm_args_usage(args, "--system needs --chat");
     unsigned n;

@@ -37,19 +37,22 @@ static void print_drafts(const struct ruvm_generate_drafts *d)
 
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
 {
-    char reused[48] = "";
+    char reused[48] = "", threads[32] = "";
+    uint32_t n_threads = ruvm_session_threads(r->session);
     if (ruvm_args_given(r->args, "quiet"))
         return;
     fflush(stdout);
     if (g->n_reused)
         snprintf(reused, sizeof reused, " (%u of them known)", g->n_reused);
+    if (n_threads > 1)
+        snprintf(threads, sizeof threads, ", %u threads", n_threads);
     fprintf(stderr,
-            "%u prompt tokens%s in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s, "
+            "%u prompt tokens%s in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s%s, "
             "engine %s bytes; measured\n",
             g->n_prompt_tokens, reused, g->prompt_s * 1e3,
             ruvm_output_grouped((uint64_t)prompt_rate(g)), g->n_tokens, g->generate_s * 1e3,
             ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
-            ruvm_session_kernels(r->session),
+            ruvm_session_kernels(r->session), threads,
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
     if (ruvm_args_given(r->args, "mask"))
         fprintf(stderr, "mask %s: the caches keep %u of %u positions\n",
@@ -71,6 +74,7 @@ struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
     struct cJSON *object = ruvm_json_start("run");
     ruvm_json_text(object, "model", model ? model : "demo");
     ruvm_json_text(object, "kernels", ruvm_session_kernels(r->session));
+    ruvm_json_count(object, "threads", ruvm_session_threads(r->session));
     ruvm_json_count(object, "engine_bytes", ruvm_session_engine_bytes(r->session));
     return object;
 }

@@ -2,9 +2,9 @@
  *
  * The file is read and understood before the model is opened: a mistake in its last line is
  * told at once. Every prompt begins with the seed that was given, so an answer does not depend
- * on the prompts around it, and they may as well be computed side by side one day; today it is
- * one after the other, and what a prompt has in common with the one before is not computed
- * again.
+ * on the prompts around it. One after the other, what a prompt has in common with the one before
+ * is not computed again; with --batch several are computed together, and each answer waits for
+ * those of the prompts before it.
  */
 #include "cli/cmd_run.h"
 
@@ -164,17 +164,134 @@ static int answer(struct ruvm_run *r, const struct prompt *p, struct ruvm_genera
     return RUVM_EXIT_DONE;
 }
 
-int ruvm_run_answer_prompts(struct ruvm_run *r, const struct ruvm_run_prompts *p)
+/* ---- several at a time ------------------------------------------------------- */
+
+/* A prompt of a batch: its answer is collected until those before it are printed. */
+struct pending {
+    struct ruvm_run run; /* with text and ids of its own */
+    const struct prompt *prompt;
+    struct ruvm_generate_result result;
+    struct ruvm_error err;
+    bool has_ended, has_failed;
+};
+
+struct batch {
+    struct ruvm_run *r;
+    struct pending *list; /* [n] */
+    size_t n, n_printed;
+    struct ruvm_generate_result total;
+    int rc;
+};
+
+static struct ruvm_generate_options pending_options(void *user, size_t i)
 {
-    struct ruvm_generate_result total = {0};
+    struct batch *b = user;
+    struct pending *p = &b->list[i];
+    p->run = *b->r;
+    p->run.text = (struct ruvm_run_bytes){0};
+    p->run.ids = NULL;
+    p->run.n_ids = p->run.ids_cap = 0;
+    p->run.collect = true;
+    return ruvm_run_options(&p->run, &p->prompt->text);
+}
+
+/* As if it came now, token by token. */
+static void replay(struct ruvm_run *r, const struct pending *p)
+{
+    const struct ruvm_run_bytes *text = &p->run.text;
+    const struct ruvm_generate_options o = ruvm_run_options(r, &p->prompt->text);
+    r->n_printed_ids = 0;
+    r->echo = ruvm_run_echo(r, &p->prompt->text);
+    for (size_t i = 0; i < p->run.n_ids; i++)
+        o.token(r, p->run.ids[i]);
+    if (text->size)
+        o.text(r, text->data, text->size);
+}
+
+static void free_pending(struct pending *p)
+{
+    free(p->run.text.data);
+    free(p->run.ids);
+}
+
+static void print_pending(struct batch *b, struct pending *p)
+{
+    struct ruvm_run *r = b->r;
+    if (b->n_printed++ > 0 && !r->collect && !r->print_ids)
+        putchar('\n');
+    if (p->has_failed) {
+        report(r, p->prompt, &p->err);
+        b->rc = RUVM_EXIT_FAILED;
+    } else {
+        if (!r->collect)
+            replay(r, p);
+        print(r->collect ? &p->run : r, p->prompt, &p->result);
+        ruvm_run_add(&b->total, &p->result);
+    }
+    ruvm_output_flush();
+}
+
+static void on_end(void *user, size_t i, const struct ruvm_generate_result *g,
+                   const struct ruvm_error *err)
+{
+    struct batch *b = user;
+    struct pending *p = &b->list[i];
+    p->has_ended = true;
+    p->has_failed = !g;
+    if (g)
+        p->result = *g;
+    else
+        p->err = *err;
+    while (b->n_printed < b->n && b->list[b->n_printed].has_ended)
+        print_pending(b, &b->list[b->n_printed]);
+}
+
+static int answer_batch(struct ruvm_run *r, const struct ruvm_run_prompts *p,
+                        struct ruvm_generate_result *total)
+{
+    struct ruvm_error err = {0};
+    struct batch b = {.r = r, .n = p->n, .rc = RUVM_EXIT_DONE};
+    const struct ruvm_many_options o = {
+        .batch = ruvm_args_u32(r->args, "batch"),
+        .n_prompts = p->n,
+        .options = pending_options,
+        .end = on_end,
+        .user = &b,
+    };
+    b.list = ruvm_output_alloc(p->n, sizeof *b.list);
+    for (size_t i = 0; i < p->n; i++)
+        b.list[i].prompt = &p->list[i];
+    ruvm_session_seed(r->session, ruvm_args_count(r->args, "seed"));
+    if (ruvm_generate_many(r->session, &o, &err) != RUVM_OK)
+        b.rc = ruvm_output_failure("run", &err);
+    *total = b.total;
+    for (size_t i = 0; i < p->n; i++)
+        free_pending(&b.list[i]);
+    free(b.list);
+    return b.rc;
+}
+
+/* ---- all ---------------------------------------------------------------------- */
+
+static int answer_in_turn(struct ruvm_run *r, const struct ruvm_run_prompts *p,
+                          struct ruvm_generate_result *total)
+{
     int rc = RUVM_EXIT_DONE;
     for (size_t i = 0; i < p->n && !ruvm_output_signal() && !ferror(stdout); i++) {
         if (i > 0 && !r->collect && !r->print_ids)
             putchar('\n');
-        int one = answer(r, &p->list[i], &total);
+        int one = answer(r, &p->list[i], total);
         rc = one == RUVM_EXIT_DONE ? rc : one;
         ruvm_output_flush();
     }
+    return rc;
+}
+
+int ruvm_run_answer_prompts(struct ruvm_run *r, const struct ruvm_run_prompts *p)
+{
+    struct ruvm_generate_result total = {0};
+    bool batched = ruvm_args_u32(r->args, "batch") > 1;
+    int rc = batched ? answer_batch(r, p, &total) : answer_in_turn(r, p, &total);
     if (!r->collect)
         ruvm_run_print_speed(r, &total);
     return ruvm_output_signal() ? 128 + ruvm_output_signal() : rc;

@@ -598,6 +598,26 @@ struct ruvm_generate_result {
 int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
                   struct ruvm_generate_result *r, struct ruvm_error *err);
 
+/* Many prompts, up to `batch` of them (1..64) computed together: each weight is read once for
+ * all. Each is answered as if it were the only one, beginning with the random state that the
+ * session has. */
+struct ruvm_many_options {
+    uint32_t batch;
+    size_t n_prompts;
+    /* What to do with prompt i, as for ruvm_generate(); continue_context, keep_prefix and
+     * prompt_cache are not used. What it points to is in use until the prompt's end. */
+    struct ruvm_generate_options (*options)(void *user, size_t i);
+    /* Prompt i is done: r, or NULL and the error. In the order in which they end; after one
+     * that its receiver stopped, no other begins. */
+    void (*end)(void *user, size_t i, const struct ruvm_generate_result *r,
+                const struct ruvm_error *err);
+    void *user;
+};
+
+/* Leaves the session empty. RUVM_ERR_ARG, _MEMORY; a prompt that fails does not. */
+int ruvm_generate_many(struct ruvm_session *s, const struct ruvm_many_options *o,
+                       struct ruvm_error *err);
+
 /* ---- bench ----------------------------------------------------------------- */
 
 enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
@@ -615,6 +635,7 @@ struct ruvm_bench_options {
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
     uint32_t threads;      /* 0: as many as help */
+    uint32_t batch;        /* texts that are generated together; 0: 1 */
     const char *mask;      /* of the attention, in all that is measured; NULL: none */
     const char *quality;   /* float source to compare against, or NULL */
     const char *eval_text; /* text for perplexity and quality; NULL: own samples */
@@ -692,6 +713,7 @@ struct ruvm_bench_result {
     uint32_t cached_positions;          /* of the context: a mask may forget the others */
     uint32_t image_crc, context, block; /* context and block: the engine's */
     uint32_t threads;                   /* that shared the work */
+    uint32_t batch;                     /* texts together; their tokens are added up */
     uint64_t token_bytes;               /* of weights, scales included, that each token reads */
     double bits_per_weight;             /* of all matrices, scales and padding included */
     char types[64];                     /* "int4 35, int8 1": how many tensors of which type */

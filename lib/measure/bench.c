@@ -229,6 +229,7 @@ static void describe(struct bench *b)
     r->image_bytes = b->session->file.size;
     r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
     r->block = ruvm_session_block(b->session);
+    r->batch = b->o->batch ? b->o->batch : 1;
     r->threads = ruvm_session_threads(b->session);
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
     r->has_mask = b->o->mask != NULL;
@@ -239,13 +240,19 @@ static void describe(struct bench *b)
     ruvm_machine_describe(r->machine, sizeof r->machine);
 }
 
+/* A block has room for a token of each text of a batch. */
+static uint32_t block_of(const struct ruvm_bench_options *o)
+{
+    return o->batch > 1 && o->block < o->batch ? o->batch : o->block;
+}
+
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err)
 {
     struct bench b = {.o = o, .r = r, .err = err};
     const struct ruvm_session_options session = {.model = o->model,
                                                  .context = o->context,
-                                                 .block = o->block,
+                                                 .block = block_of(o),
                                                  .threads = o->threads,
                                                  .kernels = o->kernels,
                                                  .mask = o->mask};

@@ -227,6 +227,8 @@ int ruvm_profile_measure(struct ruvm_bench_profile *out, struct ruvm_session *s,
     int rc = ruvm_speed_choose_length(&p.n_tokens, o->generate_tokens, s->context, err);
     if (rc != RUVM_OK)
         return rc;
+    uint64_t min_work = s->threads.parallel.min_work;
+    s->threads.parallel.min_work = UINT64_MAX; /* the watch is of one thread */
     ruvm_profile_table_begin(&p.watch, s->kernels, s->info.n_layers);
     rc = open_engine(&p, err);
     if (rc == RUVM_OK)
@@ -236,6 +238,7 @@ int ruvm_profile_measure(struct ruvm_bench_profile *out, struct ruvm_session *s,
     if (rc == RUVM_OK)
         report(out, &p, tick_s);
     ruvm_profile_table_end();
+    s->threads.parallel.min_work = min_work;
     free(p.memory);
     free(p.plain_s);
     return rc;

@@ -10,7 +10,8 @@ struct ruvm_speed {
 };
 
 /* Prompt: n tokens in one call at position 0. Decode: n calls of one token each from
- * position 0, with the choice of the likeliest token after each. One unmeasured round, then
+ * position 0, with the choice of the likeliest token after each; of o->batch texts, all in
+ * every call. One unmeasured round, then
  * both in turn, so that a disturbance meets both. RUVM_ERR_FULL when the context is too small
  * for the lengths asked for, _MEMORY, _IO "interrupted". Empties the session's context. */
 int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,

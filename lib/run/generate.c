@@ -101,8 +101,7 @@ static bool ends_text(const struct ruvm_turn *t, uint16_t id)
     return t->s->has_tokenizer && !t->o->ignore_end && ruvm_is_end(&t->s->tokenizer, id);
 }
 
-/* Draws, keeps and says one token. True when it is the last of this turn, with the reason. */
-static bool step(struct ruvm_turn *t, const int32_t *logits, enum ruvm_stop *stop)
+bool ruvm_turn_step(struct ruvm_turn *t, const int32_t *logits, enum ruvm_stop *stop)
 {
     struct ruvm_session *s = t->s;
     uint16_t id = draw(t, logits);
@@ -146,7 +145,7 @@ static bool accept(struct ruvm_turn *t, uint32_t n, enum ruvm_stop *stop)
     bool done = false, matches = true;
     for (; matches && !done; logits += s->info.vocab) {
         uint16_t guess = right < n ? s->tokens[first + right] : 0;
-        done = step(t, logits, stop);
+        done = ruvm_turn_step(t, logits, stop);
         matches =
             right < n && s->n_tokens == first + right + 1 && s->tokens[first + right] == guess;
         right += matches;
@@ -192,7 +191,7 @@ static int round_of(struct ruvm_turn *t, bool *done, enum ruvm_stop *stop)
     int rc = n ? compute_guesses(t, n) : compute(t, &t->r->generate_s);
     if (rc != RUVM_OK)
         return rc;
-    *done = n ? accept(t, n, stop) : step(t, ruvm_engine_logits(s->engine), stop);
+    *done = n ? accept(t, n, stop) : ruvm_turn_step(t, ruvm_engine_logits(s->engine), stop);
     if (s->draft)
         ruvm_pace_note(&s->draft->pace, n != 0, t->r->n_tokens - before, t->r->generate_s - start);
     return RUVM_OK;
@@ -205,7 +204,7 @@ static int answer(struct ruvm_turn *t)
     int rc = RUVM_OK;
     uint32_t n_off = s->draft ? s->draft->pace.n_off : 0;
     t->last = s->tokens[s->n_tokens - 1];
-    bool done = step(t, ruvm_engine_logits(s->engine), &stop);
+    bool done = ruvm_turn_step(t, ruvm_engine_logits(s->engine), &stop);
     while (rc == RUVM_OK && !done)
         rc = round_of(t, &done, &stop);
     if (rc != RUVM_OK)
@@ -216,13 +215,18 @@ static int answer(struct ruvm_turn *t)
     return RUVM_OK;
 }
 
+int ruvm_turn_begin(struct ruvm_turn *t)
+{
+    size_t max_put = t->s->has_tokenizer ? t->s->tokenizer.max_piece : 0;
+    return ruvm_outlet_open(&t->outlet, t->o, max_put, t->err);
+}
+
 int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
                   struct ruvm_generate_result *r, struct ruvm_error *err)
 {
     struct ruvm_turn t = {.s = s, .o = o, .r = r, .err = err};
     *r = (struct ruvm_generate_result){0};
-    size_t max_put = s->has_tokenizer ? s->tokenizer.max_piece : 0;
-    int rc = ruvm_outlet_open(&t.outlet, o, max_put, err);
+    int rc = ruvm_turn_begin(&t);
     if (rc == RUVM_OK)
         rc = take_prompt(&t);
     if (rc == RUVM_OK)

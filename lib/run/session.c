@@ -92,21 +92,22 @@ static int make_engine(struct ruvm_session *s, const struct ruvm_session_options
         .mask = s->mask,
         .panels = s->panels.of_tensor,
     };
-    size_t bytes;
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     engine.parallel = &s->threads.parallel;
+    s->engine_options = engine;
     if (rc == RUVM_OK)
-        rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &bytes);
+        rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->memory_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
-    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(bytes, ENGINE_ALIGN));
+    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->memory_bytes, ENGINE_ALIGN));
     s->tokens = calloc((size_t)s->context + 1, sizeof *s->tokens);
     s->logits = calloc(s->info.vocab, sizeof *s->logits);
     if (!s->memory || !s->tokens || !s->logits)
         return ruvm_fail(err, RUVM_ERR_MEMORY,
                          "%s: no memory for an engine of %zu bytes: lower the context (--ctx)",
                          s->file.name, s->engine_bytes);
-    rc = ruvm_engine_init(&s->engine, s->memory, bytes, s->file.data, s->file.size, &engine);
+    rc = ruvm_engine_init(&s->engine, s->memory, s->memory_bytes, s->file.data, s->file.size,
+                          &engine);
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }
 

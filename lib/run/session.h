@@ -21,7 +21,9 @@ struct ruvm_session {
     struct ruvm_panels panels;
     struct ruvm_threads threads;
     struct ruvm_engine *engine;
-    void *memory;        /* the engine's, owned */
+    struct ruvm_engine_options engine_options;
+    void *memory; /* the engine's, owned */
+    size_t memory_bytes;
     size_t engine_bytes; /* that one thread needs of it */
     uint32_t context;    /* positions the engine has room for */
     struct ruvm_mask mask;

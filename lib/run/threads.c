@@ -4,9 +4,14 @@
  * a disturbance meets both and does not. What a run of the pool costs by itself then says how
  * much work is worth a run. A model whose layers are too small for any of this keeps its one
  * thread without being measured: its first token would have to wait.
+ *
+ * On a machine that is busy otherwise a thread may be taken away from a part it has begun, and
+ * all wait for it. So the caller watches what sharing saves, and works alone for a while when it
+ * loses: results are the same.
  */
 #include "lib/run/threads.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,24 +28,62 @@ enum {
     CHOICES = 7, /* 1, and RUVM_MAX_PARTS by halves */
 };
 #define BUDGET_S 3e-3
-#define LEAST_GAIN 0.9 /* of the time: less is not worth a processor */
-#define RUNS_WORTH 4   /* work below so many runs is not split */
+#define CREDIT_S 0.5e-3        /* a thread that is taken away is missing for longer */
+#define SHORTEST_PAUSE_S 20e-3 /* after a loss: the next trial costs at most a time slice */
+#define LONGEST_PAUSE_S 1.0
+#define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
+#define LEAST_GAIN 0.9         /* of the time: less is not worth a processor */
+#define RUNS_WORTH 4           /* work below so many runs is not split */
 
 /* ---- the pool as the core sees it ------------------------------------------------ */
 
 static void run_job(void *user, uint32_t i, uint32_t thread)
 {
-    const struct ruvm_threads *t = user;
-    (void)thread;
+    struct ruvm_threads *t = user;
+    double start = thread ? 0 : ruvm_clock_s();
     t->part(t->job, i, t->parallel.n_parts);
+    if (thread)
+        return;
+    t->pace.own_s += ruvm_clock_s() - start;
+    t->pace.n_own++;
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* The others' parts would have taken the caller as long as its own ones did. What was saved
+ * is forgotten beyond what a lost time slice costs, so that losing is seen soon. */
+static void note(struct ruvm_threads *t, double start, double end)
+{
+    double part_s = t->pace.n_own ? t->pace.own_s / t->pace.n_own : 0;
+    double saved = part_s * (t->parallel.n_parts - t->pace.n_own);
+    double waited = end - start - t->pace.own_s;
+    t->pace.gain_s = least(t->pace.gain_s + saved - waited, CREDIT_S);
+    if (t->pace.n_own == 0 || t->pace.gain_s > -CREDIT_S) {
+        t->pace.pause_s = t->pace.gain_s == CREDIT_S ? SHORTEST_PAUSE_S : t->pace.pause_s;
+        return;
+    }
+    t->pace.gain_s = 0;
+    t->pace.until_s = end + t->pace.pause_s;
+    t->pace.pause_s = least(2 * t->pace.pause_s, LONGEST_PAUSE_S);
 }
 
 static void run(void *user, void (*part)(void *job, uint32_t i, uint32_t n), void *job)
 {
     struct ruvm_threads *t = user;
+    double start = ruvm_clock_s();
     t->part = part;
     t->job = job;
+    t->pace.own_s = t->pace.n_own = 0;
+    if (start < t->pace.until_s) {
+        for (uint32_t i = 0; i < t->parallel.n_parts; i++)
+            part(job, i, t->parallel.n_parts);
+        return;
+    }
     ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
+    note(t, start, ruvm_clock_s());
 }
 
 int ruvm_threads_open(struct ruvm_threads *t, uint32_t asked, size_t weight_bytes,
@@ -57,6 +100,7 @@ int ruvm_threads_open(struct ruvm_threads *t, uint32_t asked, size_t weight_byte
     int rc = ruvm_pool_open(&t->pool, n, err);
     if (rc == RUVM_OK)
         t->parallel = (struct ruvm_parallel){.run = run, .user = t, .n_parts = n};
+    t->pace.pause_s = SHORTEST_PAUSE_S;
     return rc;
 }
 
@@ -88,10 +132,11 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static double median(double *values, uint32_t n)
+/* 2: the median; 4: what a quarter of them is below. */
+static double quantile(double *values, uint32_t n, uint32_t part)
 {
     qsort(values, n, sizeof *values, by_value);
-    return values[n / 2];
+    return values[n / part];
 }
 
 /* The matrices of a layer with one vector; returns their multiplications. */
@@ -115,6 +160,7 @@ static void measure_round(struct trial *m)
 {
     uint32_t layer = m->n_rounds % m->e->img.n_layers;
     for (uint32_t i = 0; i < m->n_choices; i++) {
+        m->t->pace.until_s = m->t->pace.gain_s = 0; /* each time is the threads' own */
         m->t->parallel.n_parts = m->choices[i].n;
         m->t->parallel.min_work = m->choices[i].n == 1 ? UINT64_MAX : 0;
         double start = ruvm_clock_s();
@@ -124,21 +170,34 @@ static void measure_round(struct trial *m)
     m->n_rounds++;
 }
 
-static void no_work(void *job, uint32_t i, uint32_t n_parts)
+struct call {
+    double start;
+    atomic_bool answered;
+};
+
+/* Part 0 waits until somebody else is at part 1. */
+static void answer(void *job, uint32_t i, uint32_t n_parts)
 {
-    (void)job, (void)i, (void)n_parts;
+    struct call *c = job;
+    (void)n_parts;
+    if (i == 1)
+        atomic_store(&c->answered, true);
+    while (i == 0 && !atomic_load(&c->answered) && ruvm_clock_s() - c->start < LONGEST_ANSWER_S)
+        ;
 }
 
-/* Seconds of a run of the pool that does nothing. */
+/* Seconds of a run of the pool in which another thread does something. */
 static double measure_run(struct ruvm_threads *t)
 {
     double seconds[MOST_ROUNDS];
+    t->part = answer;
     for (uint32_t i = 0; i < MOST_ROUNDS; i++) {
-        double start = ruvm_clock_s();
-        run(t, no_work, NULL);
-        seconds[i] = ruvm_clock_s() - start;
+        struct call c = {.start = ruvm_clock_s()};
+        t->job = &c;
+        ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
+        seconds[i] = ruvm_clock_s() - c.start;
     }
-    return median(seconds, MOST_ROUNDS);
+    return quantile(seconds, MOST_ROUNDS, 4); /* a busy machine has its quiet moments */
 }
 
 /* Those asked for and one, or all by halves. */
@@ -156,10 +215,10 @@ static void list_choices(struct trial *m)
 static void decide(struct trial *m)
 {
     struct ruvm_parallel *p = &m->t->parallel;
-    double one = median(m->choices[0].seconds, m->n_rounds), best = LEAST_GAIN * one;
+    double one = quantile(m->choices[0].seconds, m->n_rounds, 2), best = LEAST_GAIN * one;
     uint32_t n = m->t->asked ? m->t->asked : 1;
     for (uint32_t i = 1; i < m->n_choices; i++) {
-        double s = median(m->choices[i].seconds, m->n_rounds);
+        double s = quantile(m->choices[i].seconds, m->n_rounds, 2);
         if (s < best) {
             best = s;
             n = m->choices[i].n;
@@ -186,4 +245,6 @@ void ruvm_threads_choose(struct ruvm_threads *t, struct ruvm_engine *e)
            (m.n_rounds < MOST_ROUNDS && ruvm_clock_s() - start < BUDGET_S))
         measure_round(&m);
     decide(&m);
+    t->pace.until_s = t->pace.gain_s = 0;
+    t->pace.pause_s = SHORTEST_PAUSE_S;
 }

@@ -1,4 +1,5 @@
-/* The threads of a session: how many help, found by measurement when a model is opened.
+/* The threads of a session: how many help, found by measurement when a model is opened, and
+ * whether they still do while it runs.
  *
  *     rc = ruvm_threads_open(&threads, asked, weight_bytes, err);
  *     ... engine options .parallel = &threads.parallel ...
@@ -20,6 +21,12 @@ struct ruvm_threads {
     struct ruvm_parallel parallel; /* n_parts 1: one thread, and nothing else is set */
     struct ruvm_pool *pool;        /* owned */
     uint32_t asked;                /* 0: as many as help */
+    struct {
+        double gain_s;           /* what sharing has saved lately, or lost */
+        double until_s, pause_s; /* none is shared until then; how long that was */
+        double own_s;            /* of the run at hand: the caller's parts, and how many */
+        uint32_t n_own;
+    } pace;
     void (*part)(void *job, uint32_t i, uint32_t n_parts); /* of the run at hand */
     void *job;
 };

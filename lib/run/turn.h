@@ -19,5 +19,9 @@ struct ruvm_turn {
 /* Puts the prompt's tokens behind those of the conversation, or begins anew. RUVM_ERR_FULL,
  * RUVM_ERR_UNSUPPORTED: it cannot be said in tokens. */
 int ruvm_prompt_take(struct ruvm_turn *t);
+/* Opens the outlet, which the caller closes in any case. */
+int ruvm_turn_begin(struct ruvm_turn *t);
+/* Draws a token from logits, keeps and says it. True when it is the last one, with the reason. */
+bool ruvm_turn_step(struct ruvm_turn *t, const int32_t *logits, enum ruvm_stop *stop);
 
 #endif
