@@ -58,6 +58,10 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/words.c \
+	lib/vector/recipe.c \
+	lib/vector/bm25.c \
+	lib/vector/blend.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \
