@@ -155,8 +155,13 @@ static void device_write(uc_engine *uc, uint64_t offset, unsigned size, uint64_t
             uc_emu_stop(chip.uc);
         }
         break;
-    case 0x60008090: case 0x600080A8: case 0x600080AC: case 0x600080B0: case 0x6001F048:
-    case 0x6001F064: case CACHE_SYNC: break;
+    case 0x60008090:
+    case 0x600080A8:
+    case 0x600080AC:
+    case 0x600080B0:
+    case 0x6001F048:
+    case 0x6001F064:
+    case CACHE_SYNC: break;
     default: fault("nothing is known of register", address);
     }
 }
