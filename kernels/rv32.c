@@ -10,6 +10,7 @@
 #include "kernels/variants.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline)) /* needs all registers for itself */
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #define UNROLL_BY_4 _Pragma("clang loop unroll_count(4)")
@@ -134,7 +135,7 @@ INLINE int32_t section_sum(const uint8_t *row, const struct section *s)
 struct rows { /* from one on to the last, at a column */
     int32_t *out, *last;
     const uint8_t *w, *mult;
-    size_t stride, mult_stride;
+    size_t stride, mult_stride, second; /* second: where the other section is */
 };
 
 /* The multipliers of 16 columns stand in a byte as those of the sections do; with wider
@@ -145,17 +146,17 @@ INLINE void add_rows(struct rows r, const int8_t *x, uint32_t shift, uint32_t sh
     for (; r.out != r.last; r.out++, r.w += r.stride, r.mult += r.mult_stride) {
         uint32_t m = *r.mult;
         int32_t sum = section_sum(r.w, &a) * (int32_t)(m >> shift & 15);
-        *r.out += sum + section_sum(r.w + SECTION / 2, &b) * (int32_t)(m >> shift2 & 15);
+        *r.out += sum + section_sum(r.w + r.second, &b) * (int32_t)(m >> shift2 & 15);
     }
 }
 
-static void add_columns(const struct ruvm_matmul_codes *m, struct rows r, const int8_t *x,
-                        uint32_t first)
+static NOINLINE void add_columns(const struct ruvm_matmul_codes *m, struct rows r, const int8_t *x,
+                                 uint32_t first)
 {
     if (!m->mult) {
         const struct section a = load_section(x), b = load_section(x + SECTION);
         for (; r.out != r.last; r.out++, r.w += r.stride)
-            *r.out += section_sum(r.w, &a) + section_sum(r.w + SECTION / 2, &b);
+            *r.out += section_sum(r.w, &a) + section_sum(r.w + r.second, &b);
         return;
     }
     uint32_t group = first / m->group;
@@ -166,32 +167,27 @@ static void add_columns(const struct ruvm_matmul_codes *m, struct rows r, const 
         add_rows(r, x, group % 2 * 4, group % 2 * 4);
 }
 
-/* The columns behind the last whole 32, or zeros. */
-static void begin_sums(const struct ruvm_matmul_codes *m, uint32_t whole)
-{
-    struct ruvm_matmul_codes rest = *m;
-    rest.x += whole;
-    rest.first_col += whole;
-    rest.n_cols -= whole;
-    ruvm_scalar_codes_int4(&rest);
-}
-
+/* Where the columns end with one section, its codes are there twice, the second time with
+ * the zeros that x has there: nothing behind a row is read. */
 static void matmul_int4(const struct ruvm_matmul_codes *m)
 {
-    const uint32_t whole = m->n_cols / COLUMNS * COLUMNS;
-    begin_sums(m, whole);
     for (uint32_t r = 0; r < m->n_rows; r += BLOCK_ROWS) {
         uint32_t n = m->n_rows - r < BLOCK_ROWS ? m->n_rows - r : BLOCK_ROWS;
         for (uint32_t v = 0; v < m->n_vecs; v++) {
             int32_t *out = m->out + (size_t)v * m->out_stride + r;
+            const int8_t *x = m->x + (size_t)v * m->x_stride;
             struct rows rows = {.out = out,
                                 .last = out + n,
                                 .w = m->w + (size_t)r * m->row_bytes + m->first_col / 2,
                                 .mult = m->mult + (size_t)r * m->mult_bytes,
                                 .stride = m->row_bytes,
                                 .mult_stride = m->mult_bytes};
-            for (uint32_t c = 0; c < whole; c += COLUMNS, rows.w += COLUMNS / 2)
-                add_columns(m, rows, m->x + (size_t)v * m->x_stride + c, m->first_col + c);
+            for (uint32_t i = 0; i < n; i++)
+                out[i] = 0;
+            for (uint32_t c = 0; c < m->n_cols; c += COLUMNS, rows.w += COLUMNS / 2) {
+                rows.second = m->n_cols - c > SECTION ? SECTION / 2 : 0;
+                add_columns(m, rows, x + c, m->first_col + c);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 /* A place without a C library: rv32 Linux system calls, as qemu-riscv32 serves them. */
 #include "tests/device/port.h"
 
-#include "kernels/kernels.h"
+#include "kernels/variants.h"
 
 enum { SYS_OPENAT = 56, SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 93, AT_CWD = -100 };
 
@@ -57,8 +57,7 @@ void port_write(const char *text, size_t n)
 
 const struct ruvm_kernels *port_kernels(const char *name)
 {
-    (void)name;
-    return &ruvm_kernels_scalar;
+    return name[0] == 'r' ? &ruvm_kernels_rv32 : &ruvm_kernels_scalar;
 }
 
 /* The kernel enters with argc and argv on the stack. */
