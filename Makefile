@@ -238,13 +238,15 @@ CC_esp32 = xtensa-lx106-elf-gcc
 # Before version 20191213 of the ISA the counters' instructions are a part of the base.
 CHIP_FLAGS_esp32c3 = -march=rv32imc -mabi=ilp32 -misa-spec=2.2
 CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
-# Functions that save registers by a call: smaller, and not for what is in RAM.
-COLD_FLAGS_esp32c3 = -msave-restore
+# What makes code smaller: not for what is in RAM, which must call nothing in flash and stay a
+# file of its own for the linker's script.
+COLD_FLAGS_esp32c3 = -msave-restore -flto
 FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
-	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1)
+	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) -DRUVM_WITHOUT_WORDS=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
-FW_LINK_esp32c3 = -Wl,--no-warn-rwx-segments
+FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
+FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
 FW_APP = $(CORE) $(patsubst %,lib/device/%.c,main model console partition trap rt div)
 FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
@@ -268,12 +270,14 @@ firmware-%: FORCE
 
 # chip CHIP: how its two programs are made.
 define chip
-$(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
-$(FW)/$1/app/kernels/scalar.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS) $(FW_SCALAR_$1)
+$(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1)
+$(FW)/$1/app/kernels/rv32.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
+$(FW)/$1/app/kernels/scalar.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1) $(FW_SCALAR_$1)
 $(FW)/$1/app/lib/device/$1/port.o: FW_FILE_FLAGS =
 $(FW)/$1/boot/%.o: FW_FILE_FLAGS = -DRUVM_DEVICE_BOOT=1
 $(FW)/$1/app/%.o: FW_FILE_FLAGS = $(COLD_FLAGS_$1)
 $(FW)/$1/%/lib/device/rt.o: FW_FILE_FLAGS = -fno-tree-loop-distribute-patterns
+$(FW)/$1/%/lib/device/div.o: FW_FILE_FLAGS =
 $(call fw_rule,$1,app)
 $(call fw_rule,$1,boot)
 $(FW)/$1/app.elf: $(call fw_objects,$1,app,APP) lib/device/$1/app.ld
