@@ -48,7 +48,7 @@ struct wide_ratio {
 static inline struct wide_ratio wide_ratio(uint32_t mult, uint32_t shift)
 {
     return (struct wide_ratio){_mm512_set1_epi32((int32_t)mult),
-                               _mm512_set1_epi64((int64_t)1 << (shift - 1)),
+                               _mm512_set1_epi64((long long)(1ull << (shift - 1))),
                                _mm_cvtsi32_si128((int32_t)shift)};
 }
 

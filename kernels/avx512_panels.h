@@ -110,7 +110,7 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     }
 }
 
-enum { PANEL_BLOCK = 64 }; /* vectors that share a walk over the weights */
+enum { PANEL_SHARED = 64 }; /* vectors that share a walk over the weights */
 
 /* A vector alone. Of narrow panels four share what is loaded of x, which counts where the
  * weights are near. */
@@ -132,7 +132,7 @@ static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
     const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, one = {1, PANEL_VECS};
     const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
     const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
-    __m512i starts[PANEL_BLOCK];
+    __m512i starts[PANEL_SHARED];
     for (uint32_t v = 0; v < m->n_vecs; v++)
         starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
@@ -149,8 +149,8 @@ static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 static inline void panel_s8(const struct ruvm_matmul_panels *m)
 {
     struct ruvm_matmul_panels block = *m;
-    for (uint32_t v = 0; v < m->n_vecs; v += PANEL_BLOCK) {
-        block.n_vecs = m->n_vecs - v < PANEL_BLOCK ? m->n_vecs - v : PANEL_BLOCK;
+    for (uint32_t v = 0; v < m->n_vecs; v += PANEL_SHARED) {
+        block.n_vecs = m->n_vecs - v < PANEL_SHARED ? m->n_vecs - v : PANEL_SHARED;
         block.x = m->x + (size_t)v * m->x_stride;
         block.out = m->out + (size_t)v * m->out_stride;
         panel_s8_block(&block);

@@ -30,11 +30,14 @@ struct ruvm_progress {
 struct ruvm_file {
     const uint8_t *data; /* 64-byte aligned */
     size_t size;
-    const char *name; /* for messages */
-    void *owned;      /* private */
+    const char *name;    /* for messages */
+    void *owned;         /* private */
+    const uint8_t *pack; /* the pack in which it lies, or NULL */
+    size_t pack_size;
 };
 
-/* Maps path. NULL or "demo": the demo model built into the library. */
+/* Maps path; of a pack the model in it. NULL or "demo": the demo model built into the
+ * library. */
 int ruvm_file_open(struct ruvm_file *file, const char *path, struct ruvm_error *err);
 void ruvm_file_close(struct ruvm_file *file);
 
@@ -74,11 +77,13 @@ struct ruvm_quantize_options {
      * one wins; one that matches no tensor is refused. */
     const char *const *tensor_types;
     uint32_t n_tensor_types;
-    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq */
+    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq,
+                              * or mse for a large model */
     uint32_t k_bits, v_bits; /* of the cache: 8 or 4; 0: 8 */
     const char *calib_text;  /* file for calibration; NULL: own samples */
     const char *eval_text;   /* file for the quality measure; NULL: own samples */
-    uint32_t eval_tokens;    /* positions to measure; 0: 16384 */
+    uint32_t eval_tokens;    /* positions to measure; 0: 16384, fewer for a large model */
+    uint32_t calib_tokens;   /* positions of calibration; 0: by the model's size */
     uint32_t context;        /* 0: the source's */
     double v0_scale;         /* RUVM v0 input only: real value of one step; 0: refused */
     const char *name;        /* meta: name of the model, NULL: none */
@@ -221,6 +226,122 @@ struct ruvm_export_result {
 int ruvm_export(const struct ruvm_export_options *o, struct ruvm_export_result *r,
                 struct ruvm_error *err);
 
+/* ---- pack ------------------------------------------------------------------ */
+
+/* A section by name: "sett" settings (JSON), "MODL" model (a RUVM image), "know" knowledge,
+ * "gate", "plug", or four letters or digits of your own. */
+struct ruvm_pack_file {
+    const char *name, *path;
+};
+
+struct ruvm_pack_options {
+    const char *input;                  /* a RUVM image, "demo" or a pack; NULL: nothing */
+    const struct ruvm_pack_file *files; /* sections that are added or replaced */
+    uint32_t n_files;
+    const char *const *removed; /* names of sections that are left out */
+    uint32_t n_removed;
+    const char *sign_key; /* file with an ed25519 private key (PEM or hex), or NULL */
+    const char *output;   /* NULL: nothing is written */
+};
+
+struct ruvm_pack_entry {
+    char name[5];
+    const char *kind; /* "model", "settings", ...; static */
+    uint32_t off_bytes, size_bytes, align_bytes, crc32;
+    char sha256[65];
+};
+
+struct ruvm_pack_result {
+    uint64_t bytes;
+    uint32_t n_sections;
+    struct ruvm_pack_entry sections[32];
+    bool is_signed;
+    char key[65];           /* of the signature, in hex */
+    bool signature_dropped; /* the input had one, which changes made worthless */
+};
+
+/* Makes a pack, or another one of a pack. Its signature is that of sign_key or, when nothing
+ * else changes, stays. */
+int ruvm_pack(const struct ruvm_pack_options *o, struct ruvm_pack_result *r,
+              struct ruvm_error *err);
+/* What a pack holds; all its checksums, SHA-256 included, are checked. */
+int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_error *err);
+/* As list, and its signature must hold. key: file with the public key that must have made it
+ * (PEM or hex), or NULL: any key. RUVM_ERR_MISMATCH: not signed, by another key, wrong. */
+int ruvm_pack_verify(const char *path, const char *key, struct ruvm_pack_result *r,
+                     struct ruvm_error *err);
+/* Writes the bytes of a section. */
+int ruvm_pack_extract(const char *path, const char *section, const char *output,
+                      struct ruvm_error *err);
+/* Writes a C header with the pack as an array `name`. */
+int ruvm_pack_emit_c(const char *path, const char *name, const char *output,
+                     struct ruvm_error *err);
+/* For transport: a gzip file of a pack or a delta, and the exact bytes again. */
+int ruvm_pack_compress(const char *path, const char *output, uint64_t bytes[2],
+                       struct ruvm_error *err);
+int ruvm_pack_decompress(const char *path, const char *output, uint64_t bytes[2],
+                         struct ruvm_error *err);
+
+struct ruvm_pack_delta {
+    uint64_t old_bytes, new_bytes, delta_bytes;
+    uint32_t n_sectors, n_changed; /* of 4 KiB, of the new pack */
+};
+
+/* The sectors of flash in which the pack `path` differs from the pack `old`; and a pack from
+ * its predecessor and these. RUVM_ERR_MISMATCH: the delta is not for this one. */
+int ruvm_pack_delta_make(const char *path, const char *old, const char *output,
+                         struct ruvm_pack_delta *d, struct ruvm_error *err);
+int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output,
+                          struct ruvm_pack_delta *d, struct ruvm_error *err);
+
+/* ---- flash ----------------------------------------------------------------- */
+
+struct ruvm_flash_options {
+    const char *pack;       /* a pack, or a bare RUVM image */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
+    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
+    const char *partitions; /* table as CSV or binary; NULL: made for what there is */
+    const char *label;      /* of the pack's partition; NULL: "ruvm" */
+    const char *dump;       /* a flash's contents, of which only that partition is replaced */
+    bool ota;               /* of a table that is made: two slots for the application */
+    uint32_t flash_bytes;   /* 0: 4 MiB */
+    uint32_t table_off;     /* 0: 0x8000 */
+    uint32_t pack_bytes;    /* of a table that is made: room for the pack; 0: what it takes */
+    const char *mode;       /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
+    const char *speed;      /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
+    const char *to;         /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
+    bool trim;              /* raw: end with the last sector that holds something */
+    const char *output;     /* NULL: only the plan */
+    const char *svg;        /* file for a drawing of the plan, or NULL */
+    const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
+    const char *name;       /* in the manifest; NULL: "ruvm" */
+};
+
+/* A part of flash, ascending by offset. */
+struct ruvm_flash_region {
+    char name[20], kind[36];        /* "ruvm", "data 0x40" */
+    uint32_t off_bytes, size_bytes; /* the room */
+    uint32_t used_bytes;            /* 0: nothing is written there */
+    char file[32];                  /* of its part: "partition-table.bin"; "" when unused */
+};
+
+enum { RUVM_FLASH_REGIONS = 200 };
+struct ruvm_flash_result {
+    char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
+    uint32_t flash_bytes, table_off;
+    uint64_t window_bytes, mapped_bytes; /* what the chip can map as data, and what it must */
+    char mode[8], speed[8];              /* of the image that the ROM loads; "" unknown */
+    uint32_t n_regions;
+    struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
+    char label[17];
+    uint64_t bytes; /* written: of the file, or of all parts */
+};
+
+/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
+               struct ruvm_error *err);
+
 /* ---- inspect --------------------------------------------------------------- */
 
 struct ruvm_inspect_options {
@@ -253,6 +374,7 @@ struct ruvm_inspect_operator { /* of an ONNX graph */
 enum { RUVM_INSPECT_BINS = 32 };
 
 struct ruvm_inspect_result {
+    const struct ruvm_pack_result *pack; /* in which the model lies, or NULL */
     char format[64]; /* "RUVM v1 image", "RUVM v0 (bare layout)", importer's name */
     uint64_t file_bytes;
     bool is_image; /* RUVM v1: sections, header_crc32, engine_bytes are set */
@@ -299,6 +421,57 @@ struct ruvm_inspect_result {
 int ruvm_inspect(const struct ruvm_inspect_options *o, struct ruvm_inspect_result *r,
                  struct ruvm_error *err);
 void ruvm_inspect_free(struct ruvm_inspect_result *r);
+
+struct ruvm_fit_options {
+    const char *input;    /* a RUVM image or a pack */
+    const char *chip;     /* ruvm_target_name(), or "all" */
+    uint32_t context;     /* 0: the image's */
+    uint32_t flash_bytes; /* 0: 4 MiB */
+    const char *type;     /* what if the layers' matrices were of this type; NULL: as they are */
+};
+
+/* A model on a chip. Bytes are exact but for `type` and what the firmware reserves; everything
+ * in seconds is modelled: a bound that the chip cannot beat. */
+struct ruvm_fit_chip {
+    const char *name, *family, *core, *vector, *psram; /* static; vector, psram: NULL none */
+    bool fits, fits_flash, fits_window, fits_memory, fits_wifi;
+    /* Flash. */
+    uint64_t flash_bytes, window_bytes, model_bytes, knowledge_bytes, firmware_bytes;
+    int64_t flash_left_bytes; /* below 0: missing */
+    /* Memory. */
+    uint64_t memory_bytes, kv_cache_bytes, state_bytes; /* state: the engine without its cache */
+    uint64_t static_bytes, stack_bytes, buffer_bytes, index_bytes;
+    int64_t memory_left_bytes;
+    uint64_t wifi_bytes;               /* that a station needs of what is left */
+    uint32_t context, largest_context; /* 0: not even one position */
+    /* Speed. */
+    double clock_mhz, instructions_mac, flash_mb_s;
+    double compute_s, memory_s; /* of a token in the middle of the context */
+    double tokens_per_s;        /* at most: of the slower one */
+    const char *binding;        /* "compute", "flash" */
+    const char *instructions_source, *flash_source;
+};
+
+/* The memory term of the same model beside what others published. */
+struct ruvm_fit_published {
+    const char *system, *chip, *memory, *source;
+    double bytes_token, mb_s;
+    double tokens_per_s, modelled_tokens_per_s;
+};
+
+struct ruvm_fit_result {
+    uint32_t context;     /* asked for, or the image's */
+    uint64_t macs_token;  /* weights and attention in the middle of the context */
+    uint64_t bytes_token; /* read from flash for a token */
+    uint64_t image_bytes; /* estimated when `type` was given */
+    bool is_estimate;
+    uint32_t n_chips;
+    struct ruvm_fit_chip chips[8];
+    uint32_t n_published;
+    const struct ruvm_fit_published *published; /* static */
+};
+
+int ruvm_fit(const struct ruvm_fit_options *o, struct ruvm_fit_result *r, struct ruvm_error *err);
 
 struct ruvm_diff_tensor {
     char name[128];

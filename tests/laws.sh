@@ -73,7 +73,7 @@ includes_kernels()
 includes_chip()
 {
     local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|gate|federation'
-    includes "$read|kernels/(kernels|exact)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
+    includes "$read|kernels/(kernels|exact|vectors)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
         "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/gate/*.[ch] lib/federation/*.[ch]
 }
 includes_chip_readers()
@@ -173,7 +173,7 @@ machine_paths() { grep_tree '(^|[^a-zA-Z0-9_.$}*])/(wor''k|hom''e|roo''t)/'; }
 top_level()
 {
     # models that a reader of the README put here are not the tree's
-    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' |
+    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' ! -name '*.rpak' |
         grep -vxE '\./(Makefile|cli|lib|formats|kernels|tests|man|completions|README\.md|LICENSE)'
 }
 trailing_space() { grep_tree --include='*.[chS15]' --include='*.sh' --include='*.py' \

@@ -24,7 +24,7 @@ enum {
     N_WRITERS = 8,
     STEP_TOKENS = 1024, /* drawn for each step, which sees some of them again */
     TEXT_TOKENS_MIN = 1 << 16,
-    TEXT_TOKENS_MAX = 1 << 20, /* then it is read again */
+    TEXT_TOKENS_MAX = 1 << 22, /* then it is read again: a million was learned by heart */
     CHECKPOINT_STEPS = 100,
 };
 #define MIN_STEP 1e-12f
@@ -230,7 +230,7 @@ static int train(struct lesson *l)
         .matrices = l->matrices,
         .text = &l->text,
         .steps = o->distill_steps,
-        .soft = 0.3f,
+        .soft = 0.4f,
         .seed = ruvm_quantize_seed(l->j),
         .threads = o->threads,
         .checkpoint = o->checkpoint,

@@ -15,6 +15,7 @@ enum {
     PRUNE_TOKENS_MAX = 16384,
     VOCAB_TOKENS = 100000, /* a token that a model writes less often than once in so many ... */
     TEXT_TOKENS_MAX = 1 << 20,
+    CHECK_WEIGHTS = 1 << 18, /* looked at between two reports of the progress */
 };
 #define MOMENTS_SEED 0x8CB92BA72F3D8DD7u
 #define PRUNE_SEED 0x2545F4914F6CDD1Du
@@ -36,7 +37,7 @@ int ruvm_quantize_read_text(struct ruvm_quantize_job *j, struct ruvm_text *text,
 {
     struct ruvm_tokenizer tok;
     struct ruvm_text_options o = {
-        .tokenizer = &tok, .context = j->source.model.context, .max_positions = max_positions};
+        .tokenizer = &tok, .context = ruvm_quantize_window(j), .max_positions = max_positions};
     int rc = j->image.size ? ruvm_tokenizer_init(&tok, j->image.data, j->image.size)
                            : open_tokenizer(j, &tok);
     if (rc != RUVM_OK)
@@ -79,8 +80,17 @@ static int open_reference(struct ruvm_quantize_job *j)
 {
     if (j->o->dry_run)
         return RUVM_OK;
-    return ruvm_reference_open(&j->reference, &j->source.arena, &j->source.model,
-                               j->source.model.context, j->err);
+    return ruvm_quantize_reference(j, &j->reference, &j->source.arena, &j->source.model);
+}
+
+/* A large model is worth threads of its own, and GPTQ has to be asked for. */
+static int prepare_for_size(struct ruvm_quantize_job *j)
+{
+    if (!ruvm_reference_is_large(&j->source.model))
+        return RUVM_OK;
+    if (j->method == RUVM_METHOD_AUTO)
+        j->method = RUVM_METHOD_AUTO_LARGE;
+    return ruvm_pool_open(&j->pool, j->o->threads, j->err);
 }
 
 static int open_source(struct ruvm_quantize_job *j)
@@ -94,7 +104,7 @@ static int open_source(struct ruvm_quantize_job *j)
         rc = ruvm_source_open(&j->source, &o, j->err);
     if (rc == RUVM_OK)
         j->model = j->source.model;
-    return rc;
+    return rc == RUVM_OK ? prepare_for_size(j) : rc;
 }
 
 static int list_tensors(struct ruvm_quantize_job *j)
@@ -121,37 +131,56 @@ static int choose_types(struct ruvm_quantize_job *j)
     return ruvm_scheme_choose(j->schemes, j->tensors, j->n_tensors, &rules, j->err);
 }
 
-static void count_zero_rows(struct ruvm_quant_loss *loss, const float *w,
-                            const struct ruvm_scheme_tensor *t)
+static void count_zero_rows(struct ruvm_quant_loss *loss, const float *w, uint32_t first,
+                            uint32_t n, uint32_t cols)
 {
-    for (uint32_t r = t->rows; r-- > 0;) {
+    for (uint32_t r = 0; r < n; r++, w += cols) {
         uint32_t c = 0;
-        while (c < t->cols && fpclassify(w[(size_t)r * t->cols + c]) == FP_ZERO)
+        while (c < cols && fpclassify(w[c]) == FP_ZERO)
             c++;
-        if (c < t->cols)
-            continue;
-        loss->zero_rows++;
-        loss->first_zero_row = r;
+        if (c == cols && loss->zero_rows++ == 0)
+            loss->first_zero_row = first + r;
     }
 }
 
+/* *done counts the weights of all matrices. */
+static int check_tensor(struct ruvm_quantize_job *j, float *w, uint32_t i, uint64_t *done)
+{
+    const struct ruvm_scheme_tensor *t = &j->tensors[i];
+    uint64_t total = ruvm_model_parameters(&j->model);
+    uint32_t rows = CHECK_WEIGHTS / t->cols ? CHECK_WEIGHTS / t->cols : 1;
+    int rc = RUVM_OK;
+    char name[48];
+    const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
+    for (uint32_t first = 0; first < t->rows && rc == RUVM_OK; first += rows) {
+        uint32_t n = t->rows - first < rows ? t->rows - first : rows;
+        rc = ruvm_quant_weights_rows(w, view, first, n, name, j->err);
+        if (rc == RUVM_OK)
+            count_zero_rows(&j->losses[i].snr, w, first, n, t->cols);
+        *done += (uint64_t)n * t->cols;
+        if (rc == RUVM_OK)
+            rc = ruvm_quantize_tell(j, "check", *done < total ? *done : total, total);
+    }
+    return rc;
+}
+
 /* A weight that is no number is named before anything is computed with it. Rows of zeros are
- * counted here for a dry run, which does not quantize. */
+ * counted here for the report of a dry run, which does not quantize; without it, sizes are
+ * told without a look at the weights. */
 static int check_weights(struct ruvm_quantize_job *j)
 {
-    int rc = RUVM_OK;
-    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
-        struct ruvm_arena arena = {0};
-        const struct ruvm_scheme_tensor *t = &j->tensors[i];
-        char name[48];
-        const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
-        float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
-        rc = w ? ruvm_quant_weights(w, view, name, j->err)
-               : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
-        if (rc == RUVM_OK)
-            count_zero_rows(&j->losses[i].snr, w, t);
-        ruvm_arena_free(&arena);
-    }
+    struct ruvm_arena arena = {0};
+    uint64_t done = 0;
+    uint32_t widest = j->model.hidden > j->model.dim ? j->model.hidden : j->model.dim;
+    uint32_t q_dim = j->model.n_heads * j->model.head_dim;
+    widest = widest > q_dim ? widest : q_dim;
+    if (j->o->dry_run && !j->o->tensor_losses)
+        return RUVM_OK;
+    float *w = ruvm_arena_alloc(&arena, CHECK_WEIGHTS + (size_t)widest, sizeof *w);
+    int rc = w ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a row");
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
+        rc = check_tensor(j, w, i, &done);
+    ruvm_arena_free(&arena);
     return rc;
 }
 
@@ -237,7 +266,7 @@ static int prune_once(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s,
 
 static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s)
 {
-    uint64_t n = ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX);
+    uint64_t n = ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX);
     uint64_t seed = ruvm_quantize_seed(j);
     int rc = RUVM_OK;
     if (j->calibration)
@@ -254,7 +283,7 @@ static int shorten(struct ruvm_quantize_job *j, struct ruvm_text *text)
 {
     struct ruvm_text whole = *text;
     return ruvm_text_spread(text, &j->source.arena, &whole,
-                            ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX), j->err);
+                            ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX), j->err);
 }
 
 /* Tokens first: the model without them is then what all else is compared with. */
@@ -323,7 +352,7 @@ int ruvm_quantize_moments(struct ruvm_quantize_job *j)
     if (j->o->dry_run)
         return RUVM_OK;
     if (rounds_by_moments(j))
-        return open_moments(j, ruvm_quantize_positions(&j->model, MOMENTS_TOKENS_MAX));
+        return open_moments(j, ruvm_quantize_positions(j, &j->model, MOMENTS_TOKENS_MAX));
     uint32_t n = j->o->tensor_losses ? ruvm_quantize_share_positions(j) : 0;
     j->r->losses_left_out = j->o->tensor_losses && n == 0;
     return n ? open_moments(j, n) : RUVM_OK;

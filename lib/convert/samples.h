@@ -22,8 +22,9 @@ struct ruvm_samples_options {
     const char *stage; /* name for the progress */
 };
 
-/* Draws at temperature 1 from the reference (reset first; its observer sees every step).
- * RUVM_ERR_MEMORY, _IO "interrupted", _CORRUPT when the logits are not finite. */
+/* Draws at temperature 1 from the reference (reset first; its observer sees every step). Where
+ * it has several sequences, they write as many texts side by side, each with a generator of its
+ * own. RUVM_ERR_MEMORY, _IO "interrupted", _CORRUPT when the logits are not finite. */
 int ruvm_samples_draw(struct ruvm_text *t, struct ruvm_arena *arena, struct ruvm_reference *r,
                       uint32_t vocab, const struct ruvm_samples_options *o, struct ruvm_error *err);
 

@@ -12,6 +12,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/bundle/pack_open.h"
 #include "lib/convert/vocab_open.h"
 #include "lib/measure/inspect_subject.h"
 
@@ -336,13 +337,32 @@ static int refuse_name(const struct job *j)
                      j->o->tensor, names);
 }
 
+/* The pack around the model, if there is one; all of it is checked. */
+static int describe_pack(struct job *j)
+{
+    struct ruvm_pack pack;
+    const struct ruvm_file *f = &j->s.file;
+    if (!f->pack)
+        return RUVM_OK;
+    int rc = ruvm_pack_open_bytes(&pack, j->s.name, f->pack, f->pack_size, j->err);
+    struct ruvm_pack_result *r = ruvm_arena_alloc(j->arena, 1, sizeof *r);
+    if (rc != RUVM_OK || !r)
+        return rc != RUVM_OK ? rc : no_memory(j);
+    ruvm_pack_describe(r, &pack);
+    j->r->pack = r;
+    return RUVM_OK;
+}
+
 static int describe(struct job *j)
 {
     struct ruvm_inspect_result *r = j->r;
     r->file_bytes = j->s.file.size;
     r->bos = r->eos = r->unk = RUVM_VOCAB_NONE;
+    int rc = describe_pack(j);
+    if (rc != RUVM_OK)
+        return rc;
     ruvm_subject_numbers(r, &j->s);
-    int rc = j->s.is_image ? describe_image(j) : describe_foreign(j);
+    rc = j->s.is_image ? describe_image(j) : describe_foreign(j);
     if (rc == RUVM_OK)
         rc = describe_tensors(j);
     if (rc != RUVM_OK)

@@ -14,14 +14,13 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
-#include "lib/base/file.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
 
 /* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
-enum { SESSION_BLOCK = 32 };
+enum { SESSION_TOGETHER = 32 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
@@ -78,19 +77,9 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
 /* A guess is verified in one block. */
 static uint32_t block_of(const struct ruvm_session_options *o)
 {
-    uint32_t block = o->block ? o->block : SESSION_BLOCK;
+    uint32_t block = o->block ? o->block : SESSION_TOGETHER;
     uint32_t guess = o->draft_tokens ? o->draft_tokens : RUVM_DRAFT_DEFAULT;
     return o->draft && guess <= RUVM_DRAFT_MAX && guess >= block ? guess + 1 : block;
-}
-
-/* What has been laid out anew is not read from the file again but for a row a token. */
-static int make_panels(struct ruvm_session *s, struct ruvm_error *err)
-{
-    struct ruvm_panels *p = &s->panels;
-    int rc = ruvm_panels_make(p, s->file.data, s->file.size, s->kernels, err);
-    if (rc == RUVM_OK && s->file.owned)
-        ruvm_file_release(s->file.owned, p->first, p->last);
-    return rc;
 }
 
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
@@ -149,13 +138,15 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     s->context = o->context ? o->context : s->info.context;
     s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
-    rc = make_panels(s, err);
+    rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
     if (rc == RUVM_OK)
         rc = ruvm_threads_open(&s->threads, o->threads, s->file.size, err);
     if (rc == RUVM_OK)
         rc = make_engine(s, o, err);
     if (rc == RUVM_OK)
         rc = make_tokenizer(s, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
     if (rc == RUVM_OK)
         ruvm_threads_choose(&s->threads, s->engine);
     return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;

@@ -44,6 +44,7 @@ struct ruvm_distill {
     uint64_t positions;           /* in the batch */
     float share;                  /* of the learning rates at this step */
     uint32_t fall;                /* the power with which they fall */
+    float pull;                   /* share of a step towards the middle of a level */
     uint32_t step;                /* done */
     double began, seconds_before; /* the clock at the start; what earlier calls took */
     uint32_t identity;

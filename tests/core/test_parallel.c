@@ -91,7 +91,8 @@ static void check_splits(int i, const struct ruvm_kernels *k, const struct ruvm_
     struct ruvm_panels panels;
     uint16_t tokens[ANY_SHAPE_CONTEXT];
     fill_tokens(tokens, s.context, s.vocab, 7);
-    cr_assert_eq(ruvm_panels_make(&panels, image, bytes, k, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_panels_plan(&panels, image, bytes, k, NULL), RUVM_OK);
+    cr_assert_eq(ruvm_panels_fill(&panels, NULL, NULL), RUVM_OK);
     for (size_t b = 0; b < sizeof blocks / sizeof *blocks; b++) {
         struct ruvm_engine_options o = {
             .block = blocks[b], .kernels = k, .mask = mask_of(i), .panels = panels.of_tensor};

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors.h"
 
 size_t port_read(const char *path, uint8_t *buf, size_t cap)
 {
@@ -23,6 +24,11 @@ void port_write(const char *text, size_t n)
 const struct ruvm_kernels *port_kernels(const char *name)
 {
     return ruvm_kernels_select(name);
+}
+
+const struct ruvm_vector_kernels *port_vector_kernels(const char *name)
+{
+    return ruvm_vector_kernels_select(name);
 }
 
 int main(int argc, char **argv)

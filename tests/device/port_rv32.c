@@ -2,6 +2,7 @@
 #include "tests/device/port.h"
 
 #include "kernels/kernels.h"
+#include "kernels/vectors.h"
 
 enum { SYS_OPENAT = 56, SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 93, AT_CWD = -100 };
 
@@ -59,6 +60,12 @@ const struct ruvm_kernels *port_kernels(const char *name)
 {
     (void)name;
     return &ruvm_kernels_scalar;
+}
+
+const struct ruvm_vector_kernels *port_vector_kernels(const char *name)
+{
+    (void)name;
+    return &ruvm_vector_kernels_scalar;
 }
 
 /* The kernel enters with argc and argv on the stack. */

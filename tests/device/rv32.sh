@@ -21,20 +21,54 @@ say() { # say STATUS NAME
 }
 
 build_rv32() {
-    # shellcheck disable=SC2086
-    riscv64-unknown-elf-gcc -std=c11 -Os -march=rv32imc -mabi=ilp32 -ffreestanding -nostdlib \
-        -static -Wall -Wextra -Werror -I. -o "$out/core_rv32" \
-        tests/device/core_main.c tests/device/port_rv32.c $core -lgcc
+    for program in core search; do
+        # shellcheck disable=SC2086
+        riscv64-unknown-elf-gcc -std=c11 -Os -march=rv32imc -mabi=ilp32 -ffreestanding -nostdlib \
+            -static -Wall -Wextra -Werror -I. -o "$out/${program}_rv32" \
+            tests/device/${program}_main.c tests/device/port_rv32.c $core -lgcc || return 1
+    done
 }
 
 build_aarch64() {
     cc="aarch64-linux-gnu-gcc -std=c11 -O2 -static -Wall -Wextra -Werror -I."
     # shellcheck disable=SC2086
     $cc -DRUVM_HAVE_NEON=1 -DRUVM_HAVE_NEONDOT=1 -c -o "$out/select.o" kernels/select.c &&
+        $cc -DRUVM_HAVE_NEON=1 -c -o "$out/vectors_select.o" kernels/vectors_select.c &&
+        $cc -c -o "$out/vectors_neon.o" kernels/vectors_neon.c &&
         $cc -march=armv8.2-a+dotprod -c -o "$out/neondot.o" kernels/neondot.c &&
-        $cc -c -o "$out/neon.o" kernels/neon.c &&
-        $cc -o "$out/core_aarch64" tests/device/core_main.c tests/device/port_libc.c $core \
-            "$out/select.o" "$out/neon.o" "$out/neondot.o"
+        $cc -c -o "$out/neon.o" kernels/neon.c || return 1
+    for program in core search; do
+        # shellcheck disable=SC2086
+        $cc -o "$out/${program}_aarch64" tests/device/${program}_main.c tests/device/port_libc.c \
+            $core "$out/select.o" "$out/neon.o" "$out/neondot.o" "$out/vectors_select.o" \
+            "$out/vectors_neon.o" || return 1
+    done
+}
+
+# The vector engine: this host's library, with each of its kernels, says what all should.
+build_host() {
+    ${CC:-gcc} -std=c11 -O2 -Wall -Wextra -Werror -I. -o "$out/search_host" \
+        tests/device/search_main.c tests/device/port_libc.c "$(dirname "$ruvm")/libruvm.a"
+}
+
+compare_search() { # compare_search BLOB
+    want=$("$out/search_host" "$1" scalar)
+    for machine in avx2 avx512vnni $machines; do
+        case $machine in
+        rv32) got=$(qemu-riscv32 "$out/search_rv32" "$1" scalar) ;;
+        neon) got=$(qemu-aarch64 "$out/search_aarch64" "$1" neon) ;;
+        neondot) continue ;;
+        *) got=$("$out/search_host" "$1" "$machine") ||
+            { say skip "vector search with $machine: not on this machine"; continue; } ;;
+        esac
+        if [ "$(echo "$want" | grep -c '^metric ')" = 7 ] && [ "$got" = "$want" ]; then
+            say ok "vector search of $machine equals scalar here: $(basename "$1")"
+        else
+            say "not ok" "vector search of $machine equals scalar here: $(basename "$1")"
+            echo "# here: $want"
+            echo "# $machine: $got"
+        fi
+    done
 }
 
 host_ids() { # host_ids IMAGE N TEMPERATURE SEED
@@ -90,6 +124,8 @@ else
     say skip "neon: needs aarch64-linux-gnu-gcc and qemu-aarch64 (make deps-test)"
 fi
 
+if build_host; then compare_search tests/golden/search.rag
+else say "not ok" "vector search builds here"; fi
 compare "demo model" lib/demo.ruvm 200 "Once upon a time"
 compare "packed weights of each type" tests/golden/packed.ruvm 28 "hello world"
 for network in tests/golden/networks/*.ruvm; do

@@ -81,7 +81,7 @@ static int8_t *compare_s8(size_t n, int manner)
     return p;
 }
 
-static int16_t *compare_s16(size_t n, int manner, int limit)
+static inline int16_t *compare_s16(size_t n, int manner, int limit)
 {
     int16_t *p = compare_array(n * sizeof *p);
     for (size_t i = 0; i < n; i++)
@@ -89,7 +89,7 @@ static int16_t *compare_s16(size_t n, int manner, int limit)
     return p;
 }
 
-static uint16_t *compare_u16(size_t n, int manner, int limit)
+static inline uint16_t *compare_u16(size_t n, int manner, int limit)
 {
     uint16_t *p = compare_array(n * sizeof *p);
     for (size_t i = 0; i < n; i++)
@@ -97,7 +97,7 @@ static uint16_t *compare_u16(size_t n, int manner, int limit)
     return p;
 }
 
-static int32_t *compare_s32(size_t n, int manner, int64_t limit)
+static inline int32_t *compare_s32(size_t n, int manner, int64_t limit)
 {
     int32_t *p = compare_array(n * sizeof *p);
     for (size_t i = 0; i < n; i++)
@@ -106,7 +106,7 @@ static int32_t *compare_s32(size_t n, int manner, int64_t limit)
 }
 
 /* A copy of an array, so that a kernel and the oracle start from the same bytes. */
-static void *compare_twin(const void *p, size_t bytes)
+static inline void *compare_twin(const void *p, size_t bytes)
 {
     return bytes ? memcpy(compare_array(bytes), p, bytes) : compare_array(bytes);
 }
@@ -134,7 +134,7 @@ static int compare_same(const char *what, const void *a, const void *b, size_t b
     return 0;
 }
 
-static int compare_number(const char *what, uint64_t a, uint64_t b, uint32_t n)
+static inline int compare_number(const char *what, uint64_t a, uint64_t b, uint32_t n)
 {
     compare_hash = compare_hash * 16777619u ^ (uint32_t)b;
     if (a == b)

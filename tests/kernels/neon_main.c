@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "tests/kernels/compare.h"
+#include "tests/kernels/compare_vectors.h"
 #include "tests/kernels/naive.h"
 
 static int compare_all(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
@@ -23,10 +24,24 @@ static int compare_all(const struct ruvm_kernels *k, const struct ruvm_kernels *
     return failed;
 }
 
+static int compare_all_vectors(const struct ruvm_vector_kernels *k,
+                               const struct ruvm_vector_kernels *oracle)
+{
+    int failed = 0;
+    for (int i = 0; i < COMPARE_N_VECTOR_KERNELS; i++) {
+        int bad = compare_vectors(k, oracle, i);
+        printf("%s neon/vectors: %s equals %s: %s\n", bad ? "not ok" : "ok", k->name,
+               oracle ? oracle->name : "naive", bad ? compare_message : compare_vector_names[i]);
+        failed |= bad;
+    }
+    return failed;
+}
+
 int main(void)
 {
     compare_init();
     int failed = compare_all(&ruvm_kernels_scalar, &naive);
+    failed |= compare_all_vectors(&ruvm_vector_kernels_scalar, NULL);
     uint32_t hash = compare_hash;
     for (const struct ruvm_kernels *const *k = ruvm_kernels_all; *k; k++) {
         if (*k == &ruvm_kernels_scalar)
@@ -36,6 +51,9 @@ int main(void)
         else
             printf("skip neon/%s: this machine cannot run it\n", (*k)->name);
     }
+    for (const struct ruvm_vector_kernels *const *k = ruvm_vector_kernels_all; *k; k++)
+        if (*k != &ruvm_vector_kernels_scalar && (*k)->available())
+            failed |= compare_all_vectors(*k, &ruvm_vector_kernels_scalar);
     printf("hash %08x\n", (unsigned)hash);
     return failed;
 }

@@ -222,7 +222,7 @@ Test(distill, a_smaller_student_learns)
                    small.matrices[i].cols * sizeof(float));
     memcpy(small.norms, f.teacher.norms, (2 * shape.layers + 1) * shape.dim * sizeof(float));
     f.o.student = &small;
-    f.o.steps = 150;
+    f.o.steps = 250;
     double before = divergence(&f, &small);
     struct ruvm_distill *d = run(&f);
     double after = divergence(&f, ruvm_distill_student(d));

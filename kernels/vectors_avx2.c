@@ -1,0 +1,96 @@
+/* AVX2: vector search on x86 of the last ten years.
+ *
+ * Products as in avx2.c: |q| * (row with the sign of q), two of which fit into 16 bits.
+ * Differences of codes reach 254, too much for a signed byte, so both are made unsigned by
+ * a flipped bit, and vpsadbw adds them up. Bits are counted by a table of 16 entries. */
+#include "kernels/vectors_x86.h"
+
+static int available(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+}
+
+/* What is done with 32 bytes of the query and of a row. */
+static inline __m256i step_dot(__m256i acc, __m256i q, __m256i row)
+{
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(row, q));
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+static inline __m256i step_manhattan(__m256i acc, __m256i q, __m256i row)
+{
+    const __m256i flip = _mm256_set1_epi8(-128);
+    __m256i sums = _mm256_sad_epu8(_mm256_xor_si256(q, flip), _mm256_xor_si256(row, flip));
+    return _mm256_add_epi32(acc, sums);
+}
+
+static inline __m256i step_hamming(__m256i acc, __m256i q, __m256i row)
+{
+    const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
+                                            2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i x = _mm256_xor_si256(q, row);
+    __m256i n = _mm256_add_epi8(
+        _mm256_shuffle_epi8(counts, _mm256_and_si256(x, low)),
+        _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
+    return _mm256_add_epi32(acc, _mm256_sad_epu8(n, _mm256_setzero_si256()));
+}
+
+static inline __m256i load(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
+/* The last 8, 16 or 24 bytes, and zeros. */
+static inline __m256i load_tail(const uint8_t *p, uint32_t bytes)
+{
+    __m256i words = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(bytes / 4)), words);
+    return _mm256_maskload_epi32((const void *)p, mask);
+}
+
+static inline __attribute__((always_inline)) void all_rows(
+    int32_t *out, const struct ruvm_vector_job *job, __m256i (*step)(__m256i, __m256i, __m256i))
+{
+    const uint8_t *q = job->query;
+    for (uint32_t i = 0; i < job->n; i += 4) {
+        const uint8_t *row[4];
+        __m256i acc[4] = {0};
+        uint32_t c = 0;
+        for (uint32_t k = 0; k < 4; k++)
+            row[k] = x86_row4(job, i, k);
+        for (; c + 32 <= job->row_bytes; c += 32)
+            for (uint32_t k = 0; k < 4; k++)
+                acc[k] = step(acc[k], load(q + c), load(row[k] + c));
+        if (c < job->row_bytes)
+            for (uint32_t k = 0; k < 4; k++)
+                acc[k] = step(acc[k], load_tail(q + c, job->row_bytes - c),
+                              load_tail(row[k] + c, job->row_bytes - c));
+        x86_store4(
+            out, job, i,
+            x86_sum4(x86_fold(acc[0]), x86_fold(acc[1]), x86_fold(acc[2]), x86_fold(acc[3])));
+    }
+}
+
+static void dot(int32_t *out, const struct ruvm_vector_job *job)
+{
+    all_rows(out, job, step_dot);
+}
+
+static void manhattan(int32_t *out, const struct ruvm_vector_job *job)
+{
+    all_rows(out, job, step_manhattan);
+}
+
+static void hamming(int32_t *out, const struct ruvm_vector_job *job)
+{
+    all_rows(out, job, step_hamming);
+}
+
+const struct ruvm_vector_kernels ruvm_vector_kernels_avx2 = {
+    .name = "avx2",
+    .available = available,
+    .dot = dot,
+    .manhattan = manhattan,
+    .hamming = hamming,
+};

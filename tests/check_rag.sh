@@ -1,0 +1,110 @@
+#!/bin/bash
+# The format of knowledge blobs in three voices: the golden files that the C code writes, man
+# page ruvm-rag(5), and a decoder in Python that was written from the page alone (`make check`).
+#
+# tests/check_rag.sh [--update]: with --update the hex dumps in the page are made again from
+# the golden file.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+page=man/ruvm-rag.5
+golden=tests/golden/golden.rag
+searched=tests/golden/search.rag
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PYTHONDONTWRITEBYTECODE=1
+
+# verdict NAME DIFFERENCES: the case passes when there are none.
+verdict()
+{
+    if [ -z "$2" ]; then
+        echo "ok rag/$1"
+    else
+        echo "not ok rag/$1"
+        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
+        failed=1
+    fi
+}
+
+# redump FILE: the page with the bytes that FILE has, as many a line as were there.
+redump()
+{
+    local line offset count
+    while IFS= read -r line; do
+        if [[ $line =~ ^([0-9a-f]{8})\ \ ([0-9a-f ]+)$ ]]; then
+            offset=${BASH_REMATCH[1]}
+            count=$(wc -w <<< "${BASH_REMATCH[2]}")
+            line="$offset  $(od -An -v -tx1 -j $((16#$offset)) -N "$count" "$1" |
+                tr -s ' \n' ' ' | sed 's/^ //; s/ $//')"
+        fi
+        printf '%s\n' "$line"
+    done < "$page"
+}
+
+if [ "${1:-}" = --update ]; then
+    redump "$golden" > "$work/page" && cp "$work/page" "$page"
+    exit
+fi
+
+verdict dump-is-of-the-golden-file "$(diff "$page" <(redump "$golden"))"
+lines=$(grep -cE '^[0-9a-f]{8}  ' "$page")
+[ "$lines" -ge 12 ] && lines=
+verdict dump-is-there "${lines:+only $lines lines of dump in $page}"
+
+# facts FILE EXPRESSION: what the decoder found (in d) that is not as expected.
+facts()
+{
+    python3 tests/decode_rag.py "$1" > "$work/json" 2> "$work/error" || { cat "$work/error"; return; }
+    python3 - "$work/json" "$2" << 'END'
+import json
+import sys
+with open(sys.argv[1], encoding="utf-8") as file:
+    d = json.load(file)
+for fact in sys.argv[2].strip().splitlines():
+    if not eval(fact):
+        print("not so:", fact.strip())
+END
+}
+
+# What tests/formats/test_rag.c wrote.
+verdict decoder-reads-the-golden-file "$(facts "$golden" '
+d["header"]["metric"] == "cosine" and d["header"]["n"] == 3 and d["header"]["dims"] == 8
+d["header"]["recall_graph"] == 65000 and d["header"]["query_bytes"] == 144
+d["vectors"][1] == [0, 127, 3, -127, 1, 2, 3, 4] and d["deleted"] == [2]
+d["graph"]["levels"][0]["links"] == [[1], [0], []] and d["graph"]["levels"][1]["nodes"] == [0]
+d["chunks"][0]["text"] == "The pump starts at 5 bar." and d["chunks"][0]["meta"] == "heading=Pump"
+d["chunks"][1]["expires"] == 2000000000 and d["chunks"][2]["meta"] is None
+d["sources"] == [{"name": "pump.md", "meta": None, "bytes": 52, "crc": 0xCAFE}]
+')"
+verdict decoder-reads-a-built-graph "$(facts "$searched" '
+d["header"]["n"] == 200 and len(d["graph"]["levels"]) >= 2
+len(d["graph"]["levels"][0]["links"]) == 200
+')"
+missed="a wrong fact was not seen"
+[ -n "$(facts "$golden" 'd["header"]["n"] == 4')" ] && missed=
+verdict comparison-sees-a-wrong-fact "$missed"
+
+# Every byte of the golden file changed, and every length of it: test_rag.c asks the same of
+# the C reader, bit by bit.
+verdict damage-is-seen "$(python3 - "$golden" << 'END'
+import sys
+sys.path.insert(0, "tests")
+from decode_rag import Blob, Broken
+with open(sys.argv[1], "rb") as file:
+    sound = file.read()
+
+def accepts(data):
+    try:
+        Blob(data).describe()
+        return True
+    except Broken:
+        return False
+
+if not accepts(sound):
+    print("the sound file is refused")
+for i in range(len(sound)):
+    if accepts(sound[:i] + bytes([sound[i] ^ 1 << i % 8]) + sound[i + 1:]) or accepts(sound[:i]):
+        print("byte", i)
+END
+)"
+exit $failed
