@@ -395,4 +395,10 @@ const struct ruvm_kernels ruvm_kernels_rv32 = {
     .add_bias = ruvm_elementwise_add_bias,
     .gelu = ruvm_elementwise_gelu,
     .relu = ruvm_elementwise_relu,
+    .rotate = ruvm_elementwise_rotate,
+    .to_cache = ruvm_elementwise_to_cache,
+    .fold = ruvm_elementwise_fold,
+    .narrow = ruvm_elementwise_narrow,
+    .divide = ruvm_elementwise_divide,
+    .unpack = ruvm_elementwise_unpack,
 };
