@@ -82,7 +82,14 @@ includes_chip_readers()
     read -ra files < <(echo "$CORE" | tr ' ' '\n' | grep '^formats/' | tr '\n' ' ')
     includes "formats/[a-z0-9]+_(read|layout|codes)\.h|$chip_base" "$freestanding" "${files[@]}"
 }
-includes_device() { includes 'lib/ruvm\.h|lib/device/[a-z0-9_/.]+' "$freestanding" lib/device/*.[ch]; }
+includes_device()
+{
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+        "$freestanding" lib/device/*.[ch] &&
+        return
+    includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
+        lib/device/*/*.[chS]
+}
 includes_workstation()
 {
     local files

@@ -241,7 +241,7 @@ if [[ $machines == *esp32c3* ]]; then
         "$(section build/firmware/esp32c3/app.elf .flash_rodata .flash_text .ram_text .data)" 49152 bytes
 fi
 if [[ $machines == *esp32c3* ]] && [ -n "$models" ]; then
-    $nm-nm -n $fw/esp32c3/app.elf > "$out/app.symbols"
+    "$nm-nm" -n $fw/esp32c3/app.elf > "$out/app.symbols"
     flash esp32c3 "$out/int8.ruvm"
     talk esp32c3 'context 128\ngenerate n=59 ignore-end=1 "Once upon a time"\nstats\nexit\n' \
         --profile "$out/app.symbols"
