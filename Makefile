@@ -260,7 +260,7 @@ fw_objects = $(patsubst %.c,$(FW)/$1/$2/%.o,$(FW_$3) $(FW_$3_$1) lib/device/$1/p
 	$(FW)/$1/$2/lib/device/$1/start.o
 HAVE_CHIPS = $(foreach c,$(CHIPS),$(if $(shell command -v $(CC_$c)),$c))
 
-firmware: $(foreach c,$(CHIPS),firmware-$c) ## programs of the chips; a chip without compiler is left out
+firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/app.elf and boot.elf, for chips whose compiler is here
 	@test -n '$(HAVE_CHIPS)' || { echo 'no compiler of a chip is here: make deps-test'; exit 1; }
 
 firmware-%: FORCE
@@ -394,7 +394,8 @@ mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 MAN := $(wildcard man/*.[157])
 
-# What is installed, source:target; one list for install and uninstall.
+# What is installed, source:target; one list for install and uninstall. Firmware is installed
+# where it was built.
 INSTALLED = \
 	$B/ruvm:$(bindir)/ruvm \
 	$B/libruvm.a:$(libdir)/libruvm.a \
@@ -403,7 +404,8 @@ INSTALLED = \
 	$(foreach m,$(MAN),$m:$(mandir)/man$(patsubst .%,%,$(suffix $m))/$(notdir $m)) \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
-	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish
+	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish \
+	$(foreach f,$(wildcard build/firmware/*/app.elf build/firmware/*/boot.elf),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
 
 $B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
 	@mkdir -p $B
@@ -418,6 +420,7 @@ install: all $B/ruvm.pc ## installs below $(DESTDIR)$(PREFIX)
 uninstall: ## removes what `make install` installed
 	@for pair in $(INSTALLED); do rm -f "$(DESTDIR)$${pair##*:}"; done
 	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm 2>/dev/null || true
+	@cd "$(DESTDIR)$(datadir)" 2>/dev/null && rmdir ruvm/firmware/* ruvm/firmware ruvm 2>/dev/null || true
 
 # ---- the rest ----------------------------------------------------------------
 
@@ -437,6 +440,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
+.PHONY: FORCE firmware demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
 	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
 	install uninstall dist core-list clean help

@@ -82,11 +82,13 @@ includes_chip_readers()
     read -ra files < <(echo "$CORE" | tr ' ' '\n' | grep '^formats/' | tr '\n' ' ')
     includes "formats/[a-z0-9]+_(read|layout|codes)\.h|$chip_base" "$freestanding" "${files[@]}"
 }
-# What reads flash before there is a model sees bytes, CRCs and packs.
 includes_device()
 {
-    local early='lib/base/(bytes|crc32)\.h|formats/pack_read\.h'
-    includes "lib/ruvm\.h|lib/device/[a-z0-9_/.]+|$early" "$freestanding" lib/device/*.[ch]
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+        "$freestanding" lib/device/*.[ch] &&
+        return
+    includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
+        lib/device/*/*.[chS]
 }
 includes_workstation()
 {
