@@ -16,9 +16,9 @@
 #include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
 #include "lib/base/bytes.h"
+#include "lib/base/pool.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/quant/steps.h"
-#include "lib/base/pool.h"
 
 enum {
     N_WRITERS = 8,

@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "lib/base/exp.h"
+#include "lib/base/pool.h"
 #include "lib/base/random.h"
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
 #include "lib/train/pass.h"
-#include "lib/base/pool.h"
 
 enum { N_SLOTS = 4 };
 #define MOST_BYTES ((uint64_t)1 << 30) /* of all moments kept at a time */

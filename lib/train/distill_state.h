@@ -3,11 +3,11 @@
 #ifndef RUVM_TRAIN_DISTILL_STATE_H
 #define RUVM_TRAIN_DISTILL_STATE_H
 
+#include "lib/base/pool.h"
 #include "lib/train/batches.h"
 #include "lib/train/checkpoint.h"
 #include "lib/train/distill.h"
 #include "lib/train/pass.h"
-#include "lib/base/pool.h"
 
 /* Weights of types whose largest level is at most this have few levels. */
 enum { RUVM_DISTILL_FEW = 3 };
