@@ -10,7 +10,8 @@ if "${CC:-gcc}" -std=c11 -O2 -I. -Wall -Wextra -Wshadow -Wconversion -Wstrict-pr
     -Wmissing-prototypes -Wdouble-promotion -Wvla -Wundef -Wpointer-arith -Wcast-qual -Werror \
     -DRUVM_HAVE_RV32=1 -fsanitize=address,undefined -fno-sanitize-recover=all \
     -o "$work/rv32" tests/kernels/neon_main.c kernels/scalar.c kernels/scalar_codes.c \
-    kernels/rv32.c kernels/select.c formats/ruvm_codes.c; then
+    kernels/rv32.c kernels/select.c kernels/panels.c kernels/vectors_scalar.c \
+    kernels/vectors_select.c formats/ruvm_codes.c; then
     echo "ok rv32/compiles"
 else
     echo "not ok rv32/compiles"
