@@ -175,7 +175,7 @@ static void cmd_generate(struct device *d, char *rest)
     }
     int32_t n_bytes = parse_prompt(rest);
     if (n_bytes < 0) {
-        answer_error("the prompt has an escape that is none of \\n \\r \\t \\\\ \\xHH");
+        answer_error("the prompt has an escape that is none of \\n \\r \\t \\\\ \\\" \\xHH");
         return;
     }
     int n_ids = ruvm_encode(&m->tokenizer, m->ids, m->max_ids, rest, (size_t)n_bytes, 0);

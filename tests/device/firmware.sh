@@ -63,8 +63,8 @@ elif ! have qemu-system-xtensa; then
 else
     machines="$machines lx106"
 fi
-verdict builds "$(make firmware EXIT=1 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
-verdict builds-without-exit "$(make firmware 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
+verdict builds "$(make -s firmware EXIT=1 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
+verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
 
 build_lx106()
 {
@@ -155,13 +155,14 @@ for machine in $machines; do
     refuses value 'generate n=3x "x"' 'no number'
     refuses number-too-large 'generate n=4294967296 "x"' 'no number'
     refuses temperature 'generate temp=101 "x"' 'above 100'
-    refuses escape 'generate "a\\\\\\\\q"' 'escape'
+    refuses escape 'generate "a\\q"' 'escape'
     refuses context-too-long 'context 65535' 'longer than'
     refuses context-word 'context many' 'number of tokens'
     refuses long-line "generate \"$long\"" 'too long'
-    talk "$machine" 'generate n=4 ids=1 "a\\nb\\x41"\ngenerate n=2 "say \\"hi\\""\nhelp\ncontext 20\n'\
-'generate n=40 ignore-end=1 "a b c"\ncontext\nverify\nexit\n'
+    talk "$machine" 'generate n=4 ids=1 "a\\nb\\x41"\nhelp\ncontext 20\n'\
+'generate n=3 ids=1 "say \\"hi\\""\ngenerate n=40 ignore-end=1 "a b c"\ncontext\nverify\nexit\n'
     expect "$machine-unescapes" "ids $(host_ids lib/demo.ruvm -p $'a\nbA' -n 4 --temp 0)\$"
+    expect "$machine-unescapes-quotes" "ids $(host_ids lib/demo.ruvm -p 'say "hi"' -n 3 --temp 0)\$"
     expect "$machine-help" 'generate \[n=N\]'
     expect "$machine-full-context" 'end=context'
     expect "$machine-context-20" 'ok chip=.* context=20 '
