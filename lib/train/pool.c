@@ -1,4 +1,8 @@
-/* Threads that sleep on one condition until there is a run, and take jobs from a counter. */
+/* Threads that sleep on one condition until there is a run, and take jobs from a counter.
+ *
+ * A run ends when its jobs are done, whether or not every thread has woken up by then: on a
+ * busy machine that takes longer than many a run, and a model is thousands of them.
+ */
 #define _POSIX_C_SOURCE 200809L
 #include "lib/train/pool.h"
 
@@ -21,7 +25,8 @@ struct ruvm_pool {
     pthread_cond_t start, finish;
     struct worker *workers; /* [n_workers]; the caller is none of them */
     uint32_t n_workers;
-    uint32_t n_busy; /* workers in the present run */
+    uint32_t n_busy; /* workers that joined the present run */
+    bool is_open;    /* it may be joined: there may be jobs left */
     uint64_t n_runs; /* a worker that has seen fewer has work to do */
     bool ends;
     void (*job)(void *user, uint32_t i, uint32_t thread);
@@ -48,6 +53,9 @@ static void *work(void *user)
         if (p->ends)
             break;
         seen = p->n_runs;
+        if (!p->is_open)
+            continue;
+        p->n_busy++;
         pthread_mutex_unlock(&p->lock);
         take_jobs(p, w->index);
         pthread_mutex_lock(&p->lock);
@@ -111,13 +119,14 @@ void ruvm_pool_run(struct ruvm_pool *p, void (*job)(void *user, uint32_t i, uint
     p->job = job;
     p->user = user;
     p->n_jobs = n_jobs;
-    p->n_busy = p->n_workers;
+    p->is_open = true;
     p->n_runs++;
     atomic_store(&p->next_job, 0u);
     pthread_cond_broadcast(&p->start);
     pthread_mutex_unlock(&p->lock);
     take_jobs(p, 0);
     pthread_mutex_lock(&p->lock);
+    p->is_open = false;
     while (p->n_busy > 0)
         pthread_cond_wait(&p->finish, &p->lock);
     pthread_mutex_unlock(&p->lock);
