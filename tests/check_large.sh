@@ -81,7 +81,8 @@ check a-dry-run-reads-no-weights \
 interrupt()
 {
     local stage=$1 left
-    rm -f stopped.ruvm* said.txt
+    rm -f stopped.ruvm*
+    : > said.txt
     "$RUVM" quantize model -o stopped.ruvm --no-quality --calib-tokens 512 --progress plain \
         > /dev/null 2> said.txt &
     local pid=$!
