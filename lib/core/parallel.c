@@ -3,7 +3,7 @@
 
 struct split {
     struct ruvm_engine *e;
-    ruvm_parallel_part *part;
+    void (*part)(struct ruvm_engine *view, void *job, uint32_t first, uint32_t end);
     void *job;
     uint32_t n;
 };
@@ -17,7 +17,10 @@ static void run_part(void *user, uint32_t i, uint32_t n_parts)
         s->part(i ? &s->e->views[i - 1] : s->e, s->job, first, end);
 }
 
-void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n, ruvm_parallel_part *part, void *job)
+void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
+                         void (*part)(struct ruvm_engine *view, void *job, uint32_t first,
+                                      uint32_t end),
+                         void *job)
 {
     struct split s = {e, part, job, n};
     e->parallel->run(e->parallel->user, run_part, &s);

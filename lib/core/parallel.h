@@ -13,12 +13,13 @@
 
 #include "lib/core/engine.h"
 
-typedef void ruvm_parallel_part(struct ruvm_engine *view, void *job, uint32_t first, uint32_t end);
-
 /* The views see the engine as it is now. */
 void ruvm_parallel_refresh(struct ruvm_engine *e);
 /* Items 0 .. n in so many pieces as there are threads. */
-void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n, ruvm_parallel_part *part, void *job);
+void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
+                         void (*part)(struct ruvm_engine *view, void *job, uint32_t first,
+                                      uint32_t end),
+                         void *job);
 
 /* A multiplication in a kernel of matrices is the unit of work; what is done to a value of a
  * vector takes about as long as so many of them. */
@@ -26,7 +27,9 @@ enum { RUVM_WORK_OF_VALUE = 16 };
 
 /* Items 0 .. n, of `work` multiplications in all: a little is done at once. */
 static inline void ruvm_parallel_for(struct ruvm_engine *e, uint32_t n, uint64_t work,
-                                     ruvm_parallel_part *part, void *job)
+                                     void (*part)(struct ruvm_engine *view, void *job,
+                                                  uint32_t first, uint32_t end),
+                                     void *job)
 {
     if (e->parallel && n > 1 && work >= e->parallel->min_work)
         ruvm_parallel_split(e, n, part, job);
@@ -36,7 +39,9 @@ static inline void ruvm_parallel_for(struct ruvm_engine *e, uint32_t n, uint64_t
 
 /* Tokens 0 .. n, of whose vectors `values` values are worked at. */
 static inline void ruvm_parallel_tokens(struct ruvm_engine *e, uint32_t n, uint32_t values,
-                                        ruvm_parallel_part *part, void *job)
+                                        void (*part)(struct ruvm_engine *view, void *job,
+                                                     uint32_t first, uint32_t end),
+                                        void *job)
 {
     ruvm_parallel_for(e, n, (uint64_t)n * values * RUVM_WORK_OF_VALUE, part, job);
 }
