@@ -58,6 +58,10 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/words.c \
+	lib/vector/recipe.c \
+	lib/vector/bm25.c \
+	lib/vector/blend.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \
@@ -234,13 +238,15 @@ CC_esp32 = xtensa-lx106-elf-gcc
 # Before version 20191213 of the ISA the counters' instructions are a part of the base.
 CHIP_FLAGS_esp32c3 = -march=rv32imc -mabi=ilp32 -misa-spec=2.2
 CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
-# Functions that save registers by a call: smaller, and not for what is in RAM.
-COLD_FLAGS_esp32c3 = -msave-restore
+# What makes code smaller: not for what is in RAM, which must call nothing in flash and stay a
+# file of its own for the linker's script.
+COLD_FLAGS_esp32c3 = -msave-restore -flto
 FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
-	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1)
+	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) -DRUVM_WITHOUT_WORDS=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
-FW_LINK_esp32c3 = -Wl,--no-warn-rwx-segments
+FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
+FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
 FW_APP = $(CORE) $(patsubst %,lib/device/%.c,main model console partition trap rt div)
 FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
@@ -254,7 +260,7 @@ fw_objects = $(patsubst %.c,$(FW)/$1/$2/%.o,$(FW_$3) $(FW_$3_$1) lib/device/$1/p
 	$(FW)/$1/$2/lib/device/$1/start.o
 HAVE_CHIPS = $(foreach c,$(CHIPS),$(if $(shell command -v $(CC_$c)),$c))
 
-firmware: $(foreach c,$(CHIPS),firmware-$c) ## programs of the chips; a chip without compiler is left out
+firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/app.elf and boot.elf, for chips whose compiler is here
 	@test -n '$(HAVE_CHIPS)' || { echo 'no compiler of a chip is here: make deps-test'; exit 1; }
 
 firmware-%: FORCE
@@ -264,12 +270,14 @@ firmware-%: FORCE
 
 # chip CHIP: how its two programs are made.
 define chip
-$(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
-$(FW)/$1/app/kernels/scalar.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS) $(FW_SCALAR_$1)
+$(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1)
+$(FW)/$1/app/kernels/rv32.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
+$(FW)/$1/app/kernels/scalar.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1) $(FW_SCALAR_$1)
 $(FW)/$1/app/lib/device/$1/port.o: FW_FILE_FLAGS =
 $(FW)/$1/boot/%.o: FW_FILE_FLAGS = -DRUVM_DEVICE_BOOT=1
 $(FW)/$1/app/%.o: FW_FILE_FLAGS = $(COLD_FLAGS_$1)
 $(FW)/$1/%/lib/device/rt.o: FW_FILE_FLAGS = -fno-tree-loop-distribute-patterns
+$(FW)/$1/%/lib/device/div.o: FW_FILE_FLAGS =
 $(call fw_rule,$1,app)
 $(call fw_rule,$1,boot)
 $(FW)/$1/app.elf: $(call fw_objects,$1,app,APP) lib/device/$1/app.ld
@@ -386,7 +394,8 @@ mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 MAN := $(wildcard man/*.[157])
 
-# What is installed, source:target; one list for install and uninstall.
+# What is installed, source:target; one list for install and uninstall. Firmware is installed
+# where it was built.
 INSTALLED = \
 	$B/ruvm:$(bindir)/ruvm \
 	$B/libruvm.a:$(libdir)/libruvm.a \
@@ -395,7 +404,8 @@ INSTALLED = \
 	$(foreach m,$(MAN),$m:$(mandir)/man$(patsubst .%,%,$(suffix $m))/$(notdir $m)) \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
-	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish
+	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish \
+	$(foreach f,$(wildcard build/firmware/*/app.elf build/firmware/*/boot.elf),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
 
 $B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
 	@mkdir -p $B
@@ -410,6 +420,7 @@ install: all $B/ruvm.pc ## installs below $(DESTDIR)$(PREFIX)
 uninstall: ## removes what `make install` installed
 	@for pair in $(INSTALLED); do rm -f "$(DESTDIR)$${pair##*:}"; done
 	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm 2>/dev/null || true
+	@cd "$(DESTDIR)$(datadir)" 2>/dev/null && rmdir ruvm/firmware/* ruvm/firmware ruvm 2>/dev/null || true
 
 # ---- the rest ----------------------------------------------------------------
 
@@ -429,6 +440,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
+.PHONY: FORCE firmware demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
 	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
 	install uninstall dist core-list clean help

@@ -1,6 +1,7 @@
 /* Checks of the reader: one function a rule, so that a breach is always told the same way
  * and the rules are small code, which a chip's flash is glad of.
  */
+#define RUVM_CHECK_DEFINED_HERE 1
 #include "formats/check_read.h"
 
 const char ruvm_check_names[RUVM_N_SECTIONS][5] = {

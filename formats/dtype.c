@@ -201,9 +201,11 @@ static void row_codes(const struct ruvm_view *v, uint64_t row, uint32_t cols, fl
     int8_t *levels = (int8_t *)out + 3 * (size_t)cols;
     double scale = ruvm_load_u16(v->scales + 2 * row) * (double)v->scale;
     ruvm_codes_unpack(v->codes, levels, v->data + row * ruvm_codes_row_bytes(v->codes, cols), cols);
-    for (uint32_t i = 0; i < cols; i++) {
-        uint32_t m = v->group ? ruvm_codes_mult(mult, i / v->group) : 1;
-        out[i] = (float)(levels[i] * (m * scale));
+    uint32_t group = v->group ? v->group : cols;
+    for (uint32_t first = 0, g = 0; first < cols; first += group, g++) {
+        double step = (v->group ? ruvm_codes_mult(mult, g) : 1) * scale;
+        for (uint32_t i = first; i < cols && i < first + group; i++)
+            out[i] = (float)(levels[i] * step);
     }
 }
 

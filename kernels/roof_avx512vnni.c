@@ -5,6 +5,16 @@
 
 enum { N_SUMS = 12 }; /* five rounds of latency, two units at most, and some room */
 
+/* _mm512_reduce_add_epi32 adds signed, where this may wrap. */
+static uint32_t sum_lanes(__m512i v)
+{
+    uint32_t lanes[16], sum = 0;
+    _mm512_storeu_si512(lanes, v);
+    for (int i = 0; i < 16; i++)
+        sum += lanes[i];
+    return sum;
+}
+
 static uint32_t read(const uint8_t *p, size_t n)
 {
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
@@ -20,7 +30,7 @@ static uint32_t read(const uint8_t *p, size_t n)
         d = _mm512_xor_si512(d, _mm512_load_si512(q + 448));
     }
     a = _mm512_xor_si512(_mm512_xor_si512(a, b), _mm512_xor_si512(c, d));
-    return (uint32_t)_mm512_reduce_add_epi32(a);
+    return sum_lanes(a);
 }
 
 static uint32_t multiply(const int8_t *operand, uint32_t rounds)
@@ -44,7 +54,7 @@ static uint32_t multiply(const int8_t *operand, uint32_t rounds)
     }
     for (int j = 1; j < N_SUMS; j++)
         sum[0] = _mm512_add_epi32(_mm512_slli_epi32(sum[0], 1), sum[j]);
-    return (uint32_t)_mm512_reduce_add_epi32(sum[0]);
+    return sum_lanes(sum[0]);
 }
 
 const struct ruvm_roof ruvm_roof_avx512vnni = {

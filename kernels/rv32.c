@@ -10,6 +10,7 @@
 #include "kernels/variants.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline)) /* needs all registers for itself */
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #define UNROLL_BY_4 _Pragma("clang loop unroll_count(4)")
@@ -81,6 +82,114 @@ INLINE uint32_t multiply_by(uint32_t n, const struct ruvm_matmul *m, uint32_t r)
 static void matmul_s8(const struct ruvm_matmul *m)
 {
     multiply_by(1, m, multiply_by(ROWS, m, 0));
+}
+
+/* ---- INT4 -------------------------------------------------------------------- */
+
+/* As scalar_codes.c has it, two products a multiplication, but two sections of 16 columns
+ * at a time: so a row's sum is read and written half as often. */
+enum { COLUMNS = 2 * SECTION, PAIRS = SECTION / 2, WORDS = PAIRS / 4, BLOCK_ROWS = 64 };
+enum { LEVEL_MAX = 15, LOW_START = 1 << 15 };
+
+/* The inputs of a section crosswise and doubled, and what a row's sum begins with. */
+struct section {
+    uint32_t x[PAIRS], start;
+};
+
+INLINE struct section load_section(const int8_t *x)
+{
+    struct section s;
+    uint32_t total = 0;
+    UNROLL
+    for (uint32_t i = 0; i < PAIRS; i++) {
+        const int8_t *a = x + i / 2 * 4 + i % 2;
+        s.x[i] = ((uint32_t)(2 * a[0]) << 16) + (uint32_t)(2 * a[2]);
+        total += (uint32_t)(a[0] + a[2]);
+    }
+    s.start = LOW_START - (LEVEL_MAX * total << 16);
+    return s;
+}
+
+INLINE uint32_t load_word(const uint8_t *p)
+{
+    uint32_t w;
+    __builtin_memcpy(&w, __builtin_assume_aligned(p, 4), sizeof w);
+    return w;
+}
+
+/* The codes of columns 4f + j and 4f + j + 2 of a section, times x of them. */
+INLINE int32_t section_sum(const uint8_t *row, const struct section *s)
+{
+    uint32_t sum = s->start;
+    UNROLL
+    for (uint32_t i = 0; i < WORDS; i++) {
+        const uint32_t w = load_word(row + (size_t)4 * i), *x = s->x + 4 * i;
+        sum += (w & 0x000f000f) * x[0];
+        sum += (w >> 8 & 0x000f000f) * x[1];
+        sum += (w >> 4 & 0x000f000f) * x[2];
+        sum += (w >> 12 & 0x000f000f) * x[3];
+    }
+    return (int32_t)sum >> 16;
+}
+
+struct rows { /* from one on to the last, at a column */
+    int32_t *out, *last;
+    const uint8_t *w, *mult;
+    size_t stride, mult_stride, second; /* second: where the other section is */
+};
+
+/* The multipliers of 16 columns stand in a byte as those of the sections do; with wider
+ * groups both sections have the same one. */
+INLINE void add_rows(struct rows r, const int8_t *x, uint32_t shift, uint32_t shift2)
+{
+    const struct section a = load_section(x), b = load_section(x + SECTION);
+    for (; r.out != r.last; r.out++, r.w += r.stride, r.mult += r.mult_stride) {
+        uint32_t m = *r.mult;
+        int32_t sum = section_sum(r.w, &a) * (int32_t)(m >> shift & 15);
+        *r.out += sum + section_sum(r.w + r.second, &b) * (int32_t)(m >> shift2 & 15);
+    }
+}
+
+static NOINLINE void add_columns(const struct ruvm_matmul_codes *m, struct rows r, const int8_t *x,
+                                 uint32_t first)
+{
+    if (!m->mult) {
+        const struct section a = load_section(x), b = load_section(x + SECTION);
+        for (; r.out != r.last; r.out++, r.w += r.stride)
+            *r.out += section_sum(r.w, &a) + section_sum(r.w + r.second, &b);
+        return;
+    }
+    uint32_t group = first / m->group;
+    r.mult += group / 2;
+    if (m->group == SECTION)
+        add_rows(r, x, 0, 4);
+    else
+        add_rows(r, x, group % 2 * 4, group % 2 * 4);
+}
+
+/* Where the columns end with one section, its codes are there twice, the second time with
+ * the zeros that x has there: nothing behind a row is read. */
+static void matmul_int4(const struct ruvm_matmul_codes *m)
+{
+    for (uint32_t r = 0; r < m->n_rows; r += BLOCK_ROWS) {
+        uint32_t n = m->n_rows - r < BLOCK_ROWS ? m->n_rows - r : BLOCK_ROWS;
+        for (uint32_t v = 0; v < m->n_vecs; v++) {
+            int32_t *out = m->out + (size_t)v * m->out_stride + r;
+            const int8_t *x = m->x + (size_t)v * m->x_stride;
+            struct rows rows = {.out = out,
+                                .last = out + n,
+                                .w = m->w + (size_t)r * m->row_bytes + m->first_col / 2,
+                                .mult = m->mult + (size_t)r * m->mult_bytes,
+                                .stride = m->row_bytes,
+                                .mult_stride = m->mult_bytes};
+            for (uint32_t i = 0; i < n; i++)
+                out[i] = 0;
+            for (uint32_t c = 0; c < m->n_cols; c += COLUMNS, rows.w += COLUMNS / 2) {
+                rows.second = m->n_cols - c > SECTION ? SECTION / 2 : 0;
+                add_columns(m, rows, x + c, m->first_col + c);
+            }
+        }
+    }
 }
 
 /* ---- attention --------------------------------------------------------------- */
@@ -265,7 +374,7 @@ const struct ruvm_kernels ruvm_kernels_rv32 = {
     .name = "rv32",
     .available = available,
     .matmul_s8 = matmul_s8,
-    .matmul_int4 = ruvm_scalar_codes_int4,
+    .matmul_int4 = matmul_int4,
     .matmul_int3 = ruvm_scalar_codes_int3,
     .matmul_int2 = ruvm_scalar_codes_int2,
     .matmul_binary = ruvm_scalar_codes_binary,
@@ -286,4 +395,10 @@ const struct ruvm_kernels ruvm_kernels_rv32 = {
     .add_bias = ruvm_elementwise_add_bias,
     .gelu = ruvm_elementwise_gelu,
     .relu = ruvm_elementwise_relu,
+    .rotate = ruvm_elementwise_rotate,
+    .to_cache = ruvm_elementwise_to_cache,
+    .fold = ruvm_elementwise_fold,
+    .narrow = ruvm_elementwise_narrow,
+    .divide = ruvm_elementwise_divide,
+    .unpack = ruvm_elementwise_unpack,
 };

@@ -82,7 +82,14 @@ includes_chip_readers()
     read -ra files < <(echo "$CORE" | tr ' ' '\n' | grep '^formats/' | tr '\n' ' ')
     includes "formats/[a-z0-9]+_(read|layout|codes)\.h|$chip_base" "$freestanding" "${files[@]}"
 }
-includes_device() { includes 'lib/ruvm\.h|lib/device/[a-z0-9_/.]+' "$freestanding" lib/device/*.[ch]; }
+includes_device()
+{
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+        "$freestanding" lib/device/*.[ch] &&
+        return
+    includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
+        lib/device/*/*.[chS]
+}
 includes_workstation()
 {
     local files
@@ -105,14 +112,16 @@ law includes-workstation includes_workstation lib/convert/a.c '#include "cli/cli
 
 core_list()
 {
-    diff <(printf '%s\n' lib/core/*.c) <(echo "$CORE" | tr -s ' \t' '\n' | grep '^lib/core/' | sort)
+    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c | grep -v '\*') \
+        <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector)/' | sort)
 }
 # The core's own text and that of its headers, without comments.
 core_floats()
 {
     local file
-    for file in $CORE lib/core/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h lib/base/bytes.h \
-        formats/ruvm_read.h formats/ruvm_layout.h; do
+    for file in $CORE lib/core/*.h lib/vector/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h \
+        kernels/vectors.h lib/base/bytes.h formats/ruvm_read.h formats/ruvm_layout.h \
+        formats/rag_read.h formats/rag_layout.h formats/ragcheck_read.h; do
         [ -e "$file" ] || continue
         gcc -fpreprocessed -dD -E -P "$file" 2>&1 | grep -wnE 'float|double|_Float[0-9]+' |
             sed "s|^|$file: |"

@@ -193,7 +193,8 @@ _Noreturn void ruvm_device_main(void)
     if (!chosen)
         try_to_start(RUVM_PARTITION_FACTORY);
     for (uint32_t i = 0; i < slots; i++)
-        try_to_start((uint8_t)(RUVM_PARTITION_OTA_0 + ((chosen ? chosen - 1 : 0) + slots - i) % slots));
+        try_to_start(
+            (uint8_t)(RUVM_PARTITION_OTA_0 + ((chosen ? chosen - 1 : 0) + slots - i) % slots));
     if (chosen)
         try_to_start(RUVM_PARTITION_FACTORY);
     ruvm_console_text("boot: no application can be started: write the flash again\n");

@@ -81,7 +81,7 @@ static int32_t escape(const char **s)
         if (e[0] == letter)
             return e[1];
     if (letter != 'x')
-        return -1;
+        return letter == '"' ? letter : -1;
     int32_t high = digit(**s);
     int32_t low = high < 0 ? -1 : digit((*s)[1]);
     *s += 2;

@@ -1,7 +1,7 @@
 /* Console: lines in, text and lines out, over the port's bytes.
  *
  * Text of users goes through escapes in both directions, so that a line stays a line
- * whatever a model writes: \n \r \t \\ and \xHH, all else is itself.
+ * whatever a model writes: \n \r \t \\ and \xHH, all else is itself. Users may also say \".
  */
 #ifndef RUVM_DEVICE_CONSOLE_H
 #define RUVM_DEVICE_CONSOLE_H

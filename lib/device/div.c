@@ -1,6 +1,18 @@
-/* Division of 64 bits, in 200 bytes instead of the compiler's 4 KB: a bit of the quotient
- * a turn, from the first that can be set. Nothing in a token's work divides so. */
+/* What compilers bring along in a large form: division of 64 bits, in 200 bytes instead of 4
+ * KB, as nothing in a token's work divides so (a bit of the quotient a turn, from the first
+ * that can be set); and leading zeros without a table of 256 bytes. */
 #include "lib/device/rt.h"
+
+int __clzsi2(uint32_t x)
+{
+    int n = 32;
+    for (int half = 16; half; half /= 2)
+        if (x >> half) {
+            n -= half;
+            x >>= half;
+        }
+    return n - (int)x;
+}
 
 static uint32_t leading_zeros(uint64_t x)
 {

@@ -44,8 +44,8 @@ static void end_line(void)
 /* Takes an option off the front of the line; false when the next word is none, or wrong. */
 static const char *set_option(struct request *r, const char *option)
 {
-    static const char *const names[] = {"n",     "temp", "top-k", "top-p",     "min-p", "repeat",
-                                        "last", "seed", "ids",   "ignore-end"};
+    static const char *const names[] = {"n",      "temp", "top-k", "top-p", "min-p",
+                                        "repeat", "last", "seed",  "ids",   "ignore-end"};
     uint32_t seed = 1;
     uint32_t *const values[] = {&r->n_tokens,
                                 &r->sampler.temperature_q16,
@@ -175,7 +175,7 @@ static void cmd_generate(struct device *d, char *rest)
     }
     int32_t n_bytes = parse_prompt(rest);
     if (n_bytes < 0) {
-        answer_error("the prompt has an escape that is none of \\n \\r \\t \\\\ \\xHH");
+        answer_error("the prompt has an escape that is none of \\n \\r \\t \\\\ \\\" \\xHH");
         return;
     }
     int n_ids = ruvm_encode(&m->tokenizer, m->ids, m->max_ids, rest, (size_t)n_bytes, 0);
@@ -237,7 +237,7 @@ static void cmd_verify(struct device *d, char *rest)
         rc = ruvm_engine_verify(d->model.engine, &v);
     d->verified = rc == RUVM_OK;
     if (rc != RUVM_OK) {
-        answer_error(rc == RUVM_ERR_MISMATCH      ? "the golden vectors differ: write the flash again"
+        answer_error(rc == RUVM_ERR_MISMATCH ? "the golden vectors differ: write the flash again"
                      : rc == RUVM_ERR_UNSUPPORTED ? "the image has no golden vectors"
                                                   : ruvm_status_text(rc));
         return;
@@ -301,8 +301,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"generate", "generate [n=N] [temp=X] [top-k=N] [top-p=X] [min-p=X] [repeat=X] [last=N] [seed=N]"
-                 " [ids=1] [ignore-end=1] \"PROMPT\"",
+    {"generate",
+     "generate [n=N] [temp=X] [top-k=N] [top-p=X] [min-p=X] [repeat=X] [last=N] [seed=N]"
+     " [ids=1] [ignore-end=1] \"PROMPT\"",
      cmd_generate},
     {"stats", "stats", cmd_stats},
     {"verify", "verify", cmd_verify},

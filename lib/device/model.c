@@ -9,7 +9,9 @@
 #include "lib/base/bytes.h"
 #include "lib/device/partition.h"
 
-enum { ALIGN = 64, BLOCK = 4, CONTEXT_STEP = 16 };
+/* Prompt tokens that go together: more of them read flash less often, but each takes memory,
+ * 1.9 KB with a hidden size of 172. */
+enum { ALIGN = 64, BLOCK = 3, CONTEXT_STEP = 16 };
 
 static size_t aligned(size_t n)
 {
@@ -110,17 +112,19 @@ const char *ruvm_device_model_start(struct ruvm_device_model *m, uint32_t contex
     m->block = BLOCK;
     if (context > m->info.context)
         return "the context is longer than the image's";
-    size_t bytes = context ? bytes_at(m, context, max_line)
-                           : longest(m, memory.free_bytes, max_line);
+    size_t bytes =
+        context ? bytes_at(m, context, max_line) : longest(m, memory.free_bytes, max_line);
     if (bytes == 0)
         return "the engine cannot run this image: see `ruvm inspect`";
     if (bytes > memory.free_bytes)
         return "too little memory: a shorter context or a smaller model is needed";
     m->memory_bytes = bytes;
     m->logits = (int32_t *)(void *)(memory.free + aligned(m->engine_bytes));
-    m->ids = (uint16_t *)(void *)((uint8_t *)m->logits + aligned(m->info.vocab * sizeof *m->logits));
+    m->ids =
+        (uint16_t *)(void *)((uint8_t *)m->logits + aligned(m->info.vocab * sizeof *m->logits));
     const struct ruvm_engine_options o = {
         .context = m->context, .block = BLOCK, .kernels = ruvm_port_kernels()};
-    int rc = ruvm_engine_init(&m->engine, memory.free, m->engine_bytes, m->image, m->image_bytes, &o);
+    int rc =
+        ruvm_engine_init(&m->engine, memory.free, m->engine_bytes, m->image, m->image_bytes, &o);
     return rc == RUVM_OK ? NULL : ruvm_status_text(rc);
 }

@@ -188,16 +188,16 @@ static double code_of(const struct ruvm_vectors *set, const uint8_t *row, uint32
 }
 
 /* acosh of the product by long doubles, in the form that does not cancel. */
-static double hyperbolic(double n, double m, double product, const uint32_t *u, const uint32_t *v)
+static double hyperbolic(long double n, long double m, long double product, const uint32_t *u,
+                         const uint32_t *v)
 {
     long double a = ldexpl(u[1], -24) * sqrtl(n), b = ldexpl(v[1], -24) * sqrtl(m);
     long double r = asinhl(a), s = asinhl(b), h = sinhl((r - s) / 2);
     long double away = 0;
     if (n > 0 && m > 0) {
-        long double size = sqrtl((long double)n * m);
+        long double size = sqrtl(n * m);
         away = product < 0 ? 1 - product / size
-                           : ((long double)n * m - (long double)product * product) /
-                                 (size * (size + product));
+                           : (n * m - product * product) / (size * (size + product));
     }
     return (double)(2 * asinhl(sqrtl(h * h + a * b * away / 2)));
 }
@@ -227,6 +227,6 @@ double vector_set_distance(const struct ruvm_vectors *set, const struct ruvm_vec
                (set->type == RUVM_VECTOR_BINARY ? 1 : (double)q->side[0] * side[0]);
     case RUVM_METRIC_MANHATTAN: return apart * unit;
     case RUVM_METRIC_HAMMING: return differ;
-    default: return hyperbolic(n, m, product, q->side, side);
+    default: return hyperbolic((long double)n, (long double)m, (long double)product, q->side, side);
     }
 }

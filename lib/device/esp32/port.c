@@ -129,8 +129,7 @@ _Noreturn void ruvm_port_jump(uint32_t entry)
 
 #else
 
-extern uint8_t ruvm_link_stack[], ruvm_link_stack_end[], ruvm_link_free[],
-    ruvm_link_free_end[];
+extern uint8_t ruvm_link_stack[], ruvm_link_stack_end[], ruvm_link_free[], ruvm_link_free_end[];
 
 const struct ruvm_kernels *ruvm_port_kernels(void)
 {

@@ -97,11 +97,12 @@ _Noreturn void ruvm_port_exit(uint32_t status)
     register uint32_t call __asm__("a0") = 0x20;
     register const uint32_t *arguments __asm__("a1") = block;
     for (;;)
-        __asm__ volatile(".option push\n.option norvc\n.balign 16\n"
-                         "slli x0, x0, 0x1f\nebreak\nsrai x0, x0, 7\n.option pop"
-                         :
-                         : "r"(call), "r"(arguments)
-                         : "memory");
+        __asm__ volatile(
+            ".option push\n.option norvc\n.balign 16\n"
+            "slli x0, x0, 0x1f\nebreak\nsrai x0, x0, 7\n.option pop"
+            :
+            : "r"(call), "r"(arguments)
+            : "memory");
 }
 #endif
 
