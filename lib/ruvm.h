@@ -109,6 +109,11 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
                      const void *image, size_t image_bytes,
                      const struct ruvm_engine_options *options);
 
+/* The same for another text: an empty engine over the image of `other` with its options, and
+ * nothing is validated again. memory_bytes: what ruvm_engine_bytes() says for these. */
+int ruvm_engine_init_like(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                          const struct ruvm_engine *other);
+
 /* Appends n tokens to the context and computes. all_logits: NULL, or n * vocab
  * values that receive the logits after each token (else only the last one's are
  * kept). RUVM_ERR_FULL when they do not fit: then nothing was appended.

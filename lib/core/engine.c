@@ -196,22 +196,35 @@ int ruvm_engine_bytes(const void *image, size_t image_bytes,
     return need > SIZE_MAX / 2 ? RUVM_ERR_MEMORY : RUVM_OK;
 }
 
+/* Puts e and its regions into the caller's memory. */
+static int place(struct ruvm_engine **engine, struct ruvm_engine *e, void *memory,
+                 size_t memory_bytes)
+{
+    if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
+        return RUVM_ERR_ARG;
+    if (carve_regions(e, NULL) > memory_bytes)
+        return RUVM_ERR_MEMORY;
+    carve_regions(e, memory);
+    *engine = memory;
+    **engine = *e;
+    return RUVM_OK;
+}
+
 int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
                      const void *image, size_t image_bytes,
                      const struct ruvm_engine_options *options)
 {
     struct ruvm_engine e = {0};
     int rc = open_image(&e, image, image_bytes, options);
-    if (rc != RUVM_OK)
-        return rc;
-    if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
-        return RUVM_ERR_ARG;
-    if (carve_regions(&e, NULL) > memory_bytes)
-        return RUVM_ERR_MEMORY;
-    carve_regions(&e, memory);
-    *engine = memory;
-    **engine = e;
-    return RUVM_OK;
+    return rc == RUVM_OK ? place(engine, &e, memory, memory_bytes) : rc;
+}
+
+int ruvm_engine_init_like(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                          const struct ruvm_engine *other)
+{
+    struct ruvm_engine e = *other;
+    e.position = e.written = 0;
+    return place(engine, &e, memory, memory_bytes);
 }
 
 /* Levels of a row of the embedding, or of the positions. */

@@ -33,8 +33,8 @@ int ruvm_batch_open(struct ruvm_batch *b, struct ruvm_session *s, uint32_t n,
                          "the batch (--batch)",
                          n, bytes);
     for (uint32_t i = 1; i < n; i++) {
-        int rc = ruvm_engine_init(&b->engines[i], (char *)b->memory + (i - 1) * bytes, bytes,
-                                  s->file.data, s->file.size, &s->engine_options);
+        int rc = ruvm_engine_init_like(&b->engines[i], (char *)b->memory + (i - 1) * bytes, bytes,
+                                       s->engine);
         if (rc != RUVM_OK)
             return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
     }

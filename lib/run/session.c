@@ -93,9 +93,9 @@ static int make_engine(struct ruvm_session *s, const struct ruvm_session_options
         .panels = s->panels.of_tensor,
     };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
-    engine.parallel = &s->threads.parallel;
-    s->engine_options = engine;
-    if (rc == RUVM_OK)
+    s->memory_bytes = s->engine_bytes;
+    engine.parallel = s->threads.parallel.n_parts > 1 ? &s->threads.parallel : NULL;
+    if (rc == RUVM_OK && engine.parallel)
         rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->memory_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));

@@ -21,7 +21,6 @@ struct ruvm_session {
     struct ruvm_panels panels;
     struct ruvm_threads threads;
     struct ruvm_engine *engine;
-    struct ruvm_engine_options engine_options;
     void *memory; /* the engine's, owned */
     size_t memory_bytes;
     size_t engine_bytes; /* that one thread needs of it */

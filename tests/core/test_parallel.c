@@ -174,12 +174,30 @@ struct text {
     uint32_t n, done;
 };
 
+/* Another one that need not know the image. */
+static struct ruvm_engine *start_like(void **memory, const struct ruvm_engine *other,
+                                      const uint8_t *image, size_t image_bytes,
+                                      const struct ruvm_engine_options *o)
+{
+    struct ruvm_engine *e;
+    size_t bytes;
+    cr_assert_eq(ruvm_engine_bytes(image, image_bytes, o, &bytes), RUVM_OK);
+    *memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+    memset(*memory, 0xA5, bytes);
+    cr_assert_eq(ruvm_engine_init_like(&e, *memory, bytes - 1, other), RUVM_ERR_MEMORY);
+    cr_assert_eq(ruvm_engine_init_like(&e, (char *)*memory + 1, bytes, other), RUVM_ERR_ARG);
+    cr_assert_eq(ruvm_engine_init_like(&e, *memory, bytes, other), RUVM_OK);
+    cr_assert_eq(ruvm_engine_position(e), 0);
+    return e;
+}
+
 static void open_texts(struct text *texts, const uint8_t *image, size_t bytes,
                        const struct random_shape *s, const struct ruvm_engine_options *o)
 {
     for (uint32_t i = 0; i < N_TEXTS; i++) {
         struct text *t = &texts[i];
-        t->e = start(&t->memory, image, bytes, o);
+        t->e = i ? start_like(&t->memory, texts[0].e, image, bytes, o)
+                 : start(&t->memory, image, bytes, o);
         t->alone = start(&t->alone_memory, image, bytes, o);
         t->n = s->context - i % s->context;
         t->done = 0;
