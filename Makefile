@@ -30,7 +30,10 @@ CORE = \
 	lib/core/attention.c \
 	lib/core/feed_forward.c \
 	lib/core/vector.c \
+	lib/core/parallel.c \
 	lib/core/cache.c \
+	lib/core/state.c \
+	lib/core/mask.c \
 	lib/core/fixed.c \
 	lib/core/tokenizer.c \
 	lib/core/pieces.c \
@@ -43,6 +46,7 @@ CORE = \
 	lib/core/status.c \
 	lib/base/crc32.c \
 	formats/ruvm_read.c \
+	formats/pack_read.c \
 	formats/check_read.c \
 	formats/arch_read.c \
 	formats/weights_read.c \
@@ -67,8 +71,8 @@ CORE = \
 # ---- sources -----------------------------------------------------------------
 
 # Kernels that only some machines can compile; kernels/select.c is told which are there.
-KERNELS_x86_64 = avx2 avx512vnni vectors_avx2 vectors_avx512
-KERNELS_aarch64 = neon neondot vectors_neon
+KERNELS_x86_64 = avx2 avx512vnni roof_avx2 roof_avx512vnni vectors_avx2 vectors_avx512
+KERNELS_aarch64 = neon neondot roof_neon roof_neondot vectors_neon
 KERNELS_OTHER = $(filter-out $(KERNELS_$(ARCH)),$(KERNELS_x86_64) $(KERNELS_aarch64) rv32)
 
 KERNELS_SRC := $(filter-out $(KERNELS_OTHER:%=kernels/%.c),$(sort $(wildcard kernels/*.c)))
@@ -121,6 +125,10 @@ KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
 KERNEL_FLAGS_vectors_avx2 = $(KERNEL_FLAGS_avx2)
 KERNEL_FLAGS_vectors_avx512 = $(KERNEL_FLAGS_avx512vnni)
 KERNEL_FLAGS_select = $(HAVE_$(ARCH))
+KERNEL_FLAGS_roof_avx2 = $(KERNEL_FLAGS_avx2)
+KERNEL_FLAGS_roof_avx512vnni = $(KERNEL_FLAGS_avx512vnni)
+KERNEL_FLAGS_roof_neondot = $(KERNEL_FLAGS_neondot)
+KERNEL_FLAGS_roof_select = $(KERNEL_FLAGS_select)
 KERNEL_FLAGS_vectors_select = $(HAVE_$(ARCH))
 KERNEL_OPT = $(if $(filter release,$(V)),-O3)
 HAVE_x86_64 = -DRUVM_HAVE_AVX2=1 -DRUVM_HAVE_AVX512VNNI=1
@@ -132,7 +140,7 @@ ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
 # Asked when a recipe runs, not when this file is read: `make deps` may come first.
 CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
 CLI_LIBS = $(shell $(PKG_CONFIG) --libs argtable2 libcjson)
-LIBS = -lcjson -lpthread -lm
+LIBS = -lcjson -lhogweed -lnettle -lz -lpthread -lm
 VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h)
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
@@ -187,7 +195,7 @@ tests: $(TESTS) $(REPLAYS) ## the test programs of the variant V
 
 .SECONDEXPANSION:
 $(TESTS): $B/tests/%/test: $$(call test_objects,$$*) $B/libruvm.a
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $B/libruvm.a -lcriterion -lz \
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $B/libruvm.a -lcriterion \
 		$(CLI_LIBS) $(LIBS)
 
 $(REPLAYS): $B/tests/fuzz/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $B/libruvm.a
@@ -200,9 +208,9 @@ $(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
 
 # ---- packages of Debian 12 ---------------------------------------------------
 
-DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev
-DEPS_TEST = $(DEPS) libcriterion-dev zlib1g-dev clang libclang-rt-14-dev clang-format mandoc \
-	shellcheck gcc-riscv64-unknown-elf qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev zlib1g-dev
+DEPS_TEST = $(DEPS) libcriterion-dev clang libclang-rt-14-dev clang-format mandoc \
+	shellcheck gcc-riscv64-unknown-elf gcc-xtensa-lx106 qemu-system-misc libunicorn-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	bash bsdextrautils zsh fish python3 jq
 AS_ROOT = $(shell test "$$(id -u)" = 0 || command -v sudo)
 # Nothing is fetched when everything is there, so that this works without a network, too.
@@ -219,6 +227,77 @@ deps: ## installs what building needs (Debian 12: apt-get, as root or by sudo)
 
 deps-test: ## installs what `make check` needs, and what building needs
 	$(call install_packages,$(DEPS_TEST))
+
+# ---- firmware: lib/device as a whole program for each chip ------------------------
+
+# EXIT=1 adds a command by which the firmware ends the emulator that it runs in.
+CHIPS = esp32c3 esp32
+EXIT ?= 0
+FW := build/firmware$(if $(filter 1,$(EXIT)),-exit)
+CC_esp32c3 = riscv64-unknown-elf-gcc
+CC_esp32 = xtensa-lx106-elf-gcc
+# Before version 20191213 of the ISA the counters' instructions are a part of the base.
+CHIP_FLAGS_esp32c3 = -march=rv32imc -mabi=ilp32 -misa-spec=2.2
+CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
+# What makes code smaller: not for what is in RAM, which must call nothing in flash and stay a
+# file of its own for the linker's script.
+COLD_FLAGS_esp32c3 = -msave-restore -flto
+FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
+	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) -DRUVM_WITHOUT_WORDS=1
+FW_LINK = -nostdlib -static -Wl,--gc-sections
+FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
+FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
+FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
+FW_APP = $(CORE) $(patsubst %,lib/device/%.c,main model console partition trap rt div)
+FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
+# The chip's own kernels take the place of the scalar table, of which only the tables of
+# numbers are left.
+FW_APP_esp32c3 = kernels/rv32.c
+FW_SCALAR_esp32c3 = -Druvm_kernels_scalar=ruvm_kernels_unused
+FW_APP_LINK_esp32c3 = -Wl,--defsym=ruvm_kernels_scalar=ruvm_kernels_rv32
+FW_APP_esp32 = lib/device/arith.c
+FW_BOOT_esp32 = lib/device/arith.c
+fw_objects = $(patsubst %.c,$(FW)/$1/$2/%.o,$(FW_$3) $(FW_$3_$1) lib/device/$1/port.c) \
+	$(FW)/$1/$2/lib/device/$1/start.o
+HAVE_CHIPS = $(foreach c,$(CHIPS),$(if $(shell command -v $(CC_$c)),$c))
+
+firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/app.elf and boot.elf, for chips whose compiler is here
+	@test -n '$(HAVE_CHIPS)' || { echo 'no compiler of a chip is here: make deps-test'; exit 1; }
+
+firmware-%: FORCE
+	@if command -v $(CC_$*) >/dev/null; then \
+		$(MAKE) --no-print-directory EXIT=$(EXIT) $(FW)/$*/app.elf $(FW)/$*/boot.elf; \
+	else echo '  $*: $(CC_$*) is missing (make deps-test)'; fi
+
+# chip CHIP: how its two programs are made.
+define chip
+$(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1)
+$(FW)/$1/app/kernels/rv32.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
+$(FW)/$1/app/kernels/scalar.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1) $(FW_SCALAR_$1)
+$(FW)/$1/app/lib/device/$1/port.o: FW_FILE_FLAGS =
+$(FW)/$1/boot/%.o: FW_FILE_FLAGS = -DRUVM_DEVICE_BOOT=1
+$(FW)/$1/app/%.o: FW_FILE_FLAGS = $(COLD_FLAGS_$1)
+$(FW)/$1/%/lib/device/rt.o: FW_FILE_FLAGS = -fno-tree-loop-distribute-patterns
+$(FW)/$1/%/lib/device/div.o: FW_FILE_FLAGS =
+$(call fw_rule,$1,app)
+$(call fw_rule,$1,boot)
+$(FW)/$1/app.elf: $(call fw_objects,$1,app,APP) lib/device/$1/app.ld
+	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) $(FW_APP_LINK_$1) \
+		-T lib/device/$1/app.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
+$(FW)/$1/boot.elf: $(call fw_objects,$1,boot,BOOT) lib/device/$1/boot.ld
+	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) \
+		-T lib/device/$1/boot.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
+endef
+define fw_rule
+$(FW)/$1/$2/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_FLAGS) $$(FW_FILE_FLAGS) -MMD -MP -c -o $$@ $$<
+$(FW)/$1/$2/%.o: %.S Makefile
+	@mkdir -p $$(@D)
+	$$(call say,AS,$$@)$(CC_$1) $(CHIP_FLAGS_$1) -I. -c -o $$@ $$<
+endef
+$(foreach c,$(CHIPS),$(eval $(call chip,$c)))
+-include $(wildcard build/firmware*/*/*/*/*.d build/firmware*/*/*/*/*/*.d build/firmware*/*/*/*/*/*/*.d)
 
 # ---- using -------------------------------------------------------------------
 
@@ -316,7 +395,8 @@ mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 MAN := $(wildcard man/*.[157])
 
-# What is installed, source:target; one list for install and uninstall.
+# What is installed, source:target; one list for install and uninstall. Firmware is installed
+# where it was built.
 INSTALLED = \
 	$B/ruvm:$(bindir)/ruvm \
 	$B/libruvm.a:$(libdir)/libruvm.a \
@@ -325,7 +405,8 @@ INSTALLED = \
 	$(foreach m,$(MAN),$m:$(mandir)/man$(patsubst .%,%,$(suffix $m))/$(notdir $m)) \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
-	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish
+	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish \
+	$(foreach f,$(wildcard build/firmware/*/app.elf build/firmware/*/boot.elf),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
 
 $B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
 	@mkdir -p $B
@@ -340,6 +421,7 @@ install: all $B/ruvm.pc ## installs below $(DESTDIR)$(PREFIX)
 uninstall: ## removes what `make install` installed
 	@for pair in $(INSTALLED); do rm -f "$(DESTDIR)$${pair##*:}"; done
 	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm 2>/dev/null || true
+	@cd "$(DESTDIR)$(datadir)" 2>/dev/null && rmdir ruvm/firmware/* ruvm/firmware ruvm 2>/dev/null || true
 
 # ---- the rest ----------------------------------------------------------------
 
@@ -359,6 +441,6 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 		while read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: FORCE demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
+.PHONY: FORCE firmware demo-image all tests deps deps-test demo bench bench-peers bench-peer-quality check check-core check-laws \
 	check-fuzz check-install check-format lint analyze replays fuzzers fuzz cov code format \
 	install uninstall dist core-list clean help

@@ -22,7 +22,10 @@ enum ruvm_cli_exit {
     RUVM_EXIT_DONE = 0,
     RUVM_EXIT_FAILED = 1,
     RUVM_EXIT_USAGE = 2,
-    RUVM_EXIT_VERIFY = 4, /* golden vectors differ, or files that were compared */
+    RUVM_EXIT_FIT = 3,    /* a model does not fit the chip that was asked about */
+    RUVM_EXIT_VERIFY = 4, /* golden vectors differ, or files that were compared; a signature
+                             does not hold */
+    RUVM_EXIT_SLOWER = 5, /* than --fail-if of bench allows */
     RUVM_EXIT_INTERRUPTED = 130,
 };
 
@@ -193,15 +196,21 @@ void ruvm_json_bool(struct cJSON *parent, const char *key, bool value);
 void ruvm_json_text(struct cJSON *parent, const char *key, const char *text);
 /* Any bytes: what is not UTF-8, and NUL, becomes U+FFFD. */
 void ruvm_json_bytes(struct cJSON *parent, const char *key, const void *bytes, size_t n);
+/* The keys of a pack: bytes, sections, signature. */
+void ruvm_json_pack(struct cJSON *parent, const struct ruvm_pack_result *r);
 /* The flat keys of a measured quality. */
 void ruvm_json_quality(struct cJSON *parent, const struct ruvm_quality *q);
 /* Prints the object and frees it. */
 void ruvm_json_finish(struct cJSON *object);
+/* The same in one line, for one object of many. */
+void ruvm_json_finish_line(struct cJSON *object);
 
 /* ---- the verbs ----------------------------------------------------------- */
 
 extern const struct ruvm_args_command ruvm_cmd_quantize;
 extern const struct ruvm_args_command ruvm_cmd_inspect;
+extern const struct ruvm_args_command ruvm_cmd_pack;
+extern const struct ruvm_args_command ruvm_cmd_flash;
 extern const struct ruvm_args_command ruvm_cmd_run;
 extern const struct ruvm_args_command ruvm_cmd_bench;
 extern const struct ruvm_args_command ruvm_cmd_rag_add;

@@ -23,13 +23,23 @@ static const struct ruvm_args_option options[] = {
      .fallback = "9", .min = 1, .max = 10000},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
      .max = 65535},
-    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
-     .min = 1, .max = 64},
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together",
+     .fallback = "32", .min = 1, .max = 64},
+    {"batch", 0, RUVM_ARGS_COUNT, "N",
+     .help = "texts to generate together; the speed is that of all", .fallback = "1", .min = 1,
+     .max = 64},
+    {"threads", 0, RUVM_ARGS_COUNT, "N",
+     .help = "threads that share the work; 0: as many as help here, by measurement",
+     .fallback = "0", .min = 0, .max = 64},
+    {"mask", 0, RUVM_ARGS_TEXT, "KIND:N,..",
+     .help = "positions that a token sees; window:N,SINKS, strided, dilated, bigbird or none"},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; all: each in turn; default: the fastest that this machine has"},
-    {"kernel-rates", 0, RUVM_ARGS_FLAG, .help = "measure each kernel's multiplications alone"},
+    {"kernel-rates", 0, RUVM_ARGS_FLAG,
+     .help = "measure each kernel alone, against this machine's own roofs"},
+    {"profile", 0, RUVM_ARGS_FLAG, .help = "measure where the time of a generated token goes"},
     {"no-speed", 0, RUVM_ARGS_FLAG,
-     .help = "skip the measurement of speed; for --quality, --eval and --questions"},
+     .help = "skip the measurement of speed; for what else is asked for"},
     {"quality", 0, RUVM_ARGS_FILE, "FILE",
      .help = "float model to compare all models with, the one that was quantized"},
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
@@ -40,6 +50,15 @@ static const struct ruvm_args_option options[] = {
     {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure quality at",
      .fallback = "16384", .min = 1, .max = 1 << 24},
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
+    {"sweep", 0, RUVM_ARGS_TEXT, "KEY=LIST",
+     .help = "measure speed for each value, such as block=1,8,64; KEY: ctx, block, prompt, "
+             "tokens, batch, threads or kernels"},
+    {"plot", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "also draw the sweep, or the kernels below their roofs, as SVG"},
+    {"compare", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "also compare the rates with those of an older --json"},
+    {"fail-if", 0, RUVM_ARGS_TEXT, "-N%",
+     .help = "with --compare: exit 5 if a rate is lower by more than that"},
     {"output", 'o', RUVM_ARGS_CHOICE, "FORM", .help = "form of the output", .fallback = "table",
      .choices = "table md csv json"},
     {"json", 0, RUVM_ARGS_FLAG, .help = "the same as -o json"},
@@ -50,10 +69,15 @@ static const struct ruvm_args_option options[] = {
 
 /* ---- options ---------------------------------------------------------------- */
 
+static bool is_json(const struct ruvm_args *args)
+{
+    return ruvm_args_given(args, "json") || strcmp(ruvm_args_text(args, "output"), "json") == 0;
+}
+
 /* Each model reads these anew. */
 static int check_files(const struct ruvm_args *args)
 {
-    static const char *const files[] = {"quality", "eval", "questions"};
+    static const char *const files[] = {"quality", "eval", "questions", "compare"};
     unsigned n_stdin = 0;
     for (unsigned i = 0; i < ruvm_args_n_operands(args); i++)
         n_stdin += strcmp(ruvm_args_operand(args, i), "/dev/stdin") == 0;
@@ -61,7 +85,8 @@ static int check_files(const struct ruvm_args *args)
         const char *file = ruvm_args_input(args, files[i]);
         if (!file || strcmp(file, "/dev/stdin") != 0)
             continue;
-        if (n_stdin++ || ruvm_args_n_operands(args) > 1)
+        bool once = strcmp(files[i], "compare") == 0;
+        if (n_stdin++ || (ruvm_args_n_operands(args) > 1 && !once))
             return ruvm_args_usage(args, "standard input can be read only once: --%s needs a file",
                                    files[i]);
     }
@@ -70,24 +95,47 @@ static int check_files(const struct ruvm_args *args)
 
 static int check_options(const struct ruvm_args *args)
 {
-    static const char *const speeds[] = {"prompt-tokens", "tokens", "repetitions"};
+    static const char *const speeds[] = {"prompt-tokens", "tokens", "repetitions", "batch"};
+    bool uses_tokens = ruvm_args_given(args, "profile");
+    bool repeats = uses_tokens || ruvm_args_given(args, "kernel-rates");
     const char *kernels = ruvm_args_text(args, "kernels");
     if (ruvm_args_given(args, "documents") && !ruvm_args_given(args, "eval"))
         return ruvm_args_usage(args, "--documents needs --eval FILE");
     if (!ruvm_args_given(args, "no-speed"))
         return check_files(args);
     for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++)
-        if (ruvm_args_given(args, speeds[i]))
+        if (ruvm_args_given(args, speeds[i]) && !(i == 1 && uses_tokens) && !(i == 2 && repeats))
             return ruvm_args_usage(args, "--no-speed and --%s do not go together", speeds[i]);
     if (kernels && strcmp(kernels, "all") == 0)
         return ruvm_args_usage(args,
                                "--no-speed and --kernels all do not go together: all "
                                "kernels predict the same");
     if (!ruvm_args_given(args, "quality") && !ruvm_args_given(args, "eval") &&
-        !ruvm_args_given(args, "questions") && !ruvm_args_given(args, "kernel-rates"))
+        !ruvm_args_given(args, "questions") && !ruvm_args_given(args, "kernel-rates") &&
+        !ruvm_args_given(args, "profile"))
         return ruvm_args_usage(args,
                                "--no-speed leaves nothing to measure: add --quality, "
-                               "--eval, --questions or --kernel-rates");
+                               "--eval, --questions, --profile or --kernel-rates");
+    return RUVM_EXIT_DONE;
+}
+
+/* What --sweep and --plot need and exclude. */
+static int check_sweep(const struct ruvm_args *args, const struct ruvm_bench_sweep *sweep)
+{
+    static const char *const others[] = {"quality", "eval", "questions", "no-speed"};
+    bool rates = ruvm_args_given(args, "kernel-rates"), plot = ruvm_args_given(args, "plot");
+    for (size_t i = 0; sweep->n && i < sizeof others / sizeof *others; i++)
+        if (ruvm_args_given(args, others[i]))
+            return ruvm_args_usage(
+                args, "--sweep measures speed: it does not go together with --%s", others[i]);
+    if (sweep->n && ruvm_args_given(args, "profile") && !is_json(args))
+        return ruvm_args_usage(args, "--sweep with --profile needs --json");
+    if (plot && !sweep->n && !rates)
+        return ruvm_args_usage(args, "--plot needs --sweep or --kernel-rates");
+    if (plot && sweep->n && rates)
+        return ruvm_args_usage(args, "--plot draws --sweep or --kernel-rates, not both");
+    if (plot && sweep->n && !sweep->is_number)
+        return ruvm_args_usage(args, "--plot needs numbers: --sweep %s has none", sweep->key);
     return RUVM_EXIT_DONE;
 }
 
@@ -99,12 +147,16 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .repetitions = ruvm_args_u32(args, "repetitions"),
         .context = ruvm_args_u32(args, "ctx"),
         .block = ruvm_args_u32(args, "block"),
+        .threads = ruvm_args_u32(args, "threads"),
+        .batch = ruvm_args_u32(args, "batch"),
+        .mask = ruvm_args_text(args, "mask"),
         .quality = ruvm_args_input(args, "quality"),
         .eval_text = ruvm_args_input(args, "eval"),
         .eval_tokens = ruvm_args_u32(args, "eval-tokens"),
         .documents = ruvm_args_given(args, "documents"),
         .questions = ruvm_args_input(args, "questions"),
         .kernel_rates = ruvm_args_given(args, "kernel-rates"),
+        .profile = ruvm_args_given(args, "profile"),
         .no_speed = ruvm_args_given(args, "no-speed"),
         .seed = ruvm_args_count(args, "seed"),
         .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
@@ -158,23 +210,44 @@ static unsigned count_kernels(void)
     return n;
 }
 
+/* One model: once, or for each value of the sweep. */
+static int measure_points(struct ruvm_bench_list *list, struct ruvm_bench_options o,
+                          const char *kernels)
+{
+    int rc = RUVM_EXIT_DONE;
+    if (!list->sweep)
+        return measure_kernels(list, o, kernels);
+    for (unsigned i = 0; i < list->sweep->n && !ruvm_output_signal(); i++) {
+        unsigned first = list->n;
+        ruvm_cmd_bench_sweep_set(&o, list->sweep, i);
+        int failed = measure_kernels(list, o, list->sweep->is_number ? kernels : o.kernels);
+        for (unsigned j = first; j < list->n; j++)
+            list->points[j] = i;
+        o.kernel_rates = o.kernel_rates && failed;
+        rc = rc ? rc : failed;
+    }
+    return rc;
+}
+
 /* The code of the first failure; only a signal ends the list. */
 static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *args)
 {
     struct ruvm_bench_options o = options_from(args);
     const char *kernels = ruvm_args_text(args, "kernels");
-    unsigned n = ruvm_args_n_operands(args);
+    unsigned n = ruvm_args_n_operands(args), n_points = list->sweep ? list->sweep->n : 1;
     int rc = RUVM_EXIT_DONE;
     n = n ? n : 1; /* without MODEL: the demo */
-    list->n_asked = n;
+    list->n_asked = n * n_points;
     list->source = o.quality;
     list->no_speed = o.no_speed;
-    list->cap = n * count_kernels();
+    list->cap = n * n_points * count_kernels();
     list->results = ruvm_output_alloc(list->cap, sizeof *list->results);
-    list->failures = ruvm_output_alloc(n, sizeof *list->failures);
+    list->points = ruvm_output_alloc(list->cap, sizeof *list->points);
+    list->failures = ruvm_output_alloc((size_t)n * n_points, sizeof *list->failures);
     for (unsigned i = 0; i < n && !ruvm_output_signal(); i++) {
         o.model = ruvm_args_operand(args, i);
-        int failed = measure_kernels(list, o, kernels);
+        int failed = measure_points(list, o, kernels);
+        o.kernel_rates = o.kernel_rates && failed; /* the machine is the same for all models */
         rc = rc ? rc : failed;
     }
     ruvm_output_progress_end();
@@ -186,7 +259,7 @@ static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *
 static void print_list(const struct ruvm_args *args, const struct ruvm_bench_list *list)
 {
     const char *form = ruvm_args_text(args, "output");
-    if (ruvm_args_given(args, "json") || strcmp(form, "json") == 0)
+    if (is_json(args))
         ruvm_cmd_bench_json(list);
     else if (strcmp(form, "csv") == 0)
         ruvm_cmd_bench_table(list, RUVM_TABLE_CSV);
@@ -194,19 +267,53 @@ static void print_list(const struct ruvm_args *args, const struct ruvm_bench_lis
         ruvm_cmd_bench_table(list, strcmp(form, "md") == 0 ? RUVM_TABLE_MARKDOWN : RUVM_TABLE_TEXT);
 }
 
+static void free_list(struct ruvm_bench_list *list)
+{
+    for (unsigned i = 0; i < list->n; i++)
+        ruvm_bench_free(&list->results[i]);
+    free(list->results);
+    free(list->points);
+    free(list->failures);
+}
+
+/* What was measured is printed even where it cannot be compared; that is the worse failure. */
+static int compare_and_print(const struct ruvm_args *args, struct ruvm_bench_list *list,
+                             struct ruvm_bench_comparison *c)
+{
+    int rc = c->path ? ruvm_cmd_bench_compare(c, list) : RUVM_EXIT_DONE;
+    if (c->path && rc != RUVM_EXIT_FAILED)
+        list->comparison = c;
+    if (list->n)
+        print_list(args, list);
+    if (rc == RUVM_EXIT_SLOWER) {
+        ruvm_output_flush();
+        ruvm_output_error("bench", "%s: %u of %u rates are lower than --fail-if %s allows", c->path,
+                          c->n_slower, c->n, ruvm_args_text(args, "fail-if"));
+    }
+    return rc;
+}
+
 static int run(const struct ruvm_args *args)
 {
     struct ruvm_bench_list list = {0};
+    struct ruvm_bench_comparison comparison = {0};
+    struct ruvm_bench_sweep sweep = {0};
     int rc = check_options(args);
-    if (rc)
-        return rc;
-    rc = measure_models(&list, args);
-    if (list.n)
-        print_list(args, &list);
-    for (unsigned i = 0; i < list.n; i++)
-        ruvm_bench_free(&list.results[i]);
-    free(list.results);
-    free(list.failures);
+    rc = rc ? rc : ruvm_cmd_bench_sweep_open(&sweep, args, options);
+    rc = rc ? rc : check_sweep(args, &sweep);
+    list.sweep = sweep.n ? &sweep : NULL;
+    rc = rc ? rc : ruvm_cmd_bench_compare_open(&comparison, args);
+    if (rc == 0) {
+        rc = measure_models(&list, args);
+        int compared = compare_and_print(args, &list, &comparison);
+        rc = rc ? rc : compared;
+        const char *plot = ruvm_args_text(args, "plot");
+        int plotted = plot && list.n ? ruvm_cmd_bench_plot(&list, plot) : RUVM_EXIT_DONE;
+        rc = rc ? rc : plotted;
+    }
+    ruvm_cmd_bench_sweep_free(&sweep);
+    free_list(&list);
+    ruvm_cmd_bench_compare_free(&comparison);
     return rc;
 }
 
@@ -217,6 +324,8 @@ const struct ruvm_args_command ruvm_cmd_bench = {
     .examples =
         "  ruvm bench\n"
         "  ruvm bench stories.ruvm --kernels all -o md\n"
+        "  ruvm bench stories.ruvm --sweep ctx=64,128,256 --plot context.svg\n"
+        "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,
     .max_operands = 64,

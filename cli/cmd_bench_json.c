@@ -31,7 +31,8 @@ static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
 
 static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
 {
-    static const char *const always[] = {"image_bytes", "engine_bytes", "peak_rss_bytes"};
+    static const char *const always[] = {"image_bytes", "token_bytes", "engine_bytes",
+                                         "peak_rss_bytes"};
     static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
     static const char *const quality[] = {
         "kl_mean", "kl_mean_error", "kl_p99", "perplexity", "perplexity_float", "top1", "top5"};
@@ -46,23 +47,71 @@ static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, b
         ruvm_json_text(tiers, "perplexity", "measured");
     if (r->has_exact_match)
         ruvm_json_text(tiers, "exact_match", "measured");
-    if (r->n_kernels)
+    if (r->profile.repetitions)
+        ruvm_json_text(tiers, "profile", "measured");
+    if (r->n_kernels) {
         ruvm_json_text(tiers, "kernel_rates", "measured");
+        ruvm_json_text(tiers, "roofs", "measured");
+    }
+}
+
+static void add_profile(struct cJSON *object, const struct ruvm_bench_profile *p)
+{
+    if (!p->repetitions)
+        return;
+    struct cJSON *profile = ruvm_json_object(object, "profile");
+    ruvm_json_count(profile, "tokens", p->tokens);
+    ruvm_json_count(profile, "repetitions", p->repetitions);
+    ruvm_json_number(profile, "token_us", p->token_us);
+    ruvm_json_number(profile, "watched_token_us", p->watched_us);
+    ruvm_json_number(profile, "clock_us", p->clock_us);
+    ruvm_json_number(profile, "sum_us", p->sum_us);
+    struct cJSON *parts = ruvm_json_array(profile, "parts");
+    for (int i = 0; i < RUVM_N_PARTS; i++) {
+        struct cJSON *x = ruvm_json_object(parts, NULL);
+        ruvm_json_text(x, "part", ruvm_bench_part_name((enum ruvm_bench_part)i));
+        add_spread(x, "us", &p->us[i]);
+        ruvm_json_number(x, "percent", 100 * p->us[i].median / p->sum_us);
+    }
+}
+
+static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
+{
+    struct cJSON *roofs = ruvm_json_object(object, "roofs");
+    ruvm_json_bool(roofs, "cache_sizes_assumed", r->sizes_assumed);
+    ruvm_json_text(roofs, "multiply", r->instruction);
+    add_spread(roofs, "gmac_per_s", &r->gmac_per_s);
+    struct cJSON *levels = ruvm_json_array(roofs, "levels");
+    for (uint32_t i = 0; i < r->n_levels; i++) {
+        struct cJSON *x = ruvm_json_object(levels, NULL);
+        ruvm_json_text(x, "level", r->levels[i].name);
+        if (r->levels[i].bytes)
+            ruvm_json_count(x, "cache_bytes", r->levels[i].bytes);
+        ruvm_json_count(x, "read_bytes", r->levels[i].placed_bytes);
+        add_spread(x, "gb_per_s", &r->levels[i].gb_per_s);
+    }
 }
 
 static void add_kernels(struct cJSON *object, const struct ruvm_bench_result *r)
 {
     if (!r->n_kernels)
         return;
+    add_roofs(object, &r->roofs);
     struct cJSON *rates = ruvm_json_array(object, "kernel_rates");
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r->kernel_list[i];
         struct cJSON *x = ruvm_json_object(rates, NULL);
         ruvm_json_text(x, "kernels", k->kernels);
-        ruvm_json_count(x, "rows", k->rows);
+        ruvm_json_text(x, "kernel", k->name);
+        if (k->rows)
+            ruvm_json_count(x, "rows", k->rows);
         ruvm_json_count(x, "cols", k->cols);
-        add_spread(x, "gmac_per_s", &k->gmac_per_s);
+        ruvm_json_count(x, "vectors", k->vectors);
+        ruvm_json_text(x, "level", r->roofs.levels[k->level].name);
+        add_spread(x, k->multiplies ? "gmac_per_s" : "gvalues_per_s", &k->gmac_per_s);
         add_spread(x, "gb_per_s", &k->gb_per_s);
+        ruvm_json_number(x, "roof_percent", 100 * k->roof_share);
+        ruvm_json_text(x, "roof", k->arithmetic_binds ? "multiply" : "read");
     }
 }
 
@@ -71,19 +120,28 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_text(object, "model", r->model);
     ruvm_json_text(object, "kernels", r->kernels);
     ruvm_json_count(object, "image_bytes", r->image_bytes);
+    ruvm_json_count(object, "image_crc", r->image_crc);
     if (r->bits_per_weight > 0) {
         ruvm_json_number(object, "bits_per_weight", r->bits_per_weight);
         ruvm_json_text(object, "types", r->types);
     }
+    ruvm_json_count(object, "token_bytes", r->token_bytes);
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
+    ruvm_json_text(object, "mask", r->mask);
+    ruvm_json_count(object, "context", r->context);
+    ruvm_json_count(object, "cached_positions", r->cached_positions);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {
+        ruvm_json_count(object, "block", r->block);
+        ruvm_json_count(object, "threads", r->threads);
+        ruvm_json_count(object, "batch", r->batch);
         ruvm_json_count(object, "prompt_tokens", r->prompt_tokens);
         ruvm_json_count(object, "generate_tokens", r->generate_tokens);
         add_spread(object, "prompt_tokens_per_s", &r->prompt_tokens_per_s);
         add_spread(object, "decode_tokens_per_s", &r->decode_tokens_per_s);
     }
     add_quality(object, r);
+    add_profile(object, &r->profile);
     add_kernels(object, r);
     add_tiers(object, r, no_speed);
 }
@@ -111,9 +169,17 @@ void ruvm_cmd_bench_json(const struct ruvm_bench_list *list)
         ruvm_json_text(object, "quality_source", list->source);
     if (list->n == 1 && list->n_asked == 1)
         add_result(object, &list->results[0], list->no_speed);
+    if (list->sweep)
+        ruvm_json_text(object, "sweep", list->sweep->key);
     struct cJSON *models = ruvm_json_array(object, "models");
-    for (unsigned i = 0; i < list->n; i++)
-        add_result(ruvm_json_object(models, NULL), &list->results[i], list->no_speed);
+    for (unsigned i = 0; i < list->n; i++) {
+        struct cJSON *model = ruvm_json_object(models, NULL);
+        if (list->sweep)
+            ruvm_json_text(model, "sweep_value", list->sweep->values[list->points[i]]);
+        add_result(model, &list->results[i], list->no_speed);
+    }
     add_failures(object, list);
+    if (list->comparison)
+        ruvm_cmd_bench_compare_json(object, list->comparison);
     ruvm_json_finish(object);
 }

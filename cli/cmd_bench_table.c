@@ -76,27 +76,80 @@ static void quality_rows(struct ruvm_table *t, const struct ruvm_bench_result *r
     value_row(t, r, "top-5 agreement", 100 * q->top5, q->n_positions, "%");
 }
 
+/* For CSV, which is one table; the others have them beside the roofs. */
 static void kernel_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
 {
-    char what[48];
+    char what[80];
+    for (uint32_t i = 0; i < r->roofs.n_levels; i++) {
+        snprintf(what, sizeof what, "roof: read %s", r->roofs.levels[i].name);
+        spread_row(t, r, "", what, &r->roofs.levels[i].gb_per_s, "GB/s");
+    }
+    if (r->n_kernels)
+        spread_row(t, r, "", "roof: multiply", &r->roofs.gmac_per_s, "GMAC/s");
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r->kernel_list[i];
-        snprintf(what, sizeof what, "multiply %u x %u", k->rows, k->cols);
-        spread_row(t, r, k->kernels, what, &k->gmac_per_s, "GMAC/s");
+        ruvm_cmd_bench_kernel_name(what, sizeof what, k, &r->roofs);
+        spread_row(t, r, k->kernels, what, &k->gmac_per_s, k->multiplies ? "GMAC/s" : "Gvalues/s");
         spread_row(t, r, k->kernels, what, &k->gb_per_s, "GB/s");
+        begin_row(t, r, k->kernels, what);
+        ruvm_table_cell(t, "%.4g", 100 * k->roof_share);
+        ruvm_table_cell(t, "%s", "");
+        ruvm_table_cell(t, "%s", "");
+        ruvm_table_cell(t, "%u", k->gmac_per_s.n);
+        end_row(t, r, k->arithmetic_binds ? "% of roof: multiply" : "% of roof: read");
     }
+}
+
+/* What the speeds are of besides a model and its kernels. */
+static void speed_name(char *text, size_t size, const char *what, uint32_t n, uint32_t batch,
+                       uint32_t threads)
+{
+    size_t used = (size_t)snprintf(text, size, "%s %u", what, n);
+    if (batch > 1 && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", %u texts", batch);
+    if (threads > 1 && used < size)
+        snprintf(text + used, size - used, ", %u threads", threads);
 }
 
 static void speed_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
 {
-    char what[48];
-    snprintf(what, sizeof what, "prompt of %u", r->prompt_tokens);
+    char what[64];
+    speed_name(what, sizeof what, "prompt of", r->prompt_tokens, 1, r->threads);
     spread_row(t, r, r->kernels, what, &r->prompt_tokens_per_s, "tokens/s");
-    snprintf(what, sizeof what, "generate %u", r->generate_tokens);
+    speed_name(what, sizeof what, "generate", r->generate_tokens, r->batch, r->threads);
     spread_row(t, r, r->kernels, what, &r->decode_tokens_per_s, "tokens/s");
     bytes_row(t, r, "image", r->image_bytes);
     bytes_row(t, r, "engine memory", r->engine_bytes);
     bytes_row(t, r, "peak memory of the process", r->peak_rss_bytes);
+}
+
+/* What a mask saves, without the clock, too. */
+static void mask_rows(struct ruvm_table *t, const struct ruvm_bench_list *list,
+                      const struct ruvm_bench_result *r)
+{
+    char what[64];
+    snprintf(what, sizeof what, "cached of %u, %s", r->context, r->mask);
+    value_row(t, r, what, r->cached_positions, 1, "positions");
+    if (list->no_speed)
+        bytes_row(t, r, "engine memory", r->engine_bytes);
+}
+
+/* The parts, and the three wholes that they are to be seen beside. */
+static void profile_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
+{
+    const struct ruvm_bench_profile *p = &r->profile;
+    char what[64];
+    if (!p->repetitions)
+        return;
+    for (int i = 0; i < RUVM_N_PARTS; i++) {
+        snprintf(what, sizeof what, "token: %s, %.1f %%",
+                 ruvm_bench_part_name((enum ruvm_bench_part)i), 100 * p->us[i].median / p->sum_us);
+        spread_row(t, r, r->kernels, what, &p->us[i], "us");
+    }
+    value_row(t, r, "token: sum of the parts", p->sum_us, p->repetitions, "us");
+    value_row(t, r, "token, not watched", p->token_us, p->repetitions, "us");
+    value_row(t, r, "token, watched", p->watched_us, p->repetitions, "us");
+    value_row(t, r, "cost of watching, taken off", p->clock_us, p->repetitions, "us");
 }
 
 /* with_quality: where there is no comparison beside these rows. */
@@ -105,13 +158,15 @@ static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list
 {
     if (!list->no_speed)
         speed_rows(t, r);
+    if (r->has_mask)
+        mask_rows(t, list, r);
+    profile_rows(t, r);
     if (r->has_quality && with_quality)
         quality_rows(t, r);
     else if (!r->has_quality && r->has_perplexity)
         value_row(t, r, "perplexity", r->perplexity, r->perplexity_positions, "");
     if (r->has_exact_match)
         value_row(t, r, "exact answers", 100 * r->exact_match, r->n_questions, "%");
-    kernel_rows(t, r);
 }
 
 /* Whether anything was printed. */
@@ -124,6 +179,8 @@ static bool print_rows(const struct ruvm_bench_list *list, enum ruvm_table_style
     t.n_cols += style == RUVM_TABLE_CSV;
     for (unsigned i = 0; i < list->n; i++)
         result_rows(&t, list, &list->results[i], style == RUVM_TABLE_CSV);
+    for (unsigned i = 0; i < list->n && style == RUVM_TABLE_CSV; i++)
+        kernel_rows(&t, &list->results[i]);
     bool any = t.n_cells > 0;
     if (any && after_comparison)
         putchar('\n');
@@ -220,12 +277,27 @@ static bool print_comparison(const struct ruvm_bench_list *list, enum ruvm_table
     return true;
 }
 
+/* What a second table may say; any: something stands above. */
+static void print_below(const struct ruvm_bench_list *list, enum ruvm_table_style style, bool any)
+{
+    if (style == RUVM_TABLE_CSV)
+        return;
+    ruvm_cmd_bench_kernels(list, style, any);
+    if (list->comparison)
+        ruvm_cmd_bench_compare_print(list->comparison, style);
+    printf("\nmachine: %s\n", list->results[0].machine);
+}
+
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
+    if (list->sweep) {
+        ruvm_cmd_bench_sweep_print(list, style);
+        print_below(list, style, true);
+        return;
+    }
     /* two tables are no CSV: there the rows of the second hold everything */
-    bool compared = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
-    if (!compared || style != RUVM_TABLE_CSV)
-        print_rows(list, style, compared);
-    if (style != RUVM_TABLE_CSV)
-        printf("\nmachine: %s\n", list->results[0].machine);
+    bool any = (style != RUVM_TABLE_CSV || list->no_speed) && print_comparison(list, style);
+    if (!any || style != RUVM_TABLE_CSV)
+        any = print_rows(list, style, any) || any;
+    print_below(list, style, any);
 }

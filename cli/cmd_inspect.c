@@ -1,5 +1,6 @@
 /* inspect: what a model file holds, what it asks for, and where it is damaged. */
 #include "cli/cmd_inspect.h"
+#include "cli/cmd_pack.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,11 @@ static const struct ruvm_args_option options[] = {
     {"no-tensors", 0, RUVM_ARGS_FLAG, .help = "leave out the list of tensors"},
     {"diff", 0, RUVM_ARGS_FLAG,
      .help = "compare two files tensor by tensor; exit code 4: they differ"},
+    {"fit", 0, RUVM_ARGS_CHOICE, "CHIP",
+     .help = "whether it fits a chip, and what bounds its speed; exit code 3: it fits none",
+     .choices = "esp32 esp32s2 esp32s3 esp32c3 esp32c6 all"},
+    {"what-if", 0, RUVM_ARGS_TEXT, "LIST",
+     .help = "with --fit: as if type=TYPE, ctx=N, flash=BYTES; separated by commas"},
     RUVM_ARGS_JSON,
     RUVM_ARGS_HELP,
     {0},
@@ -261,6 +267,10 @@ static void print_human(const struct ruvm_args *args, const struct ruvm_inspect_
                         const struct ruvm_inspect_result *r)
 {
     if (!o->tensor) {
+        if (r->pack)
+            ruvm_cmd_pack_print(o->input, r->pack);
+        if (r->pack)
+            puts("\nIts model:");
         print_header(o->input, r);
         print_parts(args, r);
         print_meta(r->meta);
@@ -300,11 +310,17 @@ static int run(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--hist needs --tensor NAME");
     if (diff && (ruvm_args_given(args, "hist") || ruvm_args_given(args, "ctx")))
         return ruvm_args_usage(args, "--diff takes neither --hist nor --ctx");
+    if (ruvm_args_text(args, "fit") && (diff || ruvm_args_text(args, "tensor")))
+        return ruvm_args_usage(args, "--fit takes neither --diff nor --tensor");
+    if (ruvm_args_text(args, "what-if") && !ruvm_args_text(args, "fit"))
+        return ruvm_args_usage(args, "--what-if needs --fit CHIP");
     if (diff && n != 2)
         return ruvm_args_usage(args, "--diff needs two files");
     if (!diff && n != 1)
         return ruvm_args_usage(args, "unexpected argument '%s'; --diff compares two files",
                                ruvm_args_operand(args, 1));
+    if (ruvm_args_text(args, "fit"))
+        return ruvm_cmd_inspect_fit(args);
     return diff ? ruvm_cmd_inspect_diff(args) : describe(args);
 }
 
@@ -316,6 +332,7 @@ const struct ruvm_args_command ruvm_cmd_inspect = {
         "  ruvm inspect stories.ruvm\n"
         "  ruvm inspect stories.ruvm --ctx 128 --no-tensors\n"
         "  ruvm inspect stories.ruvm --tensor layers.0.wq --hist\n"
+        "  ruvm inspect stories.ruvm --fit esp32c3 --what-if type=int4,ctx=64\n"
         "  ruvm inspect --diff stories.ruvm stories.bin\n",
     .options = options,
     .min_operands = 1,

@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-enum { RUVM_CMD_NO_TOKEN = 0xFFFF };
+#define RUVM_CMD_NO_TOKEN UINT32_MAX
 
 /* Whether --tensor and --no-tensors let that tensor be shown. */
 bool ruvm_cmd_inspect_shows(const struct ruvm_args *args, const char *tensor);
@@ -17,5 +17,7 @@ void ruvm_cmd_inspect_json(const struct ruvm_args *args, const struct ruvm_inspe
                            const struct ruvm_inspect_result *r);
 /* --diff; returns enum ruvm_cli_exit. */
 int ruvm_cmd_inspect_diff(const struct ruvm_args *args);
+/* --fit; the same. */
+int ruvm_cmd_inspect_fit(const struct ruvm_args *args);
 
 #endif

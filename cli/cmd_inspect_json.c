@@ -136,6 +136,8 @@ void ruvm_cmd_inspect_json(const struct ruvm_args *args, const struct ruvm_inspe
     ruvm_json_text(object, "file", o->input);
     ruvm_json_text(object, "format", r->format);
     ruvm_json_count(object, "file_bytes", r->file_bytes);
+    if (r->pack)
+        ruvm_json_pack(ruvm_json_object(object, "pack"), r->pack);
     if (r->is_image || r->is_v0) {
         ruvm_json_count(object, "version", r->version);
         ruvm_json_count(object, "quant_type", r->quant_type);

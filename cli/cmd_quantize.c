@@ -32,6 +32,9 @@ static const struct ruvm_args_option options[] = {
      .choices = "8 4"},
     {"calib", 0, RUVM_ARGS_FILE, "FILE",
      .help = "text to calibrate on; self: samples of the model itself", .fallback = "self"},
+    {"calib-tokens", 0, RUVM_ARGS_COUNT, "N",
+     .help = "positions that the calibration looks at; default: by the model's size", .min = 1,
+     .max = 1 << 20},
     {"max-bytes", 0, RUVM_ARGS_COUNT, "N",
      .help = "search the types that lose least in an image of at most N bytes; k and M: 2^10, "
              "2^20",
@@ -59,8 +62,9 @@ static const struct ruvm_args_option options[] = {
      .min = 1, .max = 256},
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
      .help = "measure the quality on this text; without it on samples of the model itself"},
-    {"eval-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "positions to measure the quality at",
-     .fallback = "16384", .min = 1, .max = 1 << 24},
+    {"eval-tokens", 0, RUVM_ARGS_COUNT, "N",
+     .help = "positions to measure the quality at; default: 16384, fewer for a large model",
+     .min = 1, .max = 1 << 24},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context of the image in tokens; default: the model's",
      .min = 1, .max = 65535},
     {"name", 0, RUVM_ARGS_TEXT, "TEXT", .help = "name of the model, kept in the image"},
@@ -134,6 +138,7 @@ static struct ruvm_quantize_options options_from(const struct ruvm_args *args)
         .calib_text = calibration_file(args),
         .eval_text = ruvm_args_input(args, "eval"),
         .eval_tokens = ruvm_args_u32(args, "eval-tokens"),
+        .calib_tokens = ruvm_args_u32(args, "calib-tokens"),
         .context = ruvm_args_u32(args, "ctx"),
         .v0_scale = ruvm_args_number(args, "v0-scale"),
         .name = ruvm_args_text(args, "name"),
@@ -235,6 +240,7 @@ static int find_sizes(struct ruvm_quantize_call *call, struct ruvm_error *err)
         struct ruvm_quantize_options o = call->o;
         struct ruvm_quantize_result r = {0};
         o.type = types[i];
+        o.tensor_losses = false; /* sizes need no look at the weights */
         rc = ruvm_quantize(&o, &r, err);
         struct ruvm_quantize_size *size = &call->sizes[i];
         snprintf(size->type, sizeof size->type, "%s", types[i]);

@@ -72,6 +72,7 @@ static const struct contradiction {
     {"checkpoint", "dry-run", "nothing is trained"},
     {"method", "dry-run", "nothing is rounded, and no method changes a size"},
     {"calib", "dry-run", "nothing is computed that a text could change"},
+    {"calib-tokens", "dry-run", "nothing is calibrated"},
     {"eval", "dry-run", "nothing is measured"},
     {"eval-tokens", "dry-run", "nothing is measured"},
     {"eval", "no-quality", "nothing is measured"},

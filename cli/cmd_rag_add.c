@@ -40,7 +40,7 @@ static const struct ruvm_args_option options[] = {
      .choices = "int8 binary"},
     {"dims", 0, RUVM_ARGS_COUNT, "N", .help = "of vectors; default: the blob's, or 256", .min = 8,
      .max = 1024},
-    {"degree", 0, RUVM_ARGS_COUNT, "N", .help = "links of a vector in the graph; default: 16",
+    {"degree", 0, RUVM_ARGS_COUNT, "N", .help = "links of a vector in the graph; default: as many as it takes",
      .min = 2, .max = 64},
     {"no-words", 0, RUVM_ARGS_FLAG, .help = "leave out the index of words (BM25)"},
     {"dry-run", 0, RUVM_ARGS_FLAG, .help = "build it, say what it is like, write nothing"},

@@ -239,7 +239,8 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
            ruvm_output_grouped(r->recipe_bytes));
     printf("  vectors     %s, %u dimensions, ", r->type, r->dims);
     if (r->degree)
-        printf("%u links each, ef %u\n", r->degree, r->ef);
+        printf("%u links each, ef %u: a search looks at %s\n", r->degree, r->ef,
+               ruvm_output_grouped(r->distances));
     else
         puts("no graph: a search looks at all");
     if (r->n_queries)
@@ -280,6 +281,7 @@ static void print_result_json(const struct ruvm_rag_add_result *r, const char *b
         {"recipe_bytes", r->recipe_bytes},
         {"file_bytes", r->file_bytes},
         {"recall_queries", r->n_queries},
+        {"distances", r->distances},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         ruvm_json_count(object, counts[i].key, counts[i].value);

@@ -19,6 +19,11 @@ static const struct ruvm_args_option options[] = {
      .help = "text to continue; default: nothing, a new text"},
     {"file", 'f', RUVM_ARGS_FILE, "FILE",
      .help = "read the prompt from a file, without its last newline; - is standard input"},
+    {"prompts", 0, RUVM_ARGS_FILE, "FILE",
+     .help =
+         "answer many prompts, one a line or one {\"prompt\": TEXT} a line; - is standard input"},
+    {"batch", 0, RUVM_ARGS_COUNT, "N", .help = "prompts of --prompts that are computed together",
+     .fallback = "1", .min = 1, .max = 64},
     {"tokens", 'n', RUVM_ARGS_COUNT, "N",
      .help = "generate at most N tokens; default: until the text ends or the context is full",
      .min = 1, .max = UINT32_MAX},
@@ -44,12 +49,21 @@ static const struct ruvm_args_option options[] = {
     {"ignore-end", 0, RUVM_ARGS_FLAG, .help = "go on after a token that ends the text"},
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context in tokens; default: the image's", .min = 1,
      .max = 65535},
-    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together", .fallback = "8",
-     .min = 1, .max = 64},
-    {"threads", 0, RUVM_ARGS_COUNT, "N", .help = "processor cores to use; this version uses one",
-     .fallback = "1", .min = 1, .max = 1024},
+    {"block", 0, RUVM_ARGS_COUNT, "N", .help = "prompt tokens multiplied together",
+     .fallback = "32", .min = 1, .max = 64},
+    {"threads", 0, RUVM_ARGS_COUNT, "N",
+     .help = "threads that share the work; 0: as many as help here, by measurement",
+     .fallback = "0", .min = 0, .max = 64},
     {"kernels", 0, RUVM_ARGS_KERNELS, "NAME",
      .help = "arithmetic to use; default: the fastest that this machine has"},
+    {"mask", 0, RUVM_ARGS_TEXT, "KIND:N,..",
+     .help = "positions that a token sees; window:N,SINKS, strided, dilated, bigbird or none"},
+    {"draft", 0, RUVM_ARGS_FILE, "SOURCE",
+     .help = "guess tokens and verify them in a block: ngram, from the text, or a smaller image"},
+    {"draft-tokens", 0, RUVM_ARGS_COUNT, "N", .help = "tokens of a guess at most", .fallback = "7",
+     .min = 1, .max = 63},
+    {"prompt-cache", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "keep what the engine knows after the prompt; the next run computes the rest only"},
     {"interactive", 'i', RUVM_ARGS_FLAG, .help = "hold a conversation, a line at a time"},
     {"chat", 0, RUVM_ARGS_FLAG,
      .help = "the prompt, or each line of -i, is a message to a model that was made to talk"},
@@ -57,8 +71,9 @@ static const struct ruvm_args_option options[] = {
     {"in-prefix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put before each line of -i"},
     {"in-suffix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put after each line of -i"},
     {"rag", 0, RUVM_ARGS_FILE, "BLOB",
-     .help = "put what a knowledge blob finds for the prompt before it"},
-    {"rag-only", 0, RUVM_ARGS_FLAG, .help = "answer with what --rag finds, without a model"},
+     .help = "put what a knowledge blob, or that of a pack, finds for the prompt before it"},
+    {"rag-only", 0, RUVM_ARGS_FLAG,
+     .help = "answer with what --rag finds, or the MODEL that is a pack, without a model"},
     {"rag-results", 0, RUVM_ARGS_COUNT, "N", .help = "passages of --rag at most", .fallback = "3",
      .min = 1, .max = 100},
     {"rag-floor", 0, RUVM_ARGS_NUMBER, "X",
@@ -152,14 +167,24 @@ static uint32_t q16(const struct ruvm_args *args, const char *name)
     return (uint32_t)lround(ruvm_args_number(args, name) * 65536);
 }
 
+/* A block has room for a token of each text of a batch. */
+static uint32_t block_of(const struct ruvm_args *args)
+{
+    uint32_t block = ruvm_args_u32(args, "block"), batch = ruvm_args_u32(args, "batch");
+    return block > batch ? block : batch;
+}
+
 static struct ruvm_session_options session_options(const struct ruvm_args *args)
 {
     struct ruvm_session_options o = {
         .model = ruvm_args_operand(args, 0),
         .context = ruvm_args_u32(args, "ctx"),
-        .block = ruvm_args_u32(args, "block"),
+        .block = block_of(args),
         .threads = ruvm_args_u32(args, "threads"),
         .kernels = ruvm_args_text(args, "kernels"),
+        .mask = ruvm_args_text(args, "mask"),
+        .draft = ruvm_args_text(args, "draft"),
+        .draft_tokens = ruvm_args_u32(args, "draft-tokens"),
         .sampler =
             {
                 .temperature_q16 = q16(args, "temp"),
@@ -186,6 +211,7 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
         .stops = stops,
         .n_stops = n_stops,
         .ignore_end = ruvm_args_given(r->args, "ignore-end"),
+        .prompt_cache = ruvm_args_text(r->args, "prompt-cache"),
         .chat = ruvm_args_given(r->args, "chat"),
         .system = ruvm_args_text(r->args, "system"),
         .text = on_text,
@@ -204,7 +230,7 @@ static int cannot_read(const char *path, int error)
     return number ? 128 + number : RUVM_EXIT_FAILED;
 }
 
-static int read_file(struct ruvm_run_bytes *b, const char *path)
+int ruvm_run_read_file(struct ruvm_run_bytes *b, const char *path)
 {
     char piece[4096];
     size_t n;
@@ -222,12 +248,15 @@ static int read_file(struct ruvm_run_bytes *b, const char *path)
     return RUVM_EXIT_DONE;
 }
 
-static int read_prompt(struct ruvm_run_bytes *prompt, const struct ruvm_args *args)
+static int read_prompt(struct ruvm_run *r, struct ruvm_run_bytes *prompt)
 {
-    const char *path = ruvm_args_input(args, "file");
-    const char *text = ruvm_args_text(args, "prompt");
+    const char *path = ruvm_args_input(r->args, "file");
+    const char *text = ruvm_args_text(r->args, "prompt");
+    const char *many = ruvm_args_input(r->args, "prompts");
+    if (many)
+        return ruvm_run_read_prompts(&r->prompts, many);
     if (path)
-        return read_file(prompt, path);
+        return ruvm_run_read_file(prompt, path);
     if (text)
         ruvm_run_append(prompt, text, strlen(text));
     return RUVM_EXIT_DONE;
@@ -237,12 +266,21 @@ static int read_prompt(struct ruvm_run_bytes *prompt, const struct ruvm_args *ar
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const pairs[][2] = {
-        {"prompt", "file"},      {"verify", "interactive"}, {"verify", "tokenize"},
-        {"verify", "prompt"},    {"verify", "file"},        {"tokenize", "interactive"},
-        {"interactive", "json"}, {"interactive", "ids"},    {"interactive", "file"},
-        {"chat", "in-prefix"},   {"chat", "in-suffix"},     {"chat", "tokenize"},
-        {"chat", "verify"},      {"rag", "interactive"},    {"rag", "verify"},
-        {"rag", "tokenize"},
+        {"prompt", "file"},           {"verify", "interactive"},
+        {"verify", "tokenize"},       {"verify", "prompt"},
+        {"verify", "file"},           {"tokenize", "interactive"},
+        {"interactive", "json"},      {"interactive", "ids"},
+        {"interactive", "file"},      {"chat", "in-prefix"},
+        {"chat", "in-suffix"},        {"chat", "tokenize"},
+        {"chat", "verify"},           {"draft", "verify"},
+        {"draft", "tokenize"},        {"prompts", "prompt"},
+        {"prompts", "file"},          {"prompts", "interactive"},
+        {"prompts", "verify"},        {"prompts", "tokenize"},
+        {"prompts", "prompt-cache"},  {"mask", "verify"},
+        {"mask", "tokenize"},         {"prompt-cache", "verify"},
+        {"prompt-cache", "tokenize"}, {"batch", "draft"},
+        {"rag", "interactive"},       {"rag", "verify"},
+        {"rag", "tokenize"},          {"rag", "prompts"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -251,11 +289,15 @@ static int check_options(const struct ruvm_args *args)
     if (!ruvm_args_given(args, "interactive") &&
         (ruvm_args_given(args, "in-prefix") || ruvm_args_given(args, "in-suffix")))
         return ruvm_args_usage(args, "--in-prefix and --in-suffix need -i");
-    static const char *const of_rag[] = {"rag-only", "rag-floor", "rag-form"};
+    if (ruvm_args_given(args, "draft-tokens") && !ruvm_args_given(args, "draft"))
+        return ruvm_args_usage(args, "--draft-tokens needs --draft");
+    if (ruvm_args_given(args, "batch") && !ruvm_args_given(args, "prompts"))
+        return ruvm_args_usage(args, "--batch needs --prompts");
+    static const char *const of_rag[] = {"rag-only", "rag-results", "rag-floor", "rag-form"};
     for (size_t i = 0; i < sizeof of_rag / sizeof *of_rag; i++)
-        if (ruvm_args_given(args, of_rag[i]) && !ruvm_args_given(args, "rag"))
+        if (ruvm_args_given(args, of_rag[i]) && !ruvm_run_rag_blob(args))
             return ruvm_args_usage(args, "--%s needs --rag BLOB", of_rag[i]);
-    if (ruvm_args_given(args, "rag") && !ruvm_args_given(args, "prompt") &&
+    if (ruvm_run_rag_blob(args) && !ruvm_args_given(args, "prompt") &&
         !ruvm_args_given(args, "file"))
         return ruvm_args_usage(args, "--rag needs a question: -p TEXT or -f FILE");
     if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
@@ -268,82 +310,27 @@ static int check_options(const struct ruvm_args *args)
     return RUVM_EXIT_DONE;
 }
 
-/* ---- results ------------------------------------------------------------- */
-
-static double rate(uint32_t n, double seconds)
-{
-    return seconds > 0 ? n / seconds : 0;
-}
-
-void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
-{
-    if (ruvm_args_given(r->args, "quiet"))
-        return;
-    fflush(stdout);
-    fprintf(stderr,
-            "%u prompt tokens in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s, "
-            "engine %s bytes; measured\n",
-            g->n_prompt_tokens, g->prompt_s * 1e3,
-            ruvm_output_grouped((uint64_t)rate(g->n_prompt_tokens, g->prompt_s)), g->n_tokens,
-            g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
-            ruvm_session_kernels(r->session),
-            ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
-}
-
-struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
-{
-    const char *model = ruvm_args_operand(r->args, 0);
-    struct cJSON *object = ruvm_json_start("run");
-    ruvm_json_text(object, "model", model ? model : "demo");
-    ruvm_json_text(object, "kernels", ruvm_session_kernels(r->session));
-    ruvm_json_count(object, "engine_bytes", ruvm_session_engine_bytes(r->session));
-    return object;
-}
-
-static void print_json(const struct ruvm_run *r, const struct ruvm_run_bytes *prompt,
-                       const struct ruvm_generate_result *g)
-{
-    static const char *const stops[] = {
-        [RUVM_STOP_COUNT] = "count",        [RUVM_STOP_END] = "end",
-        [RUVM_STOP_STRING] = "string",      [RUVM_STOP_CONTEXT] = "context",
-        [RUVM_STOP_CALLER] = "interrupted",
-    };
-    struct cJSON *object = ruvm_run_start_json(r);
-    ruvm_json_count(object, "peak_rss_bytes", ruvm_output_peak_rss_bytes());
-    ruvm_json_count(object, "seed", ruvm_args_count(r->args, "seed"));
-    ruvm_json_bytes(object, "prompt", prompt->data, prompt->size);
-    ruvm_json_bytes(object, "text", r->text.data, r->text.size);
-    struct cJSON *ids = ruvm_json_array(object, "ids");
-    for (size_t i = 0; i < r->n_ids; i++)
-        ruvm_json_count(ids, NULL, r->ids[i]);
-    ruvm_json_count(object, "prompt_tokens", g->n_prompt_tokens);
-    ruvm_json_count(object, "tokens", g->n_tokens);
-    ruvm_json_text(object, "stop", stops[g->stop]);
-    ruvm_json_count(object, "logits_crc32", g->logits_crc32);
-    ruvm_json_number(object, "prompt_s", g->prompt_s);
-    ruvm_json_number(object, "generate_s", g->generate_s);
-    ruvm_json_number(object, "prompt_tokens_per_s", rate(g->n_prompt_tokens, g->prompt_s));
-    ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
-    if (r->rag)
-        ruvm_run_rag_json(object, r->rag);
-    ruvm_json_text(object, "tier", "measured");
-    ruvm_json_finish(object);
-}
-
 /* ---- what run does ------------------------------------------------------- */
+
+const struct ruvm_run_bytes *ruvm_run_echo(const struct ruvm_run *r,
+                                           const struct ruvm_run_bytes *prompt)
+{
+    bool wanted = !ruvm_args_given(r->args, "no-prompt") && !ruvm_args_given(r->args, "chat");
+    return prompt->size && !r->collect && !r->print_ids && wanted ? prompt : NULL;
+}
 
 static int generate_once(struct ruvm_run *r, const struct ruvm_run_bytes *prompt)
 {
     struct ruvm_error err = {0};
     struct ruvm_generate_result g = {0};
     struct ruvm_generate_options o = ruvm_run_options(r, prompt);
-    bool has_echo = !ruvm_args_given(r->args, "no-prompt") && !o.chat;
-    if (prompt->size && !r->collect && !r->print_ids && has_echo)
-        r->echo = prompt;
-    if (ruvm_generate(r->session, &o, &g, &err) != RUVM_OK)
+    r->echo = ruvm_run_echo(r, prompt);
+    int rc = ruvm_generate(r->session, &o, &g, &err);
+    ruvm_run_print_note(&g);
+    if (rc != RUVM_OK)
         return ruvm_output_failure("run", &err);
     if (r->collect) {
-        print_json(r, prompt, &g);
+        ruvm_json_finish(ruvm_run_result_json(r, prompt, &g));
     } else {
         putchar('\n');
         ruvm_run_print_speed(r, &g);
@@ -371,6 +358,8 @@ static int act(struct ruvm_run *r, const struct ruvm_run_bytes *prompt)
     }
     if (ruvm_args_given(r->args, "interactive"))
         return ruvm_run_converse(r, prompt);
+    if (r->prompts)
+        return ruvm_run_answer_prompts(r, r->prompts);
     return generate_once(r, prompt);
 }
 
@@ -414,13 +403,14 @@ static int run(const struct ruvm_args *args)
     struct ruvm_session_options o = session_options(args);
     int rc = check_options(args);
     if (rc == RUVM_EXIT_DONE)
-        rc = read_prompt(&prompt, args);
+        rc = read_prompt(&r, &prompt);
     if (rc == RUVM_EXIT_DONE) {
-        if (ruvm_args_given(args, "rag"))
+        if (ruvm_run_rag_blob(args))
             rc = run_with_rag(&r, &o, &prompt);
         else
             rc = run_model(&r, &o, &prompt);
     }
+    ruvm_run_free_prompts(r.prompts);
     free(prompt.data);
     free(r.text.data);
     free(r.ids);
@@ -430,7 +420,7 @@ static int run(const struct ruvm_args *args)
 const struct ruvm_args_command ruvm_cmd_run = {
     .name = "run",
     .summary = "Generate text with a model; without MODEL, the demo model.",
-    .usage = "[MODEL] [-p TEXT | -f FILE | -i] [-n N] [OPTION ...]",
+    .usage = "[MODEL] [-p TEXT | -f FILE | --prompts FILE | -i] [-n N] [OPTION ...]",
     .examples =
         "  ruvm run\n"
         "  ruvm run stories.ruvm -p 'Once upon a time' -n 100 --temp 0\n"

@@ -64,6 +64,12 @@ static double best_confidence(const struct ruvm_run_rag *rag)
     return best;
 }
 
+const char *ruvm_run_rag_blob(const struct ruvm_args *args)
+{
+    const char *blob = ruvm_args_text(args, "rag");
+    return !blob && ruvm_args_given(args, "rag-only") ? ruvm_args_operand(args, 0) : blob;
+}
+
 int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
                       const struct ruvm_run_bytes *question)
 {
@@ -71,7 +77,7 @@ int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
     const struct ruvm_knowledge_ask ask = {.question = question->data,
                                            .n_bytes = question->size,
                                            .k = ruvm_args_u32(args, "rag-results")};
-    if (ruvm_knowledge_open(&rag->knowledge, ruvm_args_text(args, "rag"), &err) != RUVM_OK)
+    if (ruvm_knowledge_open(&rag->knowledge, ruvm_run_rag_blob(args), &err) != RUVM_OK)
         return ruvm_output_failure("run", &err);
     rag->hits = ruvm_output_alloc(ask.k, sizeof *rag->hits);
     int n = ruvm_knowledge_ask(rag->knowledge, &ask, rag->hits, &err);
@@ -98,7 +104,7 @@ static int print_unknown(const struct ruvm_run *r, const struct ruvm_run_rag *ra
         ruvm_json_finish(object);
     } else {
         printf("I do not know: nothing in %s answers this (confidence %.2f, below %.2f)\n",
-               ruvm_args_text(r->args, "rag"), best_confidence(rag), rag->floor);
+               ruvm_run_rag_blob(r->args), best_confidence(rag), rag->floor);
     }
     return RUVM_EXIT_DONE;
 }

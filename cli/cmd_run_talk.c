@@ -20,6 +20,7 @@ static int take_turn(struct ruvm_run *r, const struct ruvm_run_bytes *line, bool
     struct ruvm_generate_options o = ruvm_run_options(r, line);
     o.continue_context = !*fresh;
     int rc = ruvm_generate(r->session, &o, &g, &err);
+    ruvm_run_print_note(&g);
     if (rc == RUVM_ERR_FULL && !*fresh) {
         fputs("(the context is full: it begins anew)\n", stderr);
         err = (struct ruvm_error){0};
@@ -36,10 +37,7 @@ static int take_turn(struct ruvm_run *r, const struct ruvm_run_bytes *line, bool
     *fresh = g.stop == RUVM_STOP_CONTEXT;
     if (*fresh)
         fputs("(the context is full: the next line begins anew)\n", stderr);
-    total->n_prompt_tokens += g.n_prompt_tokens;
-    total->n_tokens += g.n_tokens;
-    total->prompt_s += g.prompt_s;
-    total->generate_s += g.generate_s;
+    ruvm_run_add(total, &g);
     return RUVM_EXIT_DONE;
 }
 

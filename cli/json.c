@@ -107,11 +107,41 @@ void ruvm_json_quality(cJSON *parent, const struct ruvm_quality *q)
     ruvm_json_text(parent, "quality_text", q->text_source);
 }
 
-void ruvm_json_finish(cJSON *object)
+void ruvm_json_pack(cJSON *parent, const struct ruvm_pack_result *r)
 {
-    char *text = cJSON_Print(object);
+    ruvm_json_count(parent, "bytes", r->bytes);
+    ruvm_json_bool(parent, "signed", r->is_signed);
+    if (r->is_signed)
+        ruvm_json_text(parent, "key", r->key);
+    cJSON *list = ruvm_json_array(parent, "sections");
+    for (uint32_t i = 0; i < r->n_sections; i++) {
+        const struct ruvm_pack_entry *e = &r->sections[i];
+        cJSON *x = ruvm_json_object(list, NULL);
+        ruvm_json_text(x, "name", e->name);
+        ruvm_json_text(x, "kind", e->kind);
+        ruvm_json_count(x, "off_bytes", e->off_bytes);
+        ruvm_json_count(x, "size_bytes", e->size_bytes);
+        ruvm_json_count(x, "align_bytes", e->align_bytes);
+        ruvm_json_count(x, "crc32", e->crc32);
+        ruvm_json_text(x, "sha256", e->sha256);
+    }
+}
+
+/* Prints text, which is the object's, and frees both. */
+static void finish(cJSON *object, char *text)
+{
     checked(text ? object : NULL);
     puts(text);
     cJSON_free(text);
     cJSON_Delete(object);
+}
+
+void ruvm_json_finish(cJSON *object)
+{
+    finish(object, cJSON_Print(object));
+}
+
+void ruvm_json_finish_line(cJSON *object)
+{
+    finish(object, cJSON_PrintUnformatted(object));
 }

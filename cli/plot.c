@@ -43,7 +43,8 @@ struct drawing {
 };
 
 /* Blue, vermilion, green, purple, orange of Okabe and Ito: told apart by all eyes. */
-static const char *const colors[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"};
+static const char *const colors[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                     "#e69f00", "#56b4e9", "#555555", "#8c510a"};
 
 static const char *color_of(unsigned series)
 {

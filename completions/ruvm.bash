@@ -15,6 +15,7 @@ _ruvm()
     COMPREPLY=()
     case "$verb $prev" in
     '--completion --completion') words='bash zsh fish' ;;
+    'help help') words='quantize inspect run bench pack flash ' ;;
     'help help') words='quantize inspect run bench rag-add ' ;;
     'quantize --output' | 'quantize -o') return ;;
     'quantize --tokenizer') return ;;
@@ -27,6 +28,7 @@ _ruvm()
     'quantize --k-bits') words='8 4' ;;
     'quantize --v-bits') words='8 4' ;;
     'quantize --calib') return ;;
+    'quantize --calib-tokens') compopt +o default 2>/dev/null && return ;;
     'quantize --max-bytes') compopt +o default 2>/dev/null && return ;;
     'quantize --max-kl') compopt +o default 2>/dev/null && return ;;
     'quantize --target') words='esp32 esp32s2 esp32s3 esp32c3 esp32c6' ;;
@@ -48,8 +50,12 @@ _ruvm()
     'quantize --progress') words='auto plain none' ;;
     'inspect --ctx') compopt +o default 2>/dev/null && return ;;
     'inspect --tensor') compopt +o default 2>/dev/null && return ;;
+    'inspect --fit') words='esp32 esp32s2 esp32s3 esp32c3 esp32c6 all' ;;
+    'inspect --what-if') compopt +o default 2>/dev/null && return ;;
     'run --prompt' | 'run -p') compopt +o default 2>/dev/null && return ;;
     'run --file' | 'run -f') return ;;
+    'run --prompts') return ;;
+    'run --batch') compopt +o default 2>/dev/null && return ;;
     'run --tokens' | 'run -n') compopt +o default 2>/dev/null && return ;;
     'run --temp') compopt +o default 2>/dev/null && return ;;
     'run --top-k') compopt +o default 2>/dev/null && return ;;
@@ -63,6 +69,10 @@ _ruvm()
     'run --block') compopt +o default 2>/dev/null && return ;;
     'run --threads') compopt +o default 2>/dev/null && return ;;
     'run --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
+    'run --mask') compopt +o default 2>/dev/null && return ;;
+    'run --draft') return ;;
+    'run --draft-tokens') compopt +o default 2>/dev/null && return ;;
+    'run --prompt-cache') return ;;
     'run --system') compopt +o default 2>/dev/null && return ;;
     'run --in-prefix') compopt +o default 2>/dev/null && return ;;
     'run --in-suffix') compopt +o default 2>/dev/null && return ;;
@@ -75,14 +85,61 @@ _ruvm()
     'bench --repetitions' | 'bench -r') compopt +o default 2>/dev/null && return ;;
     'bench --ctx') compopt +o default 2>/dev/null && return ;;
     'bench --block') compopt +o default 2>/dev/null && return ;;
+    'bench --batch') compopt +o default 2>/dev/null && return ;;
+    'bench --threads') compopt +o default 2>/dev/null && return ;;
+    'bench --mask') compopt +o default 2>/dev/null && return ;;
     'bench --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
     'bench --quality') return ;;
     'bench --eval') return ;;
     'bench --questions') return ;;
     'bench --eval-tokens') compopt +o default 2>/dev/null && return ;;
     'bench --seed') compopt +o default 2>/dev/null && return ;;
+    'bench --sweep') compopt +o default 2>/dev/null && return ;;
+    'bench --plot') return ;;
+    'bench --compare') return ;;
+    'bench --fail-if') compopt +o default 2>/dev/null && return ;;
     'bench --output' | 'bench -o') words='table md csv json' ;;
     'bench --progress') words='auto plain none' ;;
+    'pack --out' | 'pack -o') return ;;
+    'pack --settings') return ;;
+    'pack --knowledge') return ;;
+    'pack --gate') return ;;
+    'pack --plugin') return ;;
+    'pack --replace') compopt +o default 2>/dev/null && return ;;
+    'pack --remove') compopt +o default 2>/dev/null && return ;;
+    'pack --sign') return ;;
+    'pack --key') return ;;
+    'pack --extract' | 'pack -x') compopt +o default 2>/dev/null && return ;;
+    'pack --against') return ;;
+    'pack --apply') return ;;
+    'pack --emit-c') compopt +o default 2>/dev/null && return ;;
+    'flash --chip' | 'flash -c') words='esp32 esp32s2 esp32s3 esp32c3 esp32c6' ;;
+    'flash --out' | 'flash -o') return ;;
+    'flash --to') words='raw parts uf2 hex' ;;
+    'flash --firmware') return ;;
+    'flash --bootloader') return ;;
+    'flash --partitions') return ;;
+    'flash --partition') compopt +o default 2>/dev/null && return ;;
+    'flash --dump') return ;;
+    'flash --flash-size') compopt +o default 2>/dev/null && return ;;
+    'flash --pack-size') compopt +o default 2>/dev/null && return ;;
+    'flash --table-offset') compopt +o default 2>/dev/null && return ;;
+    'flash --flash-mode') words='qio qout dio dout' ;;
+    'flash --flash-freq') words='80m 40m 26m 20m' ;;
+    'flash --svg') return ;;
+    'flash --emit') words='esptool espflash idf' ;;
+    'flash --manifest') return ;;
+    'flash --name') compopt +o default 2>/dev/null && return ;;
+    esac
+    if [ -z "$words" ]; then
+        case "$verb $cur" in
+        ' '*) words='quantize inspect run bench pack flash help -h --help --version --completion' ;;
+        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
+        'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
+        'run -'*) words='-p --prompt -f --file --prompts --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
+        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
+        'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
+        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
     'rag-add --format') words='text markdown csv jsonl' ;;
     'rag-add --name') compopt +o default 2>/dev/null && return ;;
     'rag-add --meta') compopt +o default 2>/dev/null && return ;;

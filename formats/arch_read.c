@@ -75,8 +75,8 @@ static bool check_score(struct ruvm_check *c, const uint8_t *a)
 
 static bool check_arch(struct ruvm_check *c)
 {
-    const uint8_t *a = c->part[RUVM_PART_ARCH].data;
-    if (!ruvm_check_enter(c, RUVM_PART_ARCH, RUVM_ARCH_BYTES))
+    const uint8_t *a = c->part[RUVM_SECTION_ARCH].data;
+    if (!ruvm_check_enter(c, RUVM_SECTION_ARCH, RUVM_ARCH_BYTES))
         return false;
     read_arch(c->img, a);
     return check_kinds(c, a) && check_heads(c, a) &&
@@ -93,10 +93,10 @@ static bool check_arch(struct ruvm_check *c)
 
 static bool check_norm(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_NORM].data;
+    const uint8_t *s = c->part[RUVM_SECTION_NORM].data;
     uint32_t n = 2u * c->img->n_layers + 1;
     uint32_t padded = (uint32_t)ruvm_align_up(n, 16);
-    if (!ruvm_check_enter(c, RUVM_PART_NORM, padded + (uint64_t)n * c->img->dim * 2) ||
+    if (!ruvm_check_enter(c, RUVM_SECTION_NORM, padded + (uint64_t)n * c->img->dim * 2) ||
         !ruvm_check_exponents(c, s, n))
         return false;
     c->img->norm_exp = (const int8_t *)s;
@@ -163,13 +163,13 @@ static bool check_bias_kinds(struct ruvm_check *c, const uint8_t *s)
 
 static bool check_bias(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_BIAS].data;
+    const uint8_t *s = c->part[RUVM_SECTION_BIAS].data;
     struct ruvm_image *img = c->img;
-    c->section = ruvm_check_names[RUVM_PART_BIAS];
+    c->section = ruvm_check_names[RUVM_SECTION_BIAS];
     if (!s)
         return true;
     if (!ruvm_check_at_least(c, s, "size of the section", RUVM_BIAS_EXPS,
-                             c->part[RUVM_PART_BIAS].size) ||
+                             c->part[RUVM_SECTION_BIAS].size) ||
         !check_bias_kinds(c, s))
         return false;
     struct bias_count layer = count_biases(img, RUVM_BIAS_FINAL_NORM);
@@ -177,7 +177,7 @@ static bool check_bias(struct ruvm_check *c)
     uint32_t n = layer.vectors * img->n_layers + has_final;
     uint64_t numbers = (uint64_t)layer.numbers * img->n_layers + has_final * img->dim;
     uint32_t padded = (uint32_t)ruvm_align_up(RUVM_BIAS_EXPS + n, 16);
-    if (!ruvm_check_enter(c, RUVM_PART_BIAS, padded + numbers * sizeof *img->bias) ||
+    if (!ruvm_check_enter(c, RUVM_SECTION_BIAS, padded + numbers * sizeof *img->bias) ||
         !ruvm_check_exponents(c, s + RUVM_BIAS_EXPS, n))
         return false;
     img->bias_exp = (const int8_t *)s + RUVM_BIAS_EXPS;
@@ -188,7 +188,7 @@ static bool check_bias(struct ruvm_check *c)
 /* ---- positions ----------------------------------------------------------- */
 
 /* Whether a section is there just when the network asks for it. */
-static bool check_wanted(struct ruvm_check *c, enum ruvm_part part, const char *unwanted,
+static bool check_wanted(struct ruvm_check *c, enum ruvm_section_index part, const char *unwanted,
                          bool wanted)
 {
     if (wanted)
@@ -200,21 +200,22 @@ static bool check_wanted(struct ruvm_check *c, enum ruvm_part part, const char *
 static bool check_rope(struct ruvm_check *c)
 {
     bool wanted = c->img->pos == RUVM_POS_ROPE;
-    if (!check_wanted(c, RUVM_PART_ROPE, "section of rotations, but positions are learned", wanted))
+    if (!check_wanted(c, RUVM_SECTION_ROPE, "section of rotations, but positions are learned",
+                      wanted))
         return false;
-    c->img->rope_inc = (const uint32_t *)(const void *)c->part[RUVM_PART_ROPE].data;
-    return !wanted ||
-           ruvm_check_enter(c, RUVM_PART_ROPE, c->img->rope_dims / 2u * sizeof *c->img->rope_inc);
+    c->img->rope_inc = (const uint32_t *)(const void *)c->part[RUVM_SECTION_ROPE].data;
+    return !wanted || ruvm_check_enter(c, RUVM_SECTION_ROPE,
+                                       c->img->rope_dims / 2u * sizeof *c->img->rope_inc);
 }
 
 static bool check_wind(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_WIND].data;
-    c->section = ruvm_check_names[RUVM_PART_WIND];
+    const uint8_t *s = c->part[RUVM_SECTION_WIND].data;
+    c->section = ruvm_check_names[RUVM_SECTION_WIND];
     if (!s)
         return true;
     if (!ruvm_check_holds(c, s, "section of windows in a network without", c->img->window > 0) ||
-        !ruvm_check_enter(c, RUVM_PART_WIND, c->img->n_layers))
+        !ruvm_check_enter(c, RUVM_SECTION_WIND, c->img->n_layers))
         return false;
     c->img->wind = s;
     for (unsigned l = 0; l < c->img->n_layers; l++)
@@ -232,11 +233,11 @@ uint32_t ruvm_image_window(const struct ruvm_image *img, unsigned layer)
 
 static bool check_kvsc(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_KVSC].data;
+    const uint8_t *s = c->part[RUVM_SECTION_KVSC].data;
     struct ruvm_image *img = c->img;
     uint32_t channels = (uint32_t)img->n_kv_heads * img->head_dim;
     uint32_t zeros_at = RUVM_KVSC_ARRAYS + 8 * channels, record = zeros_at + 2 * channels;
-    if (!ruvm_check_enter(c, RUVM_PART_KVSC, (uint64_t)record * img->n_layers))
+    if (!ruvm_check_enter(c, RUVM_SECTION_KVSC, (uint64_t)record * img->n_layers))
         return false;
     img->kvsc = s;
     img->kvsc_bytes = record;

@@ -1,9 +1,10 @@
 /* Checks of the reader: one function a rule, so that a breach is always told the same way
  * and the rules are small code, which a chip's flash is glad of.
  */
+#define RUVM_CHECK_DEFINED_HERE 1
 #include "formats/check_read.h"
 
-const char ruvm_check_names[RUVM_N_PARTS][5] = {
+const char ruvm_check_names[RUVM_N_SECTIONS][5] = {
     RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_KVSC, RUVM_SEC_WGTS,
     RUVM_SEC_ROPE, RUVM_SEC_BIAS, RUVM_SEC_WIND, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
 };
@@ -100,13 +101,13 @@ bool ruvm_check_supported(struct ruvm_check *c, const uint8_t *at, const char *w
     return false;
 }
 
-bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size)
+bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_section_index part, uint64_t size)
 {
     c->section = ruvm_check_names[part];
     return ruvm_check_equal(c, c->part[part].data, "size of the section", size, c->part[part].size);
 }
 
-bool ruvm_check_present(struct ruvm_check *c, enum ruvm_part part)
+bool ruvm_check_present(struct ruvm_check *c, enum ruvm_section_index part)
 {
     c->section = ruvm_check_names[part];
     return ruvm_check_holds(c, c->img->data + RUVM_HDR_N_SECTIONS, "required section is missing",

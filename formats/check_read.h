@@ -13,31 +13,31 @@
 
 /* The sections this version knows: those of every image, those of some networks, which
  * ARCH asks for, and optional ones. */
-enum ruvm_part {
-    RUVM_PART_ARCH,
-    RUVM_PART_TENS,
-    RUVM_PART_SCAL,
-    RUVM_PART_NORM,
-    RUVM_PART_KVSC,
-    RUVM_PART_WGTS,
+enum ruvm_section_index {
+    RUVM_SECTION_ARCH,
+    RUVM_SECTION_TENS,
+    RUVM_SECTION_SCAL,
+    RUVM_SECTION_NORM,
+    RUVM_SECTION_KVSC,
+    RUVM_SECTION_WGTS,
     RUVM_N_REQUIRED,
-    RUVM_PART_ROPE = RUVM_N_REQUIRED,
-    RUVM_PART_BIAS,
-    RUVM_PART_WIND,
-    RUVM_PART_TOKN,
-    RUVM_PART_META,
-    RUVM_PART_GOLD,
-    RUVM_N_PARTS,
+    RUVM_SECTION_ROPE = RUVM_N_REQUIRED,
+    RUVM_SECTION_BIAS,
+    RUVM_SECTION_WIND,
+    RUVM_SECTION_TOKN,
+    RUVM_SECTION_META,
+    RUVM_SECTION_GOLD,
+    RUVM_N_SECTIONS,
 };
 
-extern const char ruvm_check_names[RUVM_N_PARTS][5];
+extern const char ruvm_check_names[RUVM_N_SECTIONS][5];
 
 struct ruvm_check {
     struct ruvm_image *img;
     struct ruvm_image_fault *fault; /* never NULL */
     int rc;
-    const char *section;                    /* being checked: its name, or "" for the header */
-    struct ruvm_section part[RUVM_N_PARTS]; /* data is NULL when absent */
+    const char *section;                       /* being checked: its name, or "" for the header */
+    struct ruvm_section part[RUVM_N_SECTIONS]; /* data is NULL when absent */
 };
 
 /* Notes a breach at that byte; always false. */
@@ -64,8 +64,26 @@ bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *
 /* n of them. */
 bool ruvm_check_exponents(struct ruvm_check *c, const uint8_t *at, uint32_t n);
 /* Begins the checks of what is in a section; its size must be exactly this. */
-bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_part part, uint64_t size);
+bool ruvm_check_enter(struct ruvm_check *c, enum ruvm_section_index part, uint64_t size);
 /* A section that every image must have, or one with this ARCH. */
-bool ruvm_check_present(struct ruvm_check *c, enum ruvm_part part);
+bool ruvm_check_present(struct ruvm_check *c, enum ruvm_section_index part);
+
+/* On a chip nobody reads the words of a breach: so they take no flash there. */
+#if defined(RUVM_WITHOUT_WORDS) && !defined(RUVM_CHECK_DEFINED_HERE)
+#define RUVM_UNSAID(what) ((void)(what), "")
+#define ruvm_check_equal(c, at, what, expected, found)                                             \
+    ruvm_check_equal(c, at, RUVM_UNSAID(what), expected, found)
+#define ruvm_check_at_least(c, at, what, least, found)                                             \
+    ruvm_check_at_least(c, at, RUVM_UNSAID(what), least, found)
+#define ruvm_check_at_most(c, at, what, most, found)                                               \
+    ruvm_check_at_most(c, at, RUVM_UNSAID(what), most, found)
+#define ruvm_check_multiple(c, at, what, of, found)                                                \
+    ruvm_check_multiple(c, at, RUVM_UNSAID(what), of, found)
+#define ruvm_check_known(c, at, what, most, found)                                                 \
+    ruvm_check_known(c, at, RUVM_UNSAID(what), most, found)
+#define ruvm_check_holds(c, at, what, ok) ruvm_check_holds(c, at, RUVM_UNSAID(what), ok)
+#define ruvm_check_supported(c, at, what, ok) ruvm_check_supported(c, at, RUVM_UNSAID(what), ok)
+#define ruvm_check_zeros(c, from, to, what) ruvm_check_zeros(c, from, to, RUVM_UNSAID(what))
+#endif
 
 #endif

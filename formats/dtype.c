@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "formats/ruvm_codes.h"
 #include "lib/base/bytes.h"
 
 struct dtype {
@@ -22,6 +23,7 @@ static const struct dtype dtypes[RUVM_N_DTYPES] = {
     [RUVM_DTYPE_Q5_0] = {"q5_0", 32, 22},    [RUVM_DTYPE_Q5_1] = {"q5_1", 32, 24},
     [RUVM_DTYPE_Q8_0] = {"q8_0", 32, 34},    [RUVM_DTYPE_Q4_K] = {"q4_K", 256, 144},
     [RUVM_DTYPE_Q5_K] = {"q5_K", 256, 176},  [RUVM_DTYPE_Q6_K] = {"q6_K", 256, 210},
+    [RUVM_DTYPE_CODES] = {"codes", 1, 1},
 };
 
 const char *ruvm_dtype_name(enum ruvm_dtype dtype)
@@ -190,28 +192,52 @@ static void row_i8_scaled(const struct ruvm_view *v, uint64_t first, uint64_t n,
         out[i] = (float)values[first + i] * v->scale;
 }
 
+/* Exactly the weights that the engine computes with. Levels are unpacked into the last quarter
+ * of the row, where each is read before a float is put over it. */
+static void row_codes(const struct ruvm_view *v, uint64_t row, uint32_t cols, float *out)
+{
+    const uint8_t *mult = v->scales + 2 * v->dims[0];
+    mult += row * ruvm_codes_mult_bytes(cols, v->group);
+    int8_t *levels = (int8_t *)out + 3 * (size_t)cols;
+    double scale = ruvm_load_u16(v->scales + 2 * row) * (double)v->scale;
+    ruvm_codes_unpack(v->codes, levels, v->data + row * ruvm_codes_row_bytes(v->codes, cols), cols);
+    uint32_t group = v->group ? v->group : cols;
+    for (uint32_t first = 0, g = 0; first < cols; first += group, g++) {
+        double step = (v->group ? ruvm_codes_mult(mult, g) : 1) * scale;
+        for (uint32_t i = first; i < cols && i < first + group; i++)
+            out[i] = (float)(levels[i] * step);
+    }
+}
+
+/* Values that stand together, in loops that compilers turn into vectors. */
+static void row_plain(enum ruvm_dtype dtype, const uint8_t *p, uint64_t n, float *out)
+{
+    switch (dtype) {
+    case RUVM_DTYPE_F64:
+        for (uint64_t i = 0; i < n; i++)
+            out[i] = double_at(p + 8 * i);
+        break;
+    case RUVM_DTYPE_F16:
+        for (uint64_t i = 0; i < n; i++)
+            out[i] = half_at(p + 2 * i);
+        break;
+    case RUVM_DTYPE_BF16:
+        for (uint64_t i = 0; i < n; i++)
+            out[i] = bfloat_at(p + 2 * i);
+        break;
+    default:
+        for (uint64_t i = 0; i < n; i++)
+            out[i] = float_of(ruvm_load_u32(p + 4 * i));
+    }
+}
+
 static void row_real(const struct ruvm_view *v, uint64_t row, uint64_t cols, float *out)
 {
     size_t bytes = dtypes[v->dtype].bytes;
-    size_t step = v->stride ? (size_t)v->stride * bytes : bytes;
-    const uint8_t *p = v->data + (v->stride ? row : row * cols) * bytes;
-    switch (v->dtype) {
-    case RUVM_DTYPE_F64:
-        for (uint64_t i = 0; i < cols; i++, p += step)
-            out[i] = double_at(p);
-        break;
-    case RUVM_DTYPE_F16:
-        for (uint64_t i = 0; i < cols; i++, p += step)
-            out[i] = half_at(p);
-        break;
-    case RUVM_DTYPE_BF16:
-        for (uint64_t i = 0; i < cols; i++, p += step)
-            out[i] = bfloat_at(p);
-        break;
-    default:
-        for (uint64_t i = 0; i < cols; i++, p += step)
-            out[i] = float_of(ruvm_load_u32(p));
-    }
+    if (!v->stride)
+        row_plain(v->dtype, v->data + row * cols * bytes, cols, out);
+    for (uint64_t i = 0; v->stride && i < cols; i++)
+        row_plain(v->dtype, v->data + (row + i * v->stride) * bytes, 1, out + i);
 }
 
 void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)
@@ -225,6 +251,7 @@ void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)
     case RUVM_DTYPE_BF16: row_real(v, row, cols, out); break;
     case RUVM_DTYPE_I8_GROUPS: row_i8_groups(v, row * cols, cols, out); break;
     case RUVM_DTYPE_I8_SCALED: row_i8_scaled(v, row * cols, cols, out); break;
+    case RUVM_DTYPE_CODES: row_codes(v, row, (uint32_t)cols, out); break;
     default: row_blocks(v, row, cols, out); break;
     }
 }

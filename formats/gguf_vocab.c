@@ -38,8 +38,8 @@ static uint32_t token(const struct reader *r, const char *key, uint32_t absent)
 {
     double value;
     if (!ruvm_gguf_number(r->g, key, &value))
-        return absent < r->v->n_pieces ? absent : RUVM_NO_TOKEN;
-    return value >= 0 && value < r->v->n_pieces ? (uint32_t)value : RUVM_NO_TOKEN;
+        return absent < r->v->n_pieces ? absent : RUVM_VOCAB_NONE;
+    return value >= 0 && value < r->v->n_pieces ? (uint32_t)value : RUVM_VOCAB_NONE;
 }
 
 /* ---- pieces ---------------------------------------------------------------------------- */
@@ -232,7 +232,7 @@ int ruvm_gguf_vocab_read(struct ruvm_vocab *v, struct ruvm_arena *arena, const s
 {
     struct reader r = {.v = v, .arena = arena, .g = g, .err = err};
     *v = (struct ruvm_vocab){
-        .bos = RUVM_NO_TOKEN, .eos = RUVM_NO_TOKEN, .unk = RUVM_NO_TOKEN, .specials = true};
+        .bos = RUVM_VOCAB_NONE, .eos = RUVM_VOCAB_NONE, .unk = RUVM_VOCAB_NONE, .specials = true};
     int rc = read_model(&r);
     if (rc == RUVM_OK)
         rc = read_chat(&r);
@@ -240,10 +240,10 @@ int ruvm_gguf_vocab_read(struct ruvm_vocab *v, struct ruvm_arena *arena, const s
         return rc;
     v->kind = r.letters ? RUVM_TOKN_MERGES : RUVM_TOKN_SCORES;
     v->options = r.letters ? RUVM_TOKN_BYTE_LEVEL : RUVM_TOKN_METASPACE | RUVM_TOKN_FUSE_UNKNOWN;
-    v->bos = token(&r, KEY("bos_token_id"), r.letters ? RUVM_NO_TOKEN : 1);
-    v->eos = token(&r, KEY("eos_token_id"), r.letters ? RUVM_NO_TOKEN : 2);
+    v->bos = token(&r, KEY("bos_token_id"), r.letters ? RUVM_VOCAB_NONE : 1);
+    v->eos = token(&r, KEY("eos_token_id"), r.letters ? RUVM_VOCAB_NONE : 2);
     v->unk = token(&r, KEY("unknown_token_id"), v->unk);
-    v->add_bos = flag(&r, KEY("add_bos_token"), !r.letters) && v->bos != RUVM_NO_TOKEN;
+    v->add_bos = flag(&r, KEY("add_bos_token"), !r.letters) && v->bos != RUVM_VOCAB_NONE;
     v->space_prefix = flag(&r, KEY("add_space_prefix"), !r.letters) && !r.letters;
     ruvm_vocab_guess_ends(v);
     if (r.letters && (rc = read_pattern(&r)) == RUVM_OK)

@@ -10,9 +10,9 @@
 
 bool ruvm_optional_gold(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_GOLD].data;
-    uint32_t size = c->part[RUVM_PART_GOLD].size;
-    c->section = ruvm_check_names[RUVM_PART_GOLD];
+    const uint8_t *s = c->part[RUVM_SECTION_GOLD].data;
+    uint32_t size = c->part[RUVM_SECTION_GOLD].size;
+    c->section = ruvm_check_names[RUVM_SECTION_GOLD];
     if (!s)
         return true;
     if (!ruvm_check_at_least(c, s, "size of the section", RUVM_GOLD_IDS, size))
@@ -23,7 +23,7 @@ bool ruvm_optional_gold(struct ruvm_check *c)
         !ruvm_check_at_least(c, s + RUVM_GOLD_N_TOKENS, "golden tokens", 1, tokens) ||
         !ruvm_check_at_most(c, s, "prompt and golden tokens", c->img->context + 1u,
                             prompt + tokens) ||
-        !ruvm_check_enter(c, RUVM_PART_GOLD, RUVM_GOLD_IDS + 2 * ((uint64_t)prompt + tokens)))
+        !ruvm_check_enter(c, RUVM_SECTION_GOLD, RUVM_GOLD_IDS + 2 * ((uint64_t)prompt + tokens)))
         return false;
     for (const uint8_t *id = s + RUVM_GOLD_IDS; id < s + size; id += 2)
         if (!ruvm_check_at_most(c, id, "golden token", c->img->vocab - 1u, ruvm_load_u16(id)))
@@ -66,10 +66,10 @@ static bool is_key_before(const uint8_t *a, const uint8_t *a_end, const uint8_t 
 
 bool ruvm_optional_meta(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_META].data;
-    uint32_t size = c->part[RUVM_PART_META].size;
+    const uint8_t *s = c->part[RUVM_SECTION_META].data;
+    uint32_t size = c->part[RUVM_SECTION_META].size;
     const uint8_t *before = s, *before_end = s;
-    c->section = ruvm_check_names[RUVM_PART_META];
+    c->section = ruvm_check_names[RUVM_SECTION_META];
     if (!s)
         return true;
     for (const uint8_t *p = s, *key_end, *next; p < s + size; p = next) {

@@ -204,10 +204,21 @@ void ruvm_codes_pack(int type, uint8_t *row, const int8_t *levels, uint32_t cols
     }
 }
 
+/* A loop of its own for the codes of four bits, whose places are then shifts by constants. */
+static void unpack_int4(int8_t *levels, const uint8_t *row, uint32_t cols)
+{
+    for (uint32_t c = 0; c < cols; c++)
+        levels[c] = (int8_t)(2 * (int)get(row, c, 4) - 15);
+}
+
 void ruvm_codes_unpack(int type, int8_t *levels, const uint8_t *row, uint32_t cols)
 {
     if (type == RUVM_TYPE_TERNARY) {
         unpack_ternary(levels, row, cols);
+        return;
+    }
+    if (type == RUVM_TYPE_INT4) {
+        unpack_int4(levels, row, cols);
         return;
     }
     int max = ruvm_codes_max_level(type);

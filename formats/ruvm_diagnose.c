@@ -8,13 +8,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const char *advice(int rc, const struct ruvm_image_fault *f)
+static const char *advice(int rc, const char *broken, const struct ruvm_image_fault *f)
 {
     if (rc == RUVM_ERR_UNSUPPORTED)
         return "the file needs another version of ruvm";
     if (f->kind == RUVM_FAULT_CRC)
         return "the file is damaged; copy or download it again";
-    return "the file breaks the rules of ruvm-image(5); make it again";
+    return broken;
 }
 
 /* What was found against what was expected. */
@@ -62,8 +62,8 @@ static int fail_size(struct ruvm_error *err, int rc, const char *name,
                      name, f->found, f->what, f->expected, n, n == 1 ? "does" : "do");
 }
 
-int ruvm_diagnose_fail(struct ruvm_error *err, int rc, const char *name,
-                       const struct ruvm_image_fault *f)
+static int fail(struct ruvm_error *err, int rc, const char *name, const char *broken,
+                const struct ruvm_image_fault *f)
 {
     char numbers[96];
     if (rc == RUVM_ERR_ARG)
@@ -73,5 +73,17 @@ int ruvm_diagnose_fail(struct ruvm_error *err, int rc, const char *name,
     say_numbers(numbers, sizeof numbers, f);
     return ruvm_fail(err, rc, "%s: %s%.4s at byte 0x%" PRIx32 ": %s%s: %s", name,
                      f->section[0] ? "section " : "header", f->section, f->off, f->what, numbers,
-                     advice(rc, f));
+                     advice(rc, broken, f));
+}
+
+int ruvm_diagnose_fail(struct ruvm_error *err, int rc, const char *name,
+                       const struct ruvm_image_fault *f)
+{
+    return fail(err, rc, name, "the file breaks the rules of ruvm-image(5); make it again", f);
+}
+
+int ruvm_diagnose_pack(struct ruvm_error *err, int rc, const char *name,
+                       const struct ruvm_image_fault *f)
+{
+    return fail(err, rc, name, "the file breaks the rules of ruvm-pack(5); make it again", f);
 }

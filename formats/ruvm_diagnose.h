@@ -10,5 +10,8 @@
  * what to do"; rc and fault are what ruvm_image_open() gave, a failure. Returns rc. */
 int ruvm_diagnose_fail(struct ruvm_error *err, int rc, const char *name,
                        const struct ruvm_image_fault *fault);
+/* The same of a pack, from ruvm_pack_open() or ruvm_pack_check(). */
+int ruvm_diagnose_pack(struct ruvm_error *err, int rc, const char *name,
+                       const struct ruvm_image_fault *fault);
 
 #endif

@@ -150,7 +150,7 @@ static bool check_place(struct ruvm_check *c, const uint8_t *entry, const struct
 /* Upper-case names are required reading; others are skipped when they are not known. */
 static bool remember(struct ruvm_check *c, const uint8_t *entry, const struct ruvm_section *s)
 {
-    for (int k = 0; k < RUVM_N_PARTS; k++) {
+    for (int k = 0; k < RUVM_N_SECTIONS; k++) {
         if (same(entry, ruvm_check_names[k], 4)) {
             c->part[k] = *s;
             return true;
@@ -183,7 +183,7 @@ static bool check_sections(struct ruvm_check *c)
 static bool check_required(struct ruvm_check *c)
 {
     for (int k = 0; k < RUVM_N_REQUIRED; k++)
-        if (!ruvm_check_present(c, (enum ruvm_part)k))
+        if (!ruvm_check_present(c, (enum ruvm_section_index)k))
             return false;
     return true;
 }

@@ -33,6 +33,7 @@ struct ruvm_tensor {
     const uint16_t *scales; /* [rows]: little-endian in the file and on every target */
     const uint8_t *mult;    /* [rows, mult_bytes] behind the scales; NULL when group is 0 */
     uint32_t mult_bytes;
+    uint32_t index; /* in the published order */
 };
 
 /* A vector that is added: number * 2^exp. */

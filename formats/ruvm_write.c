@@ -62,25 +62,45 @@ static void store_header(uint8_t *h, const struct ruvm_write_header *header, uns
     ruvm_store_u32(h + RUVM_HDR_CRC, crc);
 }
 
+static int check_limits(const struct ruvm_write_section *sections, unsigned n, size_t *offsets,
+                        size_t *file_bytes)
+{
+    if (n > RUVM_MAX_SECTIONS)
+        return RUVM_ERR_UNSUPPORTED;
+    *file_bytes = ruvm_write_layout(sections, n, offsets);
+    return *file_bytes > UINT32_MAX ? RUVM_ERR_UNSUPPORTED : RUVM_OK;
+}
+
+int ruvm_write_around(uint8_t *file, const struct ruvm_write_header *header,
+                      const struct ruvm_write_section *sections, unsigned n)
+{
+    size_t offsets[RUVM_MAX_SECTIONS], file_bytes,
+        end = RUVM_HDR_BYTES + (size_t)n * RUVM_SEC_BYTES;
+    int rc = check_limits(sections, n, offsets, &file_bytes);
+    if (rc != RUVM_OK)
+        return rc;
+    memset(file, 0, end);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t *place = file + offsets[i];
+        memset(file + end, 0, offsets[i] - end);
+        if (sections[i].size && sections[i].data != place)
+            memcpy(place, sections[i].data, sections[i].size);
+        end = offsets[i] + sections[i].size;
+        store_entry(file + RUVM_HDR_BYTES + (size_t)i * RUVM_SEC_BYTES, &sections[i], offsets[i]);
+    }
+    store_header(file, header, n, file_bytes);
+    return RUVM_OK;
+}
+
 int ruvm_write_image(struct ruvm_buffer *out, const struct ruvm_write_header *header,
                      const struct ruvm_write_section *sections, unsigned n)
 {
-    size_t offsets[RUVM_MAX_SECTIONS];
-    if (n > RUVM_MAX_SECTIONS)
-        return RUVM_ERR_UNSUPPORTED;
-    size_t file_bytes = ruvm_write_layout(sections, n, offsets);
-    if (file_bytes > UINT32_MAX)
-        return RUVM_ERR_UNSUPPORTED;
+    size_t offsets[RUVM_MAX_SECTIONS], file_bytes;
+    int rc = check_limits(sections, n, offsets, &file_bytes);
+    if (rc != RUVM_OK)
+        return rc;
     uint8_t *image = ruvm_buffer_zeros(out, file_bytes);
-    if (!image)
-        return RUVM_ERR_MEMORY;
-    for (unsigned i = 0; i < n; i++) {
-        if (sections[i].size)
-            memcpy(image + offsets[i], sections[i].data, sections[i].size);
-        store_entry(image + RUVM_HDR_BYTES + (size_t)i * RUVM_SEC_BYTES, &sections[i], offsets[i]);
-    }
-    store_header(image, header, n, file_bytes);
-    return RUVM_OK;
+    return image ? ruvm_write_around(image, header, sections, n) : RUVM_ERR_MEMORY;
 }
 
 void ruvm_write_tensor(uint8_t entry[RUVM_TENS_BYTES], const struct ruvm_write_tensor *t)

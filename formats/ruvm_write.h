@@ -27,6 +27,11 @@ size_t ruvm_write_layout(const struct ruvm_write_section *sections, unsigned n, 
 int ruvm_write_image(struct ruvm_buffer *out, const struct ruvm_write_header *header,
                      const struct ruvm_write_section *sections, unsigned n);
 
+/* The same into the file_bytes of ruvm_write_layout() at `file`, of which sections may stand at
+ * their places already. RUVM_ERR_UNSUPPORTED as above. */
+int ruvm_write_around(uint8_t *file, const struct ruvm_write_header *header,
+                      const struct ruvm_write_section *sections, unsigned n);
+
 /* One TENS entry, RUVM_TENS_BYTES long. Offsets are from the start of the file. */
 struct ruvm_write_tensor {
     uint8_t kind, layer, type; /* type: the byte of the entry, groups included */

@@ -101,7 +101,7 @@ static int read_piece(struct reader *r, const struct ruvm_protobuf_field *field,
 /* -1 switches a token off. */
 static uint32_t token_of(uint64_t value)
 {
-    return (int64_t)value < 0 || value >= RUVM_VOCAB_MAX ? RUVM_NO_TOKEN : (uint32_t)value;
+    return (int64_t)value < 0 || value >= RUVM_VOCAB_MAX ? RUVM_VOCAB_NONE : (uint32_t)value;
 }
 
 static int read_trainer(struct reader *r, const struct ruvm_protobuf_field *field)
@@ -186,7 +186,7 @@ static int read_fields(struct reader *r, struct ruvm_protobuf p)
 
 static uint32_t within(const struct ruvm_vocab *v, uint32_t id)
 {
-    return id < v->n_pieces ? id : RUVM_NO_TOKEN;
+    return id < v->n_pieces ? id : RUVM_VOCAB_NONE;
 }
 
 static int settle(struct reader *r)
@@ -216,7 +216,7 @@ static int settle(struct reader *r)
         v->options |= RUVM_TOKN_LINE_SPACES;
     v->bos = within(v, v->bos);
     v->eos = within(v, v->eos);
-    v->add_bos = v->bos != RUVM_NO_TOKEN;
+    v->add_bos = v->bos != RUVM_VOCAB_NONE;
     v->specials = true;
     ruvm_vocab_guess_ends(v);
     return RUVM_OK;
@@ -234,7 +234,7 @@ int ruvm_sentencepiece_read(struct ruvm_vocab *v, struct ruvm_arena *arena, cons
                        .few_spaces = true,
                        .escape = true};
     struct ruvm_protobuf p = ruvm_protobuf_over(data, size);
-    *v = (struct ruvm_vocab){.bos = 1, .eos = 2, .unk = RUVM_NO_TOKEN, .space_prefix = true};
+    *v = (struct ruvm_vocab){.bos = 1, .eos = 2, .unk = RUVM_VOCAB_NONE, .space_prefix = true};
     int rc = count_pieces(&r, p);
     if (rc == RUVM_OK)
         rc = read_fields(&r, p);

@@ -28,6 +28,7 @@ enum ruvm_dtype {
     RUVM_DTYPE_Q4_K, /* ggml's super-blocks of 256 */
     RUVM_DTYPE_Q5_K,
     RUVM_DTYPE_Q6_K,
+    RUVM_DTYPE_CODES, /* packed rows of our own image, beside their scales and multipliers */
     RUVM_N_DTYPES,
 };
 
@@ -38,9 +39,10 @@ struct ruvm_view {
     uint64_t dims[4];      /* outermost first: [rows, cols] */
     const uint8_t *data;   /* unaligned, little-endian */
     size_t bytes;          /* of data */
-    const uint8_t *scales; /* I8_GROUPS: f32 a group, unaligned */
-    uint32_t group;        /* I8_GROUPS: values a scale */
-    float scale;           /* I8_SCALED */
+    const uint8_t *scales; /* I8_GROUPS: f32 a group, unaligned. CODES: as in the image */
+    uint32_t group;        /* I8_GROUPS: values a scale. CODES: a multiplier; 0: none */
+    float scale;           /* I8_SCALED. CODES: 2^scale_exp */
+    int codes;             /* CODES: enum ruvm_tensor_type */
     const uint32_t *order; /* [rows] which stored row each row is; NULL: all in order */
     uint64_t stride;       /* F64 F32 F16 BF16: stored as [cols, rows], so many values from one
                             * column to the next; 0: stored as [rows, cols] */

@@ -267,26 +267,27 @@ static uint32_t find(const struct ruvm_vocab *v, const char *text)
     for (uint32_t i = 0; text && i < v->n_pieces; i++)
         if (v->pieces[i].n_bytes == n && memcmp(v->pieces[i].text, text, n) == 0)
             return i;
-    return RUVM_NO_TOKEN;
+    return RUVM_VOCAB_NONE;
 }
 
 static void set_ids(struct reader *r)
 {
     struct ruvm_vocab *v = r->v;
     int64_t unk = id_of(cJSON_GetObjectItemCaseSensitive(r->model, "unk_id"));
-    v->unk = r->unigram ? (unk >= 0 && unk < v->n_pieces ? (uint32_t)unk : RUVM_NO_TOKEN)
+    v->unk = r->unigram ? (unk >= 0 && unk < v->n_pieces ? (uint32_t)unk : RUVM_VOCAB_NONE)
                         : find(v, ruvm_tokenizer_text(r->model, "unk_token"));
     if (v->unk < v->n_pieces)
         v->pieces[v->unk].kind = RUVM_PIECE_CONTROL;
     v->bos = find(v, r->steps.bos);
-    v->eos = RUVM_NO_TOKEN;
+    v->eos = RUVM_VOCAB_NONE;
     ruvm_vocab_guess_ends(v);
 }
 
 static int read_model(struct reader *r)
 {
     struct ruvm_vocab *v = r->v;
-    *v = (struct ruvm_vocab){.bos = RUVM_NO_TOKEN, .eos = RUVM_NO_TOKEN, .unk = RUVM_NO_TOKEN};
+    *v =
+        (struct ruvm_vocab){.bos = RUVM_VOCAB_NONE, .eos = RUVM_VOCAB_NONE, .unk = RUVM_VOCAB_NONE};
     ruvm_tokenizer_steps_read(&r->steps, r->root);
     int rc = check_model(r);
     if (rc == RUVM_OK)

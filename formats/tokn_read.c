@@ -334,24 +334,24 @@ static bool check_more(struct ruvm_check *c, const struct ruvm_tokn *t)
  * touched before. */
 static bool check_size(struct ruvm_check *c, struct ruvm_tokn *t, const uint8_t *s)
 {
-    uint32_t size = c->part[RUVM_PART_TOKN].size;
+    uint32_t size = c->part[RUVM_SECTION_TOKN].size;
     open_pieces(t, s);
     if (!(t->flags & RUVM_TOKN_FLAG_MORE))
-        return ruvm_check_enter(c, RUVM_PART_TOKN, (uint64_t)(t->text - s) + t->text_bytes);
+        return ruvm_check_enter(c, RUVM_SECTION_TOKN, (uint64_t)(t->text - s) + t->text_bytes);
     uint64_t more = more_off(t, s);
     if (!ruvm_check_at_least(c, s, "size of the section", more + RUVM_MORE_ARRAYS, size))
         return false;
     open_more(t, s + more);
-    return ruvm_check_enter(c, RUVM_PART_TOKN, (uint64_t)(t->chat - s) + t->chat_bytes) &&
+    return ruvm_check_enter(c, RUVM_SECTION_TOKN, (uint64_t)(t->chat - s) + t->chat_bytes) &&
            ruvm_check_zeros(c, t->text + t->text_bytes, t->more, "padding");
 }
 
 bool ruvm_tokn_check(struct ruvm_check *c)
 {
-    const uint8_t *s = c->part[RUVM_PART_TOKN].data;
-    uint32_t size = c->part[RUVM_PART_TOKN].size;
+    const uint8_t *s = c->part[RUVM_SECTION_TOKN].data;
+    uint32_t size = c->part[RUVM_SECTION_TOKN].size;
     struct ruvm_tokn t;
-    c->section = ruvm_check_names[RUVM_PART_TOKN];
+    c->section = ruvm_check_names[RUVM_SECTION_TOKN];
     if (!s)
         return true;
     if (!ruvm_check_at_least(c, s, "size of the section", RUVM_TOKN_ARRAYS, size) ||

@@ -14,9 +14,8 @@
 #include "lib/base/bytes.h"
 
 enum {
-    MIN_PIECES = 3,             /* unknown, BOS, EOS */
-    MAX_PIECES = RUVM_NO_TOKEN, /* ids are u16, one value means "none" */
-    PIECE_HEADER_BYTES = 8,     /* score and length */
+    MIN_PIECES = 3,         /* unknown, BOS, EOS */
+    PIECE_HEADER_BYTES = 8, /* score and length */
 };
 
 /* Reads one piece, its kind still open. */
@@ -58,9 +57,9 @@ static int count_pieces(size_t *count, struct ruvm_reader r, uint32_t longest,
     if (n < MIN_PIECES)
         return ruvm_fail(err, RUVM_ERR_CORRUPT,
                          "only %zu pieces, but unknown, BOS and EOS alone are %d", n, MIN_PIECES);
-    if (n > MAX_PIECES)
-        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "%zu pieces, but an image holds at most %d", n,
-                         MAX_PIECES);
+    if (n > RUVM_VOCAB_MAX)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "%zu pieces, expected up to %d", n,
+                         RUVM_VOCAB_MAX);
     *count = n;
     return RUVM_OK;
 }

@@ -17,12 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "formats/ruvm_layout.h" /* enum ruvm_piece_kind, RUVM_NO_TOKEN, enum ruvm_tokn_kind */
+#include "formats/ruvm_layout.h" /* enum ruvm_piece_kind, enum ruvm_tokn_kind */
 #include "lib/base/arena.h"
 #include "lib/base/error.h"
 
 /* Pieces of a file at most: ten times the largest vocabularies in use. */
 enum { RUVM_VOCAB_MAX = 1 << 21 };
+/* No token. An image says RUVM_NO_TOKEN, which in a large vocabulary is one like others. */
+#define RUVM_VOCAB_NONE UINT32_MAX
 
 struct ruvm_piece {
     const uint8_t *text; /* bytes, may hold any value */
@@ -39,7 +41,7 @@ struct ruvm_merge {
 struct ruvm_vocab {
     struct ruvm_piece *pieces; /* [n_pieces] */
     uint32_t n_pieces;
-    uint32_t bos, eos, unk; /* RUVM_NO_TOKEN: none */
+    uint32_t bos, eos, unk; /* RUVM_VOCAB_NONE: none */
     bool add_bos, space_prefix;
     /* the rest is zero for a llama2.c tokenizer.bin */
     enum ruvm_tokn_kind kind;  /* 0 means RUVM_TOKN_SCORES */
@@ -70,7 +72,7 @@ const char *ruvm_vocab_probe(const uint8_t *data, size_t size);
 
 /* ---- for files beside the tokenizer's ------------------------------------------ */
 
-/* Sets BOS and EOS from a model's configuration; RUVM_NO_TOKEN leaves what is known. An EOS
+/* Sets BOS and EOS from a model's configuration; RUVM_VOCAB_NONE leaves what is known. An EOS
  * that differs from the known one is added to it. */
 void ruvm_vocab_configure(struct ruvm_vocab *vocab, uint32_t bos, uint32_t eos);
 /* Takes over add_bos_token, the chat template and the names of BOS and EOS of a Hugging Face

@@ -78,7 +78,7 @@ static uint32_t token_of(const struct ruvm_vocab *v, const cJSON *root, const ch
     for (uint32_t i = 0; n > 0 && i < v->n_pieces; i++)
         if (v->pieces[i].n_bytes == n && memcmp(v->pieces[i].text, text, n) == 0)
             return i;
-    return RUVM_NO_TOKEN;
+    return RUVM_VOCAB_NONE;
 }
 
 /* A text, or a list of texts with names, of which "default" is the one to talk with. */
@@ -107,7 +107,8 @@ int ruvm_vocab_read_config(struct ruvm_vocab *v, struct ruvm_arena *arena, const
         return ruvm_fail(err, RUVM_ERR_CORRUPT, "is not a JSON object");
     }
     ruvm_vocab_configure(v, token_of(v, root, "bos_token"), token_of(v, root, "eos_token"));
-    v->add_bos = ruvm_tokenizer_flag(root, "add_bos_token", v->add_bos) && v->bos != RUVM_NO_TOKEN;
+    v->add_bos =
+        ruvm_tokenizer_flag(root, "add_bos_token", v->add_bos) && v->bos != RUVM_VOCAB_NONE;
     const char *chat = chat_of(root);
     if (chat) {
         v->chat = ruvm_arena_text(arena, chat, strlen(chat));

@@ -123,7 +123,7 @@ int ruvm_vocab_pad(struct ruvm_vocab *v, struct ruvm_arena *arena, uint32_t n,
 
 void ruvm_vocab_add_end(struct ruvm_vocab *v, uint32_t id)
 {
-    if (id == RUVM_NO_TOKEN || id >= v->n_pieces || id == v->bos || id == v->eos)
+    if (id == RUVM_VOCAB_NONE || id >= v->n_pieces || id == v->bos || id == v->eos)
         return;
     for (uint32_t i = 0; i < v->n_ends; i++)
         if (v->ends[i] == id)
@@ -132,14 +132,26 @@ void ruvm_vocab_add_end(struct ruvm_vocab *v, uint32_t id)
         v->ends[v->n_ends++] = id;
 }
 
+/* BOS and EOS end a text by themselves. */
+static void drop_named_ends(struct ruvm_vocab *v)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < v->n_ends; i++)
+        if (v->ends[i] != v->bos && v->ends[i] != v->eos)
+            v->ends[n++] = v->ends[i];
+    v->n_ends = n;
+}
+
 void ruvm_vocab_configure(struct ruvm_vocab *v, uint32_t bos, uint32_t eos)
 {
-    if (bos != RUVM_NO_TOKEN && bos < v->n_pieces)
+    uint32_t before = RUVM_VOCAB_NONE;
+    if (bos < v->n_pieces)
         v->bos = bos;
-    if (eos == RUVM_NO_TOKEN || eos >= v->n_pieces)
-        return;
-    uint32_t before = v->eos;
-    v->eos = eos;
+    if (eos < v->n_pieces) {
+        before = v->eos;
+        v->eos = eos;
+    }
+    drop_named_ends(v);
     ruvm_vocab_add_end(v, before);
 }
 
@@ -152,7 +164,7 @@ static uint32_t find_control(const struct ruvm_vocab *v, const char *name)
         if (special && p->n_bytes == n && memcmp(p->text, name, n) == 0)
             return i;
     }
-    return RUVM_NO_TOKEN;
+    return RUVM_VOCAB_NONE;
 }
 
 void ruvm_vocab_guess_ends(struct ruvm_vocab *v)
@@ -162,9 +174,9 @@ void ruvm_vocab_guess_ends(struct ruvm_vocab *v)
     static const char *const ends[] = {"</s>", "<|end_of_text|>", "<eos>", "<|endoftext|>"};
     static const char *const turns[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
                                         "<end_of_turn>"};
-    for (size_t i = 0; i < sizeof begins / sizeof *begins && v->bos == RUVM_NO_TOKEN; i++)
+    for (size_t i = 0; i < sizeof begins / sizeof *begins && v->bos == RUVM_VOCAB_NONE; i++)
         v->bos = find_control(v, begins[i]);
-    for (size_t i = 0; i < sizeof ends / sizeof *ends && v->eos == RUVM_NO_TOKEN; i++)
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && v->eos == RUVM_VOCAB_NONE; i++)
         v->eos = find_control(v, ends[i]);
     for (size_t i = 0; i < sizeof turns / sizeof *turns; i++)
         ruvm_vocab_add_end(v, find_control(v, turns[i]));

@@ -31,6 +31,7 @@ struct ruvm_tensor ruvm_image_tensor(const struct ruvm_image *img, unsigned i)
         .scale_bytes = ruvm_load_u32(e + RUVM_TENS_SCALE_BYTES),
         .data = (const int8_t *)data,
         .scales = (const uint16_t *)(const void *)scales,
+        .index = i,
     };
     t.mult = t.group ? scales + 2 * (size_t)t.rows : NULL;
     t.mult_bytes = ruvm_codes_mult_bytes(t.cols, t.group);
@@ -161,7 +162,7 @@ static bool check_sizes(struct ruvm_check *c, const uint8_t *e, const struct ruv
 static bool check_places(struct ruvm_check *c, const uint8_t *e, uint64_t data_off,
                          uint64_t scale_off)
 {
-    const struct ruvm_section *w = &c->part[RUVM_PART_WGTS], *s = &c->part[RUVM_PART_SCAL];
+    const struct ruvm_section *w = &c->part[RUVM_SECTION_WGTS], *s = &c->part[RUVM_SECTION_SCAL];
     uint32_t data_bytes = ruvm_load_u32(e + RUVM_TENS_DATA_BYTES);
     uint32_t scale_bytes = ruvm_load_u32(e + RUVM_TENS_SCALE_BYTES);
     return ruvm_check_equal(c, e + RUVM_TENS_DATA_OFF, "offset of a tensor", data_off,
@@ -197,7 +198,7 @@ static bool check_weights(struct ruvm_check *c, const struct ruvm_tensor *t)
 {
     const uint8_t *row = (const uint8_t *)t->data, *end = row + t->data_bytes;
     bool ok = true;
-    c->section = ruvm_check_names[RUVM_PART_WGTS];
+    c->section = ruvm_check_names[RUVM_SECTION_WGTS];
     for (uint32_t r = 0; r < t->rows && ok; r++, row += t->row_bytes)
         ok = t->type == RUVM_TYPE_INT8 ? check_levels(c, t, row) : check_codes(c, t, row);
     return ok && ruvm_check_zeros(c, row, end, "padding of a tensor");
@@ -212,7 +213,7 @@ static bool check_multipliers(struct ruvm_check *c, const struct ruvm_tensor *t)
     bool is_odd = (t->cols + t->group - 1) / t->group % 2 != 0;
     const uint8_t *last = t->mult + t->mult_bytes - 1;
     const uint8_t *end = (const uint8_t *)t->scales + t->scale_bytes;
-    c->section = ruvm_check_names[RUVM_PART_SCAL];
+    c->section = ruvm_check_names[RUVM_SECTION_SCAL];
     for (uint32_t r = 0; r < t->rows && is_odd; r++, last += t->mult_bytes)
         if (!ruvm_check_holds(c, last, "unused half of a row's last multiplier is not 0",
                               *last >> 4 == 0))
@@ -243,7 +244,7 @@ static bool check_tensor(struct ruvm_check *c, unsigned i, const struct ruvm_ten
                          uint64_t data_off, uint64_t scale_off)
 {
     const uint8_t *e = c->img->tens + (size_t)i * RUVM_TENS_BYTES;
-    c->section = ruvm_check_names[RUVM_PART_TENS];
+    c->section = ruvm_check_names[RUVM_SECTION_TENS];
     return check_shape(c, i, t) && check_sizes(c, e, t) &&
            check_places(c, e, data_off, scale_off) && check_weights(c, t) &&
            check_multipliers(c, t);
@@ -252,11 +253,11 @@ static bool check_tensor(struct ruvm_check *c, unsigned i, const struct ruvm_ten
 bool ruvm_weights_check(struct ruvm_check *c)
 {
     struct ruvm_image *img = c->img;
-    const struct ruvm_section *w = &c->part[RUVM_PART_WGTS], *s = &c->part[RUVM_PART_SCAL];
+    const struct ruvm_section *w = &c->part[RUVM_SECTION_WGTS], *s = &c->part[RUVM_SECTION_SCAL];
     uint64_t data_off = w->off, scale_off = s->off;
     img->n_tensors = before_layers(img) + img->n_layers * per_layer(img) + !img->tied;
-    img->tens = c->part[RUVM_PART_TENS].data;
-    if (!ruvm_check_enter(c, RUVM_PART_TENS, (uint64_t)img->n_tensors * RUVM_TENS_BYTES))
+    img->tens = c->part[RUVM_SECTION_TENS].data;
+    if (!ruvm_check_enter(c, RUVM_SECTION_TENS, (uint64_t)img->n_tensors * RUVM_TENS_BYTES))
         return false;
     for (unsigned i = 0; i < img->n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(img, i);
@@ -265,8 +266,8 @@ bool ruvm_weights_check(struct ruvm_check *c)
         data_off += t.data_bytes;
         scale_off += t.scale_bytes;
     }
-    if (!ruvm_check_enter(c, RUVM_PART_WGTS, data_off - w->off) ||
-        !ruvm_check_enter(c, RUVM_PART_SCAL, scale_off - s->off))
+    if (!ruvm_check_enter(c, RUVM_SECTION_WGTS, data_off - w->off) ||
+        !ruvm_check_enter(c, RUVM_SECTION_SCAL, scale_off - s->off))
         return false;
     c->section = "";
     return ruvm_check_equal(c, img->data + RUVM_HDR_QUANT, "quantization", quantization_of(img),

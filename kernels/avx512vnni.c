@@ -5,6 +5,8 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/avx512_elementwise.h"
+#include "kernels/avx512_panels.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -196,6 +198,14 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     x86_ternary_matmul(m);
 }
 
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    if (m->bits == 8)
+        panel_s8(m);
+    else
+        panel_codes(m);
+}
+
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
@@ -206,15 +216,22 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .matmul_binary = matmul_binary,
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = ruvm_x86_xnor,
+    .matmul_panels = matmul_panels,
     .scores = ruvm_x86_scores,
-    .weights = ruvm_x86_weights,
-    .mix = ruvm_x86_mix,
-    .rescale = ruvm_elementwise_rescale,
-    .amax = ruvm_elementwise_amax,
-    .quantize = ruvm_elementwise_quantize,
-    .add_scaled = ruvm_elementwise_add_scaled,
-    .norm = ruvm_elementwise_norm,
-    .swiglu = ruvm_x86_swiglu,
+    .weights = avx512_weights,
+    .mix = avx512_mix,
+    .rotate = avx512_rotate,
+    .to_cache = avx512_to_cache,
+    .fold = avx512_fold,
+    .narrow = avx512_narrow,
+    .divide = avx512_divide,
+    .unpack = avx512_unpack,
+    .rescale = avx512_rescale,
+    .amax = avx512_amax,
+    .quantize = avx512_quantize,
+    .add_scaled = avx512_add_scaled,
+    .norm = avx512_norm,
+    .swiglu = avx512_swiglu,
     .spread = ruvm_elementwise_spread,
     .layernorm = ruvm_elementwise_layernorm,
     .scale = ruvm_elementwise_scale,

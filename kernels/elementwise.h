@@ -41,15 +41,7 @@ static inline uint32_t ruvm_elementwise_weights(uint16_t *e, const int32_t *s, u
     return ruvm_elementwise_weights_below(e, s, n_pos, max, mult, shift);
 }
 
-/* x = high * 2^16 + low, so x * scale / 2^16 = high * scale + low * scale / 2^16. */
-static inline void ruvm_elementwise_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t low = (uint32_t)x[i] & 0xffff;
-        int32_t high = x[i] >> 16;
-        x[i] = high * scale[i] + (int32_t)((low * scale[i] + 0x8000) >> 16);
-    }
-}
+/* ---- heads --------------------------------------------------------------------- */
 
 static inline uint32_t ruvm_elementwise_amax(const int32_t *x, uint32_t n)
 {
@@ -59,6 +51,89 @@ static inline uint32_t ruvm_elementwise_amax(const int32_t *x, uint32_t n)
         max = a > max ? a : max;
     }
     return max;
+}
+
+enum { RUVM_HEAD_BITS = 14 };
+
+/* How far a vector of that largest value is shifted down to have so many bits. */
+static inline uint32_t ruvm_elementwise_down(uint32_t largest)
+{
+    return largest >> RUVM_HEAD_BITS ? 32u - RUVM_HEAD_BITS - (uint32_t)__builtin_clz(largest) : 0;
+}
+
+static inline uint32_t ruvm_elementwise_rotate(int32_t *v, uint32_t n, const int16_t *turn,
+                                               uint32_t n_pairs)
+{
+    uint32_t down = ruvm_elementwise_down(ruvm_elementwise_amax(v, n));
+    for (uint32_t i = 0; i < n; i++)
+        v[i] >>= down;
+    for (uint32_t p = 0; p < n_pairs; p++) {
+        int32_t a = v[2 * p], b = v[2 * p + 1], c = turn[p], s = turn[n_pairs + p];
+        v[2 * p] = (a * c - b * s + 8192) >> 14;
+        v[2 * p + 1] = (a * s + b * c + 8192) >> 14;
+    }
+    return down;
+}
+
+static inline void ruvm_elementwise_to_cache(int8_t *q, const int32_t *v, uint32_t n,
+                                             const struct ruvm_to_cache *p)
+{
+    int64_t half = (int64_t)1 << (p->shift - 1);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t y = (int64_t)(v[i] * (int32_t)p->inverse[i]) * (int32_t)p->mult;
+        y = (y + half) >> p->shift;
+        int32_t x = y > 32767 ? 32767 : y < -32767 ? -32767 : (int32_t)y;
+        x -= p->zero ? p->zero[i] : 0;
+        q[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
+    }
+}
+
+static inline uint32_t ruvm_elementwise_fold(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        x[i] *= (int32_t)scale[i];
+    return ruvm_elementwise_amax(x, n);
+}
+
+static inline void ruvm_elementwise_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,
+                                           uint32_t down, uint32_t mult)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int32_t v = (int32_t)((uint32_t)x[i] << up) >> down;
+        q[i] = (int16_t)((v * (int32_t)mult + (1 << 17)) >> 18);
+    }
+}
+
+static inline void ruvm_elementwise_divide(int32_t *out, const int32_t *x, const uint16_t *scale,
+                                           uint32_t n, uint32_t down, uint32_t inverse)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t q = ((int64_t)(x[i] >> down) * (int32_t)inverse) >> 23;
+        int32_t o = q > 32767 ? 32767 : q < -32767 ? -32767 : (int32_t)q;
+        out[i] = o * (int32_t)scale[i];
+    }
+}
+
+static inline void ruvm_elementwise_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m,
+                                           uint32_t n_pos, uint32_t n)
+{
+    for (uint32_t p = 0; p < n_pos; p++)
+        for (uint32_t i = 0; i < n; i += 2, codes++) {
+            *v++ = (int8_t)(((2 * (*codes & 15) - 15) * m[p] + 8) >> 4);
+            *v++ = (int8_t)(((2 * (*codes >> 4) - 15) * m[p] + 8) >> 4);
+        }
+}
+
+/* ---- vectors ------------------------------------------------------------------- */
+
+/* x = high * 2^16 + low, so x * scale / 2^16 = high * scale + low * scale / 2^16. */
+static inline void ruvm_elementwise_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t low = (uint32_t)x[i] & 0xffff;
+        int32_t high = x[i] >> 16;
+        x[i] = high * scale[i] + (int32_t)((low * scale[i] + 0x8000) >> 16);
+    }
 }
 
 /* The contract's range of the result keeps the product within 32 bits. */

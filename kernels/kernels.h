@@ -18,7 +18,7 @@
 enum {
     RUVM_Q_MAX = 8191,    /* queries are quantized to +-RUVM_Q_MAX (14 bits) */
     RUVM_E_MAX = 16383,   /* softmax weights: 14 bits, unsigned */
-    RUVM_MIX_BLOCK = 1024 /* positions a mix call may take: 1024 * 16383 * 127 < 2^31 */
+    RUVM_MIX_BLOCK = 1024 /* positions a sum of mix may take: 1024 * 16383 * 127 < 2^31 */
 };
 
 /* y = W x for several x: out[v * out_stride + r] = sum over c of
@@ -54,6 +54,29 @@ struct ruvm_matmul_codes {
     uint32_t n_vecs, x_stride, out_stride;
 };
 
+/* Rows laid out as panels (panels.h): how many a panel has, and the bytes of one. */
+enum { RUVM_PANEL_ROWS = 16, RUVM_PANEL_ALIGN = 64, RUVM_PANELS_MAX_COLS = 32768 };
+static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes)
+{
+    uint32_t bytes = (row_bytes + mult_bytes) * RUVM_PANEL_ROWS;
+    return (bytes + RUVM_PANEL_ALIGN - 1) & ~(RUVM_PANEL_ALIGN - 1u);
+}
+
+/* The same product with panels:
+ * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
+ * x[v * x_stride + c], where a weight is an INT8 level, or with bits == 4 an INT4 level
+ * times its multiplier. first_col is a multiple of 32, n_cols one of 16; grouped matrices
+ * have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+struct ruvm_matmul_panels {
+    const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
+    const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
+    int32_t *out;     /* [n_vecs, out_stride] */
+    uint32_t bits;    /* 8 or 4 */
+    uint32_t n_rows, first_col, n_cols, panel_bytes;
+    uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
+    uint32_t n_vecs, x_stride, out_stride;
+};
+
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
 struct ruvm_swiglu {
     uint32_t up_down, gate_down; /* right shifts (floor) after which |.| <= 2^15 */
@@ -73,6 +96,13 @@ struct ruvm_centre {
     uint32_t up, down;
 };
 
+/* How a rotated or plain vector becomes int8, ready for the cache. */
+struct ruvm_to_cache {
+    const uint16_t *inverse; /* [n] */
+    const int16_t *zero;     /* [n], or NULL for none */
+    uint32_t mult, shift;    /* mult < 2^31, 1 <= shift <= 62 */
+};
+
 struct ruvm_kernels {
     const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
@@ -84,6 +114,7 @@ struct ruvm_kernels {
     void (*matmul_binary)(const struct ruvm_matmul_codes *m);
     void (*matmul_ternary)(const struct ruvm_matmul_codes *m);
     void (*matmul_xnor)(const struct ruvm_matmul_codes *m);
+    void (*matmul_panels)(const struct ruvm_matmul_panels *m); /* NULL: panels do not help */
 
     /* Attention scores of one head: out[p] = sum over d of q[d] * k[p * stride + d].
      * |q| <= RUVM_Q_MAX, |k| <= 127, head_dim <= 2048 and even. */
@@ -98,10 +129,38 @@ struct ruvm_kernels {
                         uint32_t shift);
 
     /* Weighted values: acc[d] += sum over p of e[p] * v[p * stride + d];
-     * n_pos <= RUVM_MIX_BLOCK, |v| <= 127; acc starts at 0 in each block, so
-     * it never overflows. */
+     * |v| <= 127; acc starts at 0 and takes RUVM_MIX_BLOCK positions at most, in one call
+     * or several, so it never overflows. */
     void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
                 uint32_t stride);
+
+    /* Brings a head to 14 bits and turns its first pairs: v[i] >>= down (floor), where down
+     * leaves max |v| 14 bits; then for p < n_pairs, with c = turn[p], s = turn[n_pairs + p],
+     * a = v[2p], b = v[2p + 1]: v[2p] = (a * c - b * s + 2^13) >> 14 and
+     * v[2p + 1] = (a * s + b * c + 2^13) >> 14. |turn| <= 2^14. Returns down; v is never
+     * INT32_MIN. */
+    uint32_t (*rotate)(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs);
+
+    /* q[i] = clamp(clamp((v[i] * inverse[i] * mult + 2^(shift-1)) >> shift, 32767) - zero[i],
+     * 127) in 64 bits, where clamp(x, m) is within +-m; |v[i]| < 2^15. */
+    void (*to_cache)(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p);
+
+    /* x[i] *= scale[i]; returns max |x|, 0 for n = 0; |x| < 2^15. */
+    uint32_t (*fold)(int32_t *x, const uint16_t *scale, uint32_t n);
+
+    /* q[i] = (((x[i] << up) >> down) * mult + 2^17) >> 18, one of up, down is 0; the shifted
+     * |x| <= 2^16 and the result within 16 bits. */
+    void (*narrow)(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
+                   uint32_t mult);
+
+    /* out[i] = clamp(((x[i] >> down) * inverse) >> 23) * scale[i] in 64 bits, clamped to
+     * +-32767; inverse < 2^18. */
+    void (*divide)(int32_t *out, const int32_t *x, const uint16_t *scale, uint32_t n, uint32_t down,
+                   uint32_t inverse);
+
+    /* Values of 4 bits: position p has the step m[p] <= 135, and in n / 2 bytes its n codes,
+     * low half first; v[p * n + i] = ((2 * code - 15) * m[p] + 8) >> 4. n is even. */
+    void (*unpack)(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos, uint32_t n);
 
     /* x[i] = (x[i] * scale[i] + 2^15) >> 16, in 64 bits; |x| < 2^30. */
     void (*rescale)(int32_t *x, const uint16_t *scale, uint32_t n);

@@ -18,6 +18,9 @@ const struct ruvm_kernels *const ruvm_kernels_all[] = {
 #ifdef RUVM_HAVE_NEON
     &ruvm_kernels_neon,
 #endif
+#ifdef RUVM_HAVE_RV32
+    &ruvm_kernels_rv32,
+#endif
     &ruvm_kernels_scalar,     NULL,
 };
 

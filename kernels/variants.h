@@ -9,5 +9,6 @@ extern const struct ruvm_kernels ruvm_kernels_avx512vnni;
 extern const struct ruvm_kernels ruvm_kernels_avx2;
 extern const struct ruvm_kernels ruvm_kernels_neondot;
 extern const struct ruvm_kernels ruvm_kernels_neon;
+extern const struct ruvm_kernels ruvm_kernels_rv32;
 
 #endif

@@ -52,10 +52,50 @@ int ruvm_model_info(struct ruvm_model_info *info, const void *image, size_t imag
 struct ruvm_engine;  /* lives at the start of the caller's memory */
 struct ruvm_kernels; /* kernels/kernels.h */
 
+/* Which of the positions before it a token sees, its own always; by default all. */
+enum ruvm_mask_kind {
+    RUVM_MASK_NONE,
+    RUVM_MASK_WINDOW,  /* the newest n[0], and the first n[1]: sinks; the others are forgotten */
+    RUVM_MASK_STRIDED, /* the newest n[0], and each n[1]th back from its own */
+    RUVM_MASK_DILATED, /* n[0] positions, each n[1]th back from its own */
+    RUVM_MASK_BIGBIRD, /* the newest n[0], the first n[1], and n[2] drawn for each token */
+};
+
+enum { RUVM_MASK_MAX_DRAWN = 64 };
+
+struct ruvm_mask {
+    uint16_t kind; /* enum ruvm_mask_kind */
+    uint16_t n[3]; /* n[0] at least 1; steps, too; what a kind does not name is 0 */
+};
+
+/* RUVM_ERR_ARG: its numbers make no mask. */
+int ruvm_mask_check(const struct ruvm_mask *mask);
+/* The definition: whether a token at position `query` sees the one at `key`. */
+bool ruvm_mask_sees(const struct ruvm_mask *mask, uint32_t query, uint32_t key);
+
+/* Threads that share an engine's work; they are the caller's, and a chip has none. */
+struct ruvm_parallel {
+    /* Calls part(job, i, n_parts) once for each i < n_parts, from any threads, and returns
+     * when all have returned. */
+    void (*run)(void *user, void (*part)(void *job, uint32_t i, uint32_t n_parts), void *job);
+    void *user;
+    uint32_t n_parts;  /* 1..RUVM_MAX_PARTS */
+    uint64_t min_work; /* multiplications below which splitting costs more than it saves */
+};
+
+enum { RUVM_MAX_PARTS = 64 };
+
 struct ruvm_engine_options {
     uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
     uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
     const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
+    struct ruvm_mask mask;
+    /* The matrices once more as these kernels like them (kernels/panels.h), one pointer a
+     * tensor of the image, NULL where there is none; they are in use as the image is.
+     * NULL: none at all. Results are the same. */
+    const uint8_t *const *panels;
+    /* NULL: none. In use as the image is. Results are the same, memory is more. */
+    const struct ruvm_parallel *parallel;
 };
 
 /* Exact size of the memory an engine needs: nothing else is ever allocated and
@@ -69,6 +109,11 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
                      const void *image, size_t image_bytes,
                      const struct ruvm_engine_options *options);
 
+/* The same for another text: an empty engine over the image of `other` with its options, and
+ * nothing is validated again. memory_bytes: what ruvm_engine_bytes() says for these. */
+int ruvm_engine_init_like(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                          const struct ruvm_engine *other);
+
 /* Appends n tokens to the context and computes. all_logits: NULL, or n * vocab
  * values that receive the logits after each token (else only the last one's are
  * kept). RUVM_ERR_FULL when they do not fit: then nothing was appended.
@@ -76,12 +121,36 @@ int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_by
 int ruvm_engine_eval(struct ruvm_engine *engine, const uint16_t *tokens, size_t n,
                      int32_t *all_logits);
 
+/* A token for one of several texts, each of which has an engine of its own. */
+struct ruvm_row {
+    struct ruvm_engine *engine;
+    uint16_t token;
+};
+
+/* Appends every row's token to its engine's context and computes all of them together, so
+ * that weights are read once for many texts: what results is what one ruvm_engine_eval() an
+ * engine gives. The engines are over the same image and have the same options; `engine`,
+ * any one of these, lends its work areas. RUVM_ERR_FULL, _ARG as above, and then nothing was
+ * appended anywhere. */
+int ruvm_engine_eval_rows(struct ruvm_engine *engine, const struct ruvm_row *rows, size_t n);
+
 /* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
 
-/* Tokens in the context now; and going back to the first n of them. */
+/* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
+ * window has forgotten what they see; back by as many as a block has, and to 0, is always
+ * possible. */
 uint32_t ruvm_engine_position(const struct ruvm_engine *engine);
 int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
+
+/* What the engine knows after its first n tokens, as bytes that any engine over the same image
+ * takes: prompts that are computed once. The state after n tokens has ruvm_engine_state_bytes()
+ * bytes; save writes that of the position. RUVM_ERR_ARG: bytes is another number. load replaces
+ * what the engine knew; RUVM_ERR_FULL: the context is smaller, RUVM_ERR_CORRUPT: no engine
+ * wrote this, and then the position is 0. The caller sees to it that image and state match. */
+size_t ruvm_engine_state_bytes(const struct ruvm_engine *engine, uint32_t n);
+int ruvm_engine_state_save(const struct ruvm_engine *engine, void *state, size_t bytes);
+int ruvm_engine_state_load(struct ruvm_engine *engine, uint32_t n, const void *state, size_t bytes);
 
 /* CRC-32 of zlib over logits as little-endian bytes, continued from crc (0 at first):
  * what golden vectors store. */

@@ -30,11 +30,14 @@ struct ruvm_progress {
 struct ruvm_file {
     const uint8_t *data; /* 64-byte aligned */
     size_t size;
-    const char *name; /* for messages */
-    void *owned;      /* private */
+    const char *name;    /* for messages */
+    void *owned;         /* private */
+    const uint8_t *pack; /* the pack in which it lies, or NULL */
+    size_t pack_size;
 };
 
-/* Maps path. NULL or "demo": the demo model built into the library. */
+/* Maps path; of a pack the model in it. NULL or "demo": the demo model built into the
+ * library. */
 int ruvm_file_open(struct ruvm_file *file, const char *path, struct ruvm_error *err);
 void ruvm_file_close(struct ruvm_file *file);
 
@@ -74,11 +77,13 @@ struct ruvm_quantize_options {
      * one wins; one that matches no tensor is refused. */
     const char *const *tensor_types;
     uint32_t n_tensor_types;
-    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq */
+    const char *method;      /* "rtn", "mse", "gptq"; NULL: rtn for int8, else gptq,
+                              * or mse for a large model */
     uint32_t k_bits, v_bits; /* of the cache: 8 or 4; 0: 8 */
     const char *calib_text;  /* file for calibration; NULL: own samples */
     const char *eval_text;   /* file for the quality measure; NULL: own samples */
-    uint32_t eval_tokens;    /* positions to measure; 0: 16384 */
+    uint32_t eval_tokens;    /* positions to measure; 0: 16384, fewer for a large model */
+    uint32_t calib_tokens;   /* positions of calibration; 0: by the model's size */
     uint32_t context;        /* 0: the source's */
     double v0_scale;         /* RUVM v0 input only: real value of one step; 0: refused */
     const char *name;        /* meta: name of the model, NULL: none */
@@ -92,7 +97,9 @@ struct ruvm_quantize_options {
     uint32_t prune_ffn;          /* units to take from every feed-forward */
     const uint32_t *drop_layers; /* layers to leave out, counted from 0 */
     uint32_t n_drop_layers;
-    bool vocab_prune; /* leave out tokens that the calibration text never uses */
+    /* leave out tokens that the calibration text never uses; needed by models of more than
+     * 65,535 */
+    bool vocab_prune;
     /* Distillation. */
     uint32_t distill_steps; /* 0: none */
     const char *checkpoint; /* file to resume from and to keep the state in, or NULL */
@@ -210,14 +217,130 @@ struct ruvm_export_result {
     uint64_t bytes;                    /* of all files; 0: not a file */
     uint32_t n_tensors, n_files;
     bool has_tokenizer;
-    char note[512]; /* for people: what the format could not say, or "" */
-    double seconds; /* measured */
+    char note[1024]; /* for people: what the file cannot say or does otherwise, or "" */
+    double seconds;  /* measured */
 };
 
 /* Writes the weights as floats, those of an image exactly as it uses them. What the format
  * cannot say is refused. */
 int ruvm_export(const struct ruvm_export_options *o, struct ruvm_export_result *r,
                 struct ruvm_error *err);
+
+/* ---- pack ------------------------------------------------------------------ */
+
+/* A section by name: "sett" settings (JSON), "MODL" model (a RUVM image), "know" knowledge,
+ * "gate", "plug", or four letters or digits of your own. */
+struct ruvm_pack_file {
+    const char *name, *path;
+};
+
+struct ruvm_pack_options {
+    const char *input;                  /* a RUVM image, "demo" or a pack; NULL: nothing */
+    const struct ruvm_pack_file *files; /* sections that are added or replaced */
+    uint32_t n_files;
+    const char *const *removed; /* names of sections that are left out */
+    uint32_t n_removed;
+    const char *sign_key; /* file with an ed25519 private key (PEM or hex), or NULL */
+    const char *output;   /* NULL: nothing is written */
+};
+
+struct ruvm_pack_entry {
+    char name[5];
+    const char *kind; /* "model", "settings", ...; static */
+    uint32_t off_bytes, size_bytes, align_bytes, crc32;
+    char sha256[65];
+};
+
+struct ruvm_pack_result {
+    uint64_t bytes;
+    uint32_t n_sections;
+    struct ruvm_pack_entry sections[32];
+    bool is_signed;
+    char key[65];           /* of the signature, in hex */
+    bool signature_dropped; /* the input had one, which changes made worthless */
+};
+
+/* Makes a pack, or another one of a pack. Its signature is that of sign_key or, when nothing
+ * else changes, stays. */
+int ruvm_pack(const struct ruvm_pack_options *o, struct ruvm_pack_result *r,
+              struct ruvm_error *err);
+/* What a pack holds; all its checksums, SHA-256 included, are checked. */
+int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_error *err);
+/* As list, and its signature must hold. key: file with the public key that must have made it
+ * (PEM or hex), or NULL: any key. RUVM_ERR_MISMATCH: not signed, by another key, wrong. */
+int ruvm_pack_verify(const char *path, const char *key, struct ruvm_pack_result *r,
+                     struct ruvm_error *err);
+/* Writes the bytes of a section. */
+int ruvm_pack_extract(const char *path, const char *section, const char *output,
+                      struct ruvm_error *err);
+/* Writes a C header with the pack as an array `name`. */
+int ruvm_pack_emit_c(const char *path, const char *name, const char *output,
+                     struct ruvm_error *err);
+/* For transport: a gzip file of a pack or a delta, and the exact bytes again. */
+int ruvm_pack_compress(const char *path, const char *output, uint64_t bytes[2],
+                       struct ruvm_error *err);
+int ruvm_pack_decompress(const char *path, const char *output, uint64_t bytes[2],
+                         struct ruvm_error *err);
+
+struct ruvm_pack_delta {
+    uint64_t old_bytes, new_bytes, delta_bytes;
+    uint32_t n_sectors, n_changed; /* of 4 KiB, of the new pack */
+};
+
+/* The sectors of flash in which the pack `path` differs from the pack `old`; and a pack from
+ * its predecessor and these. RUVM_ERR_MISMATCH: the delta is not for this one. */
+int ruvm_pack_delta_make(const char *path, const char *old, const char *output,
+                         struct ruvm_pack_delta *d, struct ruvm_error *err);
+int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output,
+                          struct ruvm_pack_delta *d, struct ruvm_error *err);
+
+/* ---- flash ----------------------------------------------------------------- */
+
+struct ruvm_flash_options {
+    const char *pack;       /* a pack, or a bare RUVM image */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
+    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
+    const char *partitions; /* table as CSV or binary; NULL: made for what there is */
+    const char *label;      /* of the pack's partition; NULL: "ruvm" */
+    const char *dump;       /* a flash's contents, of which only that partition is replaced */
+    bool ota;               /* of a table that is made: two slots for the application */
+    uint32_t flash_bytes;   /* 0: 4 MiB */
+    uint32_t table_off;     /* 0: 0x8000 */
+    uint32_t pack_bytes;    /* of a table that is made: room for the pack; 0: what it takes */
+    const char *mode;       /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
+    const char *speed;      /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
+    const char *to;         /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
+    bool trim;              /* raw: end with the last sector that holds something */
+    const char *output;     /* NULL: only the plan */
+    const char *svg;        /* file for a drawing of the plan, or NULL */
+    const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
+    const char *name;       /* in the manifest; NULL: "ruvm" */
+};
+
+/* A part of flash, ascending by offset. */
+struct ruvm_flash_region {
+    char name[20], kind[36];        /* "ruvm", "data 0x40" */
+    uint32_t off_bytes, size_bytes; /* the room */
+    uint32_t used_bytes;            /* 0: nothing is written there */
+    char file[32];                  /* of its part: "partition-table.bin"; "" when unused */
+};
+
+enum { RUVM_FLASH_REGIONS = 200 };
+struct ruvm_flash_result {
+    char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
+    uint32_t flash_bytes, table_off;
+    uint64_t window_bytes, mapped_bytes; /* what the chip can map as data, and what it must */
+    char mode[8], speed[8];              /* of the image that the ROM loads; "" unknown */
+    uint32_t n_regions;
+    struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
+    char label[17];
+    uint64_t bytes; /* written: of the file, or of all parts */
+};
+
+/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
+               struct ruvm_error *err);
 
 /* ---- inspect --------------------------------------------------------------- */
 
@@ -251,6 +374,7 @@ struct ruvm_inspect_operator { /* of an ONNX graph */
 enum { RUVM_INSPECT_BINS = 32 };
 
 struct ruvm_inspect_result {
+    const struct ruvm_pack_result *pack; /* in which the model lies, or NULL */
     char format[64]; /* "RUVM v1 image", "RUVM v0 (bare layout)", importer's name */
     uint64_t file_bytes;
     bool is_image; /* RUVM v1: sections, header_crc32, engine_bytes are set */
@@ -280,7 +404,7 @@ struct ruvm_inspect_result {
     struct ruvm_inspect_operator *operators;
     bool has_tokenizer;
     uint32_t n_pieces;
-    uint32_t bos, eos, unk; /* 0xFFFF: none */
+    uint32_t bos, eos, unk; /* UINT32_MAX: none */
     uint32_t n_golden_prompt, n_golden_tokens;
     char *meta;      /* "key=value\n" lines, "" when none */
     char note[1024]; /* for people: why it cannot be quantized, or how; or "" */
@@ -297,6 +421,57 @@ struct ruvm_inspect_result {
 int ruvm_inspect(const struct ruvm_inspect_options *o, struct ruvm_inspect_result *r,
                  struct ruvm_error *err);
 void ruvm_inspect_free(struct ruvm_inspect_result *r);
+
+struct ruvm_fit_options {
+    const char *input;    /* a RUVM image or a pack */
+    const char *chip;     /* ruvm_target_name(), or "all" */
+    uint32_t context;     /* 0: the image's */
+    uint32_t flash_bytes; /* 0: 4 MiB */
+    const char *type;     /* what if the layers' matrices were of this type; NULL: as they are */
+};
+
+/* A model on a chip. Bytes are exact but for `type` and what the firmware reserves; everything
+ * in seconds is modelled: a bound that the chip cannot beat. */
+struct ruvm_fit_chip {
+    const char *name, *family, *core, *vector, *psram; /* static; vector, psram: NULL none */
+    bool fits, fits_flash, fits_window, fits_memory, fits_wifi;
+    /* Flash. */
+    uint64_t flash_bytes, window_bytes, model_bytes, knowledge_bytes, firmware_bytes;
+    int64_t flash_left_bytes; /* below 0: missing */
+    /* Memory. */
+    uint64_t memory_bytes, kv_cache_bytes, state_bytes; /* state: the engine without its cache */
+    uint64_t static_bytes, stack_bytes, buffer_bytes, index_bytes;
+    int64_t memory_left_bytes;
+    uint64_t wifi_bytes;               /* that a station needs of what is left */
+    uint32_t context, largest_context; /* 0: not even one position */
+    /* Speed. */
+    double clock_mhz, instructions_mac, flash_mb_s;
+    double compute_s, memory_s; /* of a token in the middle of the context */
+    double tokens_per_s;        /* at most: of the slower one */
+    const char *binding;        /* "compute", "flash" */
+    const char *instructions_source, *flash_source;
+};
+
+/* The memory term of the same model beside what others published. */
+struct ruvm_fit_published {
+    const char *system, *chip, *memory, *source;
+    double bytes_token, mb_s;
+    double tokens_per_s, modelled_tokens_per_s;
+};
+
+struct ruvm_fit_result {
+    uint32_t context;     /* asked for, or the image's */
+    uint64_t macs_token;  /* weights and attention in the middle of the context */
+    uint64_t bytes_token; /* read from flash for a token */
+    uint64_t image_bytes; /* estimated when `type` was given */
+    bool is_estimate;
+    uint32_t n_chips;
+    struct ruvm_fit_chip chips[8];
+    uint32_t n_published;
+    const struct ruvm_fit_published *published; /* static */
+};
+
+int ruvm_fit(const struct ruvm_fit_options *o, struct ruvm_fit_result *r, struct ruvm_error *err);
 
 struct ruvm_diff_tensor {
     char name[128];
@@ -339,13 +514,22 @@ void ruvm_diff_free(struct ruvm_diff_result *r);
 /* A model ready to talk: engine, tokenizer and sampler over one image. */
 struct ruvm_session;
 
+/* "window:64,4", "strided:16,8", "dilated:32,2", "bigbird:32,4,3", "none"; numbers as in struct
+ * ruvm_mask. RUVM_ERR_ARG with the forms that there are. */
+int ruvm_mask_parse(struct ruvm_mask *mask, const char *text, struct ruvm_error *err);
+
 struct ruvm_session_options {
     const char *model;   /* path, NULL: the demo model */
     uint32_t context;    /* 0: the image's */
     uint32_t block;      /* 0: default */
-    uint32_t threads;    /* 0 or 1: this engine works on one core */
+    uint32_t threads;    /* 0: as many as help, which is measured */
     const char *kernels; /* NULL: best */
+    const char *mask;    /* of the attention, see ruvm_mask_parse(); NULL: none */
     struct ruvm_sampler sampler;
+    /* Speculation: guesses that are verified in a block, to the same tokens. "ngram": from the
+     * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
+    const char *draft;
+    uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -354,8 +538,19 @@ void ruvm_session_close(struct ruvm_session *s);
 const struct ruvm_model_info *ruvm_session_info(const struct ruvm_session *s);
 const struct ruvm_tokenizer *ruvm_session_tokenizer(const struct ruvm_session *s); /* or NULL */
 struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s);
-size_t ruvm_session_engine_bytes(const struct ruvm_session *s);
+size_t ruvm_session_engine_bytes(const struct ruvm_session *s); /* a draft model's too */
 const char *ruvm_session_kernels(const struct ruvm_session *s);
+/* Positions that there is room for, and of how many the keys and values are kept at a time: of
+ * fewer with a mask that forgets. */
+uint32_t ruvm_session_context(const struct ruvm_session *s);
+uint32_t ruvm_session_cached(const struct ruvm_session *s);
+/* Threads that share the work. */
+uint32_t ruvm_session_threads(const struct ruvm_session *s);
+/* Prompt tokens that are multiplied together. */
+uint32_t ruvm_session_block(const struct ruvm_session *s);
+
+/* Begins the drawing anew, as a session opened with this seed does. */
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed);
 
 struct ruvm_generate_options {
     const void *prompt; /* any bytes; may be NULL when n_prompt_bytes is 0 */
@@ -364,9 +559,13 @@ struct ruvm_generate_options {
     const char *const *stops; /* stop strings, not emitted */
     size_t n_stops;
     bool continue_context; /* keep what is in the context: the next turn of a conversation */
-    bool ignore_end;       /* go on after BOS or EOS */
-    bool chat;             /* the prompt is a message: put it in the image's form of a turn */
-    const char *system;    /* of a chat's first turn: what the model is told first, or NULL */
+    bool keep_prefix;      /* of a prompt that begins as the text before did, compute the rest */
+    /* File with what the engine knows after the first turn's prompt: read, and written when the
+     * prompt is another. NULL: none. */
+    const char *prompt_cache;
+    bool ignore_end;    /* go on after BOS or EOS */
+    bool chat;          /* the prompt is a message: put it in the image's form of a turn */
+    const char *system; /* of a chat's first turn: what the model is told first, or NULL */
     /* Receives text as it comes, whole UTF-8 characters where possible; nonzero stops. */
     int (*text)(void *user, const char *bytes, size_t n_bytes);
     /* Receives each generated id before its text, or NULL. */
@@ -376,7 +575,8 @@ struct ruvm_generate_options {
 
 struct ruvm_generate_result {
     uint32_t n_prompt_tokens, n_tokens;
-    double prompt_s, generate_s; /* measured */
+    uint32_t n_reused;           /* of the prompt's tokens: known already, not computed */
+    double prompt_s, generate_s; /* measured; prompt_s with the reading of a cache */
     uint32_t logits_crc32;       /* over the logits each generated token was drawn from */
     enum ruvm_stop {
         RUVM_STOP_COUNT,
@@ -385,12 +585,38 @@ struct ruvm_generate_result {
         RUVM_STOP_CONTEXT,
         RUVM_STOP_CALLER
     } stop;
+    bool cache_written;
+    char cache_note[256]; /* why a cache was not used, or "" */
+    struct ruvm_generate_drafts {
+        uint32_t n_rounds;             /* blocks that verified a guess */
+        uint32_t n_tokens, n_accepted; /* guessed, and right */
+        uint32_t n_switched_off;       /* times that the clock found them slower than none */
+    } drafts;
 };
 
 /* A prompt that does not fit the context: RUVM_ERR_FULL with both numbers. */
 int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
                   struct ruvm_generate_result *r, struct ruvm_error *err);
 
+/* Many prompts, up to `batch` of them (1..64) computed together: each weight is read once for
+ * all. Each is answered as if it were the only one, beginning with the random state that the
+ * session has. */
+struct ruvm_many_options {
+    uint32_t batch;
+    size_t n_prompts;
+    /* What to do with prompt i, as for ruvm_generate(); continue_context, keep_prefix and
+     * prompt_cache are not used. What it points to is in use until the prompt's end. */
+    struct ruvm_generate_options (*options)(void *user, size_t i);
+    /* Prompt i is done: r, or NULL and the error. In the order in which they end; after one
+     * that its receiver stopped, no other begins. */
+    void (*end)(void *user, size_t i, const struct ruvm_generate_result *r,
+                const struct ruvm_error *err);
+    void *user;
+};
+
+/* Leaves the session empty. RUVM_ERR_ARG, _MEMORY; a prompt that fails does not. */
+int ruvm_generate_many(struct ruvm_session *s, const struct ruvm_many_options *o,
+                       struct ruvm_error *err);
 /* ---- knowledge: rag-add, and asking a blob ----------------------------------- */
 
 struct ruvm_rag_add_options {
@@ -412,7 +638,8 @@ struct ruvm_rag_add_options {
     bool keep_duplicates;   /* chunks whose text is there already are added all the same */
     const char *type;       /* of vectors: "int8", "binary"; NULL: the blob's, or int8 */
     uint32_t dims;          /* 0: the blob's, or 256 */
-    uint32_t degree;        /* links of a vector in the graph; 0: 16 */
+    uint32_t degree;        /* links of a vector in the graph; 0: the smallest of 8 to 32
+                             * with which a walk finds 98 % of what a scan does */
     bool no_words;          /* without BM25 */
     const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
     uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
@@ -432,6 +659,7 @@ struct ruvm_rag_add_result {
     uint32_t n_queries;               /* that the recalls were measured with; 0: they were not */
     double recall_code, recall_graph; /* at 10: codes against integers before rounding, graph
                                        * against a scan; measured */
+    uint32_t distances;               /* that a search computes, their mean; measured */
     double seconds;                   /* measured */
 };
 
@@ -440,7 +668,7 @@ struct ruvm_rag_add_result {
 int ruvm_rag_add(const struct ruvm_rag_add_options *o, struct ruvm_rag_add_result *r,
                  struct ruvm_error *err);
 
-/* An opened blob, to be asked. */
+/* An opened blob, or the one in a pack, to be asked. */
 struct ruvm_knowledge;
 int ruvm_knowledge_open(struct ruvm_knowledge **k, const char *path, struct ruvm_error *err);
 void ruvm_knowledge_close(struct ruvm_knowledge *k);
@@ -531,28 +759,89 @@ struct ruvm_bench_options {
     uint32_t generate_tokens; /* 0: 128, or what the context allows */
     uint32_t repetitions;     /* 0: 9 */
     uint32_t context, block;
+    uint32_t threads;      /* 0: as many as help */
+    uint32_t batch;        /* texts that are generated together; 0: 1 */
+    const char *mask;      /* of the attention, in all that is measured; NULL: none */
     const char *quality;   /* float source to compare against, or NULL */
     const char *eval_text; /* text for perplexity and quality; NULL: own samples */
     uint32_t eval_tokens;  /* 0: 16384 */
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
     bool kernel_rates;     /* measure every kernel table */
+    bool profile;          /* measure the parts of a token */
     bool no_speed;         /* quality, perplexity and answers only */
     uint64_t seed;
     struct ruvm_progress progress;
 };
 
-struct ruvm_bench_kernel {
-    char kernels[16];
-    uint32_t rows, cols;
-    struct ruvm_spread gmac_per_s, gb_per_s;
+/* What this machine can do at most, measured in the same rounds as its kernels. */
+struct ruvm_bench_level { /* of memory, the nearest first; the last one is DRAM */
+    char name[8];
+    uint64_t bytes;        /* its size; 0 for DRAM */
+    uint64_t placed_bytes; /* what is read there again and again: fits well */
+    struct ruvm_spread gb_per_s;
 };
+
+struct ruvm_bench_roofs {
+    uint32_t n_levels;
+    struct ruvm_bench_level levels[4];
+    bool sizes_assumed;   /* the system does not say how large its caches are */
+    char instruction[48]; /* that multiplies */
+    struct ruvm_spread gmac_per_s;
+};
+
+/* One kernel of one table with one shape. Which roof binds: reading its bytes from its
+ * level, or multiplying; the share is of the speed that this roof alone would allow. */
+struct ruvm_bench_kernel {
+    char kernels[16], name[24];
+    uint32_t rows, cols, vectors; /* rows 0: a vector of cols values */
+    uint32_t level;               /* of roofs.levels, where its weights or its vectors are */
+    bool multiplies;              /* else gmac_per_s counts values */
+    struct ruvm_spread gmac_per_s, gb_per_s;
+    double roof_share; /* 0..1, by the medians */
+    bool arithmetic_binds;
+};
+
+/* Where the time of one generated token goes. */
+enum ruvm_bench_part {
+    RUVM_PART_MATRIX,     /* products of the layers' matrices */
+    RUVM_PART_SCORES,     /* of queries and keys */
+    RUVM_PART_SOFTMAX,    /* their weights */
+    RUVM_PART_MIX,        /* of values */
+    RUVM_PART_CACHE,      /* RoPE, queries, keys and values to and from the cache */
+    RUVM_PART_NORM,       /* norms and quantizing */
+    RUVM_PART_SCALE,      /* row scales, biases, the residual stream */
+    RUVM_PART_ACTIVATION, /* SwiGLU, GELU, ReLU */
+    RUVM_PART_HEAD,       /* logits from the last norm */
+    RUVM_PART_SAMPLING,   /* the likeliest token */
+    RUVM_PART_OTHER,      /* embedding, RoPE's angles, and what else there is */
+    RUVM_N_PARTS,
+};
+
+struct ruvm_bench_profile {
+    uint32_t tokens, repetitions;
+    double token_us;                     /* unwatched, in turn with the watched ones: median */
+    double watched_us;                   /* watched, the clock's own cost included: median */
+    double clock_us;                     /* of that, what reading the clock cost */
+    struct ruvm_spread us[RUVM_N_PARTS]; /* without that cost; the medians' sum is sum_us */
+    double sum_us;
+};
+
+/* "matrices" and so on. */
+const char *ruvm_bench_part_name(enum ruvm_bench_part part);
 
 struct ruvm_bench_result {
     char model[256], kernels[16];
     uint64_t image_bytes, engine_bytes, peak_rss_bytes;
-    double bits_per_weight; /* of all matrices, scales and padding included */
-    char types[64];         /* "int4 35, int8 1": how many tensors of which type */
+    bool has_mask;
+    char mask[40];
+    uint32_t cached_positions;          /* of the context: a mask may forget the others */
+    uint32_t image_crc, context, block; /* context and block: the engine's */
+    uint32_t threads;                   /* that shared the work */
+    uint32_t batch;                     /* texts together; their tokens are added up */
+    uint64_t token_bytes;               /* of weights, scales included, that each token reads */
+    double bits_per_weight;             /* of all matrices, scales and padding included */
+    char types[64];                     /* "int4 35, int8 1": how many tensors of which type */
     uint32_t prompt_tokens, generate_tokens;
     struct ruvm_spread prompt_tokens_per_s, decode_tokens_per_s;
     bool has_quality;
@@ -563,6 +852,8 @@ struct ruvm_bench_result {
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;
+    struct ruvm_bench_profile profile; /* repetitions 0: not measured */
+    struct ruvm_bench_roofs roofs;     /* n_levels 0: not measured */
     uint32_t n_kernels;
     struct ruvm_bench_kernel *kernel_list;
     char machine[256]; /* processor, cores, compiler */

@@ -4,36 +4,43 @@
 # This tree holds nothing of theirs. Build them yourself, as fast as their compiler
 # makes them, and put into one folder what there is of:
 #
-#     model.bin  tokenizer.bin   llama2.c checkpoint and its tokenizer: needed
 #     run                        llama2.c's float program
-#     runq  model_q80.bin        its int8 program, and model.bin as its export makes it
-#     llama-bench  model.gguf    llama.cpp's, and model.bin as its converter makes it
+#     runq                       its int8 program, for model_q80.bin
+#     llama-bench                llama.cpp's, for its types of weights
+#     llama-quantize             llama.cpp's, for Q4_0
+#     model.bin  tokenizer.bin   a llama2.c checkpoint and its tokenizer: stories260K
+#     model_q80.bin              the same as llama2.c's export makes it
 #
-# Each round runs every program once, one after another (in turn from the first and
-# from the last), one thread each, all on the same processor when taskset is there:
-# a busy machine then disturbs all alike. Two things are compared, with ruvm over the
-# other program, round by round:
+# Three models take turns: the one in the folder, and two that are made here with
+# gaussian weights, of 15 and 110 million (dim 288 and 768). MODELS ("own 15M 110M")
+# names those that are wanted. Files for the others come from `ruvm quantize --to gguf`.
 #
-#     decode    tokens/s as each program measures itself: TOKENS tokens from position 0,
-#               likeliest token first. run and runq have a clock of whole milliseconds
-#               and end at the end of a text.
-#     process   the whole program by our clock, loading and printing included
+# Each round runs every program once, one after another (in turn from the first and from
+# the last), one thread each, all on the same processor when taskset is there: a busy
+# machine then disturbs all alike. The ratios are ruvm's over the other program's, round
+# by round: median [first quartile .. third quartile].
 #
-# TOKENS (256) and ROUNDS (15, at least 9) may be set; RUVM names our program. On a
-# machine with other work, `chrt -f 10 make bench-peers DIR=folder` (as root) keeps that
-# work out of the few milliseconds that each program takes.
+#     decode    tokens/s, each from an empty context; run and runq have a clock of whole
+#               milliseconds and end at the end of a text
+#     prompt    tokens/s of a prompt; run and runq read it token by token, so they have none
+#
+# Below that, what ruvm reaches of this machine: of decode the share of reading its weights
+# from where they fit, of prompts the share of the integer peak, both measured just before
+# by `ruvm bench --kernel-rates`. ROUNDS (9, at least) may be set; RUVM names our program.
+# On a machine with other work, `chrt -f 10 make bench-peers DIR=folder` (as root) keeps
+# that work out.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-ruvm=${RUVM:-build/release/ruvm}
-tokens=${TOKENS:-256}
-rounds=${ROUNDS:-15}
+ruvm=$(realpath "${RUVM:-build/release/ruvm}")
+rounds=${ROUNDS:-9}
+models=${MODELS:-own 15M 110M}
 dir=${1:-}
-prompt="Once upon a time"
-if [ ! -d "$dir" ] || [ ! -f "$dir/model.bin" ] || [ ! -f "$dir/tokenizer.bin" ]; then
+if [ ! -d "$dir" ]; then
     sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
-    echo "bench-peers: give a folder with model.bin and tokenizer.bin" >&2
+    echo "bench-peers: give a folder with builds of other programs" >&2
     exit 2
 fi
+dir=$(realpath "$dir")
 [ "$rounds" -ge 9 ] || rounds=9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,35 +51,16 @@ if command -v taskset > /dev/null; then
     pin=(taskset -c "$cpu")
 fi
 
-# ---- programs: each prints its tokens/s, "-" when it has none ------------------------
+fail()
+{
+    echo "bench-peers: $*" >&2
+    exit 1
+}
 
-ruvm_decode()
+# quiet COMMAND...: shows what it printed only when it fails.
+quiet()
 {
-    "${pin[@]}" "$ruvm" bench "$work/model.ruvm" -p 1 -n "$tokens" -r 1 --json --progress none |
-        sed -n 's/^\t"decode_tokens_per_s":[[:space:]]*\([0-9.e+]*\).*/\1/p' | head -n 1
-}
-ruvm_process()
-{
-    "${pin[@]}" "$ruvm" run "$work/model.ruvm" -p "$prompt" -n "$tokens" --temp 0 \
-        --ignore-end --quiet
-}
-llama2c_decode()
-{
-    "${pin[@]}" "$dir/$1" "$dir/$2" -z "$dir/tokenizer.bin" -t 0 -n "$tokens" -i "$prompt" 2>&1 |
-        sed -n 's/.*achieved tok\/s: *\([0-9.]*\).*/\1/p'
-}
-llama2c_process()
-{
-    "${pin[@]}" "$dir/$1" "$dir/$2" -z "$dir/tokenizer.bin" -t 0 -n "$tokens" -i "$prompt"
-}
-run_decode() { llama2c_decode run model.bin; }
-run_process() { llama2c_process run model.bin; }
-runq_decode() { llama2c_decode runq model_q80.bin; }
-runq_process() { llama2c_process runq model_q80.bin; }
-llama_decode()
-{
-    "${pin[@]}" "$dir/llama-bench" -m "$dir/model.gguf" -p 0 -n "$tokens" -t 1 -r 1 -o json \
-        2> "$work/log" | sed -n 's/.*"avg_ts": *\([0-9.]*\).*/\1/p'
+    "$@" > "$work/log" 2>&1 || { cat "$work/log"; fail "failed: $*"; }
 }
 
 # have NAME FILE...: whether all files are there; says what is not.
@@ -81,83 +69,212 @@ have()
     local name=$1 file missing=
     shift
     for file in "$@"; do
-        [ -e "$dir/$file" ] || missing+=" $file"
+        [ -e "$file" ] || missing+=" ${file##*/}"
     done
-    [ -z "$missing" ] || echo "left out: $name (not found in $dir:$missing)"
+    [ -z "$missing" ] || echo "left out: $name (not found:$missing)"
     [ -z "$missing" ]
 }
 
-# ---- measuring -----------------------------------------------------------------------
+# ---- programs: each prints "decode RATE" and "prompt RATE", as far as it has them ---------
 
-# microseconds of a command
-wall()
+# json_numbers KEY: the values of a key, one a line.
+json_numbers() { sed -n "s/^[[:space:]]*\"$1\":[[:space:]]*\([0-9.e+]*\).*/\1/p"; }
+
+run_ruvm()
 {
-    local begin=${EPOCHREALTIME/./}
-    "$@" > "$work/out" 2>&1 || return 1
-    echo $((${EPOCHREALTIME/./} - begin))
+    "${pin[@]}" "$ruvm" bench "$1" -p "$prompt" -n "$tokens" -r 1 --json --progress none \
+        > "$work/json" 2> "$work/log" || return
+    echo "prompt $(json_numbers prompt_tokens_per_s < "$work/json" | head -n 1)"
+    echo "decode $(json_numbers decode_tokens_per_s < "$work/json" | head -n 1)"
+}
+run_llama()
+{
+    # its object for the prompt stands before that for the generated tokens
+    "${pin[@]}" "$dir/llama-bench" -m "$1" -p "$prompt" -n "$tokens" -t 1 -r 1 -o json \
+        2> "$work/log" | json_numbers avg_ts | sed '1s/^/prompt /; 2s/^/decode /'
+}
+run_llama2c()
+{
+    "${pin[@]}" "$dir/$2" "$1" -z "$tokenizer" -t 0 -n "$tokens" -i "Once upon a time" 2>&1 |
+        tr -d '\000' | sed -n 's/.*achieved tok\/s: *\([0-9.]*\).*/decode \1/p'
 }
 
-# measure PROGRAM ROUND: appends "decode PROGRAM ROUND RATE" and "process ..." in runs/s.
-measure()
+# program NAME: by its name, on the files of the present model.
+program()
 {
-    local rate us
-    rate=$("$1_decode")
-    [ -z "$rate" ] || echo "decode $1 $2 $rate" >> "$work/values"
-    if declare -F "$1_process" > /dev/null && us=$(wall "$1_process"); then
-        echo "process $1 $2 $(awk "BEGIN { print 1e6 / $us }")" >> "$work/values"
+    case $1 in
+    ruvm-*) run_ruvm "$work/$1.ruvm" ;;
+    llama-*) run_llama "$work/$1.gguf" ;;
+    run) run_llama2c "$model" run ;;
+    runq) run_llama2c "$dir/model_q80.bin" runq ;;
+    esac
+}
+
+# ---- models -----------------------------------------------------------------------------
+
+# prepare NAME: makes the files of a model and sets what is measured of it.
+prepare()
+{
+    model=$work/model.bin tokenizer=$work/tokenizer.bin prompt=128
+    case $1 in
+    own) model=$dir/model.bin tokenizer=$dir/tokenizer.bin tokens=256 ;;
+    15M) tokens=128 shape="288 768 6 6 32000 256" ;;
+    110M) tokens=32 prompt=64 shape="768 2048 12 12 32000 256" ;;
+    *) fail "MODELS: there is no model $1; there are: own 15M 110M" ;;
+    esac
+    # shellcheck disable=SC2086 # the shape is six words
+    [ "$1" = own ] ||
+        quiet python3 tests/bench_peers_model.py "$model" "$tokenizer" $shape 1
+    have "model $1" "$model" "$tokenizer" || return 1
+    printf 'a b c d e f g h i j k l m n o p' > "$work/text"
+    programs=(ruvm-int8 ruvm-int4)
+    local calibration=(--calib "$work/text" --method rtn)
+    [ "$1" != own ] || calibration=()
+    for type in int8 int4; do
+        quiet "$ruvm" quantize "$model" --tokenizer "$tokenizer" -t $type --embed-type $type \
+            "${calibration[@]}" -o "$work/ruvm-$type.ruvm" --no-quality
+    done
+    if have run "$dir/run"; then programs+=(run); fi
+    if [ "$1" = own ] && have runq "$dir/runq" "$dir/model_q80.bin"; then programs+=(runq); fi
+    if have llama-bench "$dir/llama-bench"; then prepare_llama "$1"; fi
+}
+
+# try NAME COMMAND...: llama.cpp with one more type, where its blocks fit the model's shape.
+try()
+{
+    local name=$1
+    shift
+    if "$@" > "$work/log" 2>&1; then
+        programs+=("$name")
+    else
+        echo "left out: $name ($(tail -n 1 "$work/log" | cut -c 1-100))"
     fi
 }
 
-# table WHAT UNIT: each program's values, and ruvm's over them.
+prepare_llama()
+{
+    local export=("$ruvm" quantize "$model" --tokenizer "$tokenizer" --to gguf)
+    quiet "${export[@]}" -o "$work/llama-F32.gguf"
+    try llama-Q8_0 "${export[@]}" --to-type q8_0 -o "$work/llama-Q8_0.gguf"
+    if have llama-Q4_0 "$dir/llama-quantize"; then
+        try llama-Q4_0 "$dir/llama-quantize" --pure "$work/llama-F32.gguf" \
+            "$work/llama-Q4_0.gguf" Q4_0 1
+    fi
+    if [ "$1" = own ]; then programs+=(llama-F32); else rm "$work/llama-F32.gguf"; fi
+}
+
+# ---- measuring -----------------------------------------------------------------------------
+
+# measure: appends "WHAT PROGRAM ROUND RATE" of every program and round.
+measure()
+{
+    local round i at name
+    : > "$work/values"
+    for name in "${programs[@]}"; do program "$name" > "$work/out"; done # warm-up
+    for ((round = 1; round <= rounds; round++)); do
+        for ((i = 0; i < ${#programs[@]}; i++)); do
+            at=$((round % 2 ? i : ${#programs[@]} - 1 - i))
+            name=${programs[at]}
+            program "$name" | awk -v p="$name" -v r="$round" 'NF == 2 { print $1, p, r, $2 }' \
+                >> "$work/values"
+        done
+    done
+    for name in "${programs[@]}"; do
+        grep -q "^decode $name " "$work/values" || echo "$name: printed no speed"
+    done
+}
+
+# table WHAT: each program's values, and those of ours over them.
 table()
 {
     echo
-    printf '%-10s %-38s %s\n' "$1" "$2, median [min .. max]" \
-        "ruvm is faster by, median [min .. max]"
+    printf '%-12s %-38s %-30s %s\n' "$1" "tokens/s, measured" "ruvm-int8 is faster by" \
+        "ruvm-int4 is faster by"
     awk -v what="$1" -v names="${programs[*]}" '
-        function spread(list, n,    i, j, x) {
+        # linear between the two nearest values, as everywhere
+        function quantile(q, n,    at, low) {
+            at = 1 + q * (n - 1)
+            low = int(at)
+            return low < n ? list[low] + (at - low) * (list[low + 1] - list[low]) : list[n]
+        }
+        function spread(n,    i, j, x) {
             for (i = 2; i <= n; i++) {
                 x = list[i]
                 for (j = i - 1; j >= 1 && list[j] > x; j--) list[j + 1] = list[j]
                 list[j + 1] = x
             }
-            x = n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-            return sprintf("%.5g [%.5g .. %.5g]", x, list[1], list[n])
+            return sprintf("%.4g [%.4g .. %.4g]", quantile(0.5, n), quantile(0.25, n),
+                quantile(0.75, n))
+        }
+        function ratios(ours, name,    n, r) {
+            n = 0
+            for (r = 1; r <= last; r++)
+                if ((name, r) in value && (ours, r) in value)
+                    list[++n] = value[ours, r] / value[name, r]
+            return n && name !~ /^ruvm/ ? spread(n) : ""
         }
         $1 == what { value[$2, $3] = $4; if ($3 > last) last = $3 }
         END {
             n_names = split(names, name, " ")
             for (p = 1; p <= n_names; p++) {
-                n = m = 0
-                for (r = 1; r <= last; r++) {
-                    if (!((name[p], r) in value)) continue
-                    values[++n] = value[name[p], r]
-                    if (("ruvm", r) in value) ratios[++m] = value["ruvm", r] / value[name[p], r]
-                }
-                if (n) printf "%-10s %-38s %s\n", name[p], spread(values, n),
-                    name[p] == "ruvm" ? "" : spread(ratios, m)
+                n = 0
+                for (r = 1; r <= last; r++)
+                    if ((name[p], r) in value) list[++n] = value[name[p], r]
+                if (!n) continue
+                values = spread(n)
+                printf "%-12s %-38s %-30s %s\n", name[p], values, ratios("ruvm-int8", name[p]),
+                    ratios("ruvm-int4", name[p])
             }
         }' "$work/values"
 }
 
-"$ruvm" quantize "$dir/model.bin" --tokenizer "$dir/tokenizer.bin" -o "$work/model.ruvm" \
-    --no-quality > "$work/log" 2>&1 || { cat "$work/log"; exit 1; }
-programs=(ruvm)
-if have run run; then programs+=(run); fi
-if have runq runq model_q80.bin; then programs+=(runq); fi
-if have llama-bench llama-bench model.gguf; then programs+=(llama); fi
-"$ruvm" bench demo -p 1 -n 1 -r 1 --progress none | grep '^machine'
-echo "$tokens tokens, $rounds rounds, one thread${pin[*]:+, processor $cpu}"
-: > "$work/values"
-for program in "${programs[@]}"; do "${program}_decode" > "$work/out" 2>&1; done # warm-up
-for ((round = 1; round <= rounds; round++)); do
-    for ((i = 0; i < ${#programs[@]}; i++)); do
-        at=$((round % 2 ? i : ${#programs[@]} - 1 - i))
-        measure "${programs[at]}" "$round"
+# roofs: what our medians are of what this machine can do.
+roofs()
+{
+    echo
+    python3 - "$work" "$model" << 'EOF'
+import json
+import statistics
+import struct
+import sys
+
+work, model = sys.argv[1:]
+with open(work + "/roofs.json") as f:
+    roofs = json.load(f)["roofs"]
+with open(model, "rb") as f:
+    dim, hidden, layers, heads, kv, vocab, _ = struct.unpack("<7i", f.read(28))
+macs = layers * (2 * dim * dim + 2 * dim * dim * kv // heads + 3 * dim * hidden)
+rates = {}
+for line in open(work + "/values"):
+    what, program, _, rate = line.split()
+    rates.setdefault((program, what), []).append(float(rate))
+for kind in "int8", "int4":
+    program = "ruvm-" + kind
+    size = json.load(open("%s/%s.json" % (work, program)))["token_bytes"]
+    level = next((x for x in roofs["levels"] if x.get("cache_bytes", size) >= size))
+    decode = statistics.median(rates[program, "decode"])
+    prompt = statistics.median(rates[program, "prompt"])
+    print("%s: decode reads %.4g GB/s of weights, %.1f %% of the roof of %s; a prompt takes %.4g "
+          "GMAC/s, %.1f %% of the peak" % (
+              program, decode * size * 1e-9, 100 * decode * size * 1e-9 / level["gb_per_s"],
+              level["level"], prompt * macs * 1e-9,
+              100 * prompt * macs * 1e-9 / roofs["gmac_per_s"]))
+EOF
+}
+
+quiet "${pin[@]}" "$ruvm" bench --no-speed --kernel-rates -o json --progress none
+mv "$work/log" "$work/roofs.json"
+sed -n 's/^\t"machine":[[:space:]]*"\(.*\)",/machine: \1/p' "$work/roofs.json"
+for name in $models; do
+    echo
+    prepare "$name" || continue
+    for type in int8 int4; do
+        "$ruvm" bench "$work/ruvm-$type.ruvm" -p 1 -n 1 -r 1 --json > "$work/ruvm-$type.json"
     done
+    echo "model $name: $tokens tokens, a prompt of $prompt, $rounds rounds, one thread${pin[*]:+, \
+processor $cpu}"
+    measure
+    table decode
+    table prompt
+    roofs
 done
-for program in "${programs[@]}"; do
-    grep -q "^decode $program " "$work/values" || echo "$program: printed no speed"
-done
-table decode "tokens/s"
-table process "runs/s"

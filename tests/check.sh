@@ -112,7 +112,9 @@ script laws tests/laws.sh build/release/libruvm.a
 script core tests/core.sh
 script equality tests/equality.sh
 script neon tests/kernels/neon.sh
+script kernels-rv32 tests/kernels/rv32.sh
 script rv32 tests/device/rv32.sh
+script firmware tests/device/firmware.sh
 script install tests/install.sh
 for file in tests/check_*.sh; do
     script "$(basename "${file#tests/check_}" .sh)" "$file"

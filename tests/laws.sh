@@ -82,7 +82,14 @@ includes_chip_readers()
     read -ra files < <(echo "$CORE" | tr ' ' '\n' | grep '^formats/' | tr '\n' ' ')
     includes "formats/[a-z0-9]+_(read|layout|codes)\.h|$chip_base" "$freestanding" "${files[@]}"
 }
-includes_device() { includes 'lib/ruvm\.h|lib/device/[a-z0-9_/.]+' "$freestanding" lib/device/*.[ch]; }
+includes_device()
+{
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+        "$freestanding" lib/device/*.[ch] &&
+        return
+    includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
+        lib/device/*/*.[chS]
+}
 includes_workstation()
 {
     local files
@@ -175,7 +182,7 @@ machine_paths() { grep_tree '(^|[^a-zA-Z0-9_.$}*])/(wor''k|hom''e|roo''t)/'; }
 top_level()
 {
     # models that a reader of the README put here are not the tree's
-    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' |
+    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' ! -name '*.rpak' |
         grep -vxE '\./(Makefile|cli|lib|formats|kernels|tests|man|completions|README\.md|LICENSE)'
 }
 trailing_space() { grep_tree --include='*.[chS15]' --include='*.sh' --include='*.py' \

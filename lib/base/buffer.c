@@ -43,6 +43,19 @@ static uint8_t *reserve(struct ruvm_buffer *b, size_t n)
     return p;
 }
 
+void ruvm_buffer_room(struct ruvm_buffer *b, size_t n)
+{
+    if (b->failed || n <= b->cap)
+        return;
+    uint8_t *data = n <= PTRDIFF_MAX ? realloc(b->data, n) : NULL;
+    if (!data) {
+        b->failed = true;
+        return;
+    }
+    b->data = data;
+    b->cap = n;
+}
+
 bool ruvm_buffer_ok(const struct ruvm_buffer *b)
 {
     return !b->failed;

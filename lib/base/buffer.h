@@ -25,6 +25,8 @@ void ruvm_buffer_bytes(struct ruvm_buffer *b, const void *data, size_t n);
 void ruvm_buffer_u8(struct ruvm_buffer *b, uint8_t v);
 void ruvm_buffer_u16(struct ruvm_buffer *b, uint16_t v);
 void ruvm_buffer_u32(struct ruvm_buffer *b, uint32_t v);
+/* Room for n bytes in all and no more, for what is known to come. */
+void ruvm_buffer_room(struct ruvm_buffer *b, size_t n);
 /* n zero bytes; returns their start, valid until the next append, or NULL. */
 uint8_t *ruvm_buffer_zeros(struct ruvm_buffer *b, size_t n);
 /* Zero bytes up to the next multiple of align, a power of two. */

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/bytes.h"
 #include "lib/base/error.h"
 
 enum {
@@ -121,7 +122,8 @@ static int map_open_file(struct ruvm_map *map, int fd, const char *path, struct 
     if (S_ISREG(st.st_mode) && st.st_size > 0) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p != MAP_FAILED) {
-            *map = (struct ruvm_map){.data = p, .size = (size_t)st.st_size, .base = p};
+            *map =
+                (struct ruvm_map){.data = p, .size = (size_t)st.st_size, .base = p, .is_file = 1};
             return RUVM_OK;
         }
     }
@@ -144,6 +146,15 @@ void ruvm_file_unmap(struct ruvm_map *map)
     if (map->base)
         munmap(map->base, map->size);
     *map = (struct ruvm_map){0};
+}
+
+void ruvm_file_release(const struct ruvm_map *map, size_t first, size_t last)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    first = ruvm_align_up(first, page);
+    last -= last % page;
+    if (map->is_file && first < last)
+        madvise((uint8_t *)map->base + first, last - first, MADV_DONTNEED);
 }
 
 /* ---- writing ------------------------------------------------------------------- */

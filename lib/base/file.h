@@ -15,11 +15,14 @@ struct ruvm_map {
     const uint8_t *data; /* read-only; never NULL after success */
     size_t size;         /* bytes; may be 0 */
     void *base;          /* private */
+    int is_file;         /* private: pages can be read again */
 };
 
 /* Maps a regular file (a pipe or other stream is read whole). RUVM_ERR_IO. */
 int ruvm_file_map(struct ruvm_map *map, const char *path, struct ruvm_error *err);
 void ruvm_file_unmap(struct ruvm_map *map);
+/* The bytes first .. last may leave memory: they are read again from the file if needed. */
+void ruvm_file_release(const struct ruvm_map *map, size_t first, size_t last);
 
 /* Writes to "<path>.tmp-<pid>" in the same folder, syncs, renames over path.
  * On any failure (full disk included) the temporary is removed and an older

@@ -16,7 +16,7 @@
 #include "lib/base/status.h"
 
 enum {
-    RUVM_PROBLEMS_BYTES = 800, /* leaves room in struct ruvm_error for the file's name */
+    RUVM_PROBLEMS_BYTES = 900, /* leaves room in struct ruvm_error for the file's name */
     RUVM_PROBLEM_BYTES = 256,  /* of one; longer ones are cut */
 };
 

@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "lib/base/error.h"
-#include "lib/base/file.h"
+#include "lib/bundle/pack_open.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_names.h"
 #include "lib/vector/blend.h"
@@ -18,6 +18,8 @@ enum { DEFAULT_K = 3, MAX_K = 1000, MIN_CANDIDATES = 50 };
 
 struct ruvm_knowledge {
     struct ruvm_map map;
+    const uint8_t *blob; /* in the file, which may be a pack */
+    size_t bytes;
     struct ruvm_rag rag;
     struct ruvm_recipe recipe;
     struct ruvm_bm25 words;
@@ -47,13 +49,36 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: section BM25: is damaged", path);
 }
 
+/* The blob is the file, or the knowledge of a pack. */
+static int find_blob(struct ruvm_knowledge *k, const char *path, struct ruvm_error *err)
+{
+    struct ruvm_pack pack;
+    struct ruvm_pack_section s;
+    k->blob = k->map.data;
+    k->bytes = k->map.size;
+    if (!ruvm_pack_probe(k->blob, k->bytes))
+        return RUVM_OK;
+    int rc = ruvm_pack_open_bytes(&pack, path, k->blob, k->bytes, err);
+    if (rc != RUVM_OK)
+        return rc;
+    if (!ruvm_pack_find(&pack, RUVM_PACK_KNOWLEDGE, &s))
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: the pack holds no knowledge: add a blob with ruvm pack --knowledge",
+                         path);
+    k->blob = s.data;
+    k->bytes = s.size;
+    return RUVM_OK;
+}
+
 static int open_blob(struct ruvm_knowledge *k, const char *path, struct ruvm_error *err)
 {
     struct ruvm_rag_fault fault = {0};
     int rc = ruvm_file_map(&k->map, path, err);
+    if (rc == RUVM_OK)
+        rc = find_blob(k, path, err);
     if (rc != RUVM_OK)
         return rc;
-    rc = ruvm_rag_open(&k->rag, k->map.data, k->map.size, &fault);
+    rc = ruvm_rag_open(&k->rag, k->blob, k->bytes, &fault);
     if (rc == RUVM_OK)
         rc = ruvm_rag_check(&k->rag, &fault);
     if (rc != RUVM_OK)
@@ -91,7 +116,7 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
                                         .type = ruvm_rag_type_names[k->rag.type],
                                         .rank = ruvm_rag_rank_names[k->recipe.rank],
                                         .floor = k->recipe.floor / 255.0,
-                                        .file_bytes = k->map.size,
+                                        .file_bytes = k->bytes,
                                         .query_bytes = k->rag.query_bytes,
                                         .has_words = k->has_words,
                                         .has_recipe = k->recipe.kind != RUVM_RECIPE_NONE};

@@ -123,7 +123,6 @@ static void plan_defaults(struct ruvm_rag_plan *p)
 {
     *p = (struct ruvm_rag_plan){.words = true,
                                 .dims = RUVM_RAG_DEFAULT_DIMS,
-                                .degree = RUVM_RAG_DEFAULT_DEGREE,
                                 .max_buckets = RUVM_RAG_DEFAULT_BUCKETS,
                                 .generation = 1,
                                 .recipe = {.kind = RUVM_RECIPE_HASHED,
@@ -285,22 +284,33 @@ static int add_sources(struct adding *a)
 
 /* ---- the budget ----------------------------------------------------------------------------- */
 
-/* What is given up to fit, from the best to the least: dimensions and weights, then rows of
- * bits, at last the words. */
-static const struct {
-    uint16_t dims;
-    uint8_t type;
+/* What is given up to fit, from the best to the least: dimensions, links and weights, then
+ * rows of bits, at last the words. Degree 0: the smallest that meets the goal. */
+static const struct step {
+    uint16_t dims, max_buckets;
+    uint8_t type, degree;
     bool words;
-    uint16_t max_buckets;
 } steps[] = {
-    {256, RUVM_VECTOR_INT8, true, 1 << 14},   {192, RUVM_VECTOR_INT8, true, 1 << 14},
-    {128, RUVM_VECTOR_INT8, true, 1 << 13},   {96, RUVM_VECTOR_INT8, true, 1 << 12},
-    {64, RUVM_VECTOR_INT8, true, 1 << 12},    {64, RUVM_VECTOR_INT8, true, 1 << 10},
-    {256, RUVM_VECTOR_BINARY, true, 1 << 10}, {128, RUVM_VECTOR_BINARY, true, 1 << 8},
-    {64, RUVM_VECTOR_BINARY, true, 1 << 8},   {256, RUVM_VECTOR_BINARY, false, 1 << 10},
-    {128, RUVM_VECTOR_BINARY, false, 1 << 8}, {64, RUVM_VECTOR_BINARY, false, 1 << 8},
+    {256, 1 << 14, RUVM_VECTOR_INT8, 0, true},   {192, 1 << 14, RUVM_VECTOR_INT8, 0, true},
+    {128, 1 << 13, RUVM_VECTOR_INT8, 12, true},  {96, 1 << 12, RUVM_VECTOR_INT8, 12, true},
+    {64, 1 << 12, RUVM_VECTOR_INT8, 8, true},    {64, 1 << 10, RUVM_VECTOR_INT8, 8, true},
+    {256, 1 << 10, RUVM_VECTOR_BINARY, 8, true}, {128, 1 << 8, RUVM_VECTOR_BINARY, 8, true},
+    {64, 1 << 8, RUVM_VECTOR_BINARY, 8, true},   {256, 1 << 10, RUVM_VECTOR_BINARY, 8, false},
+    {128, 1 << 8, RUVM_VECTOR_BINARY, 8, false}, {64, 1 << 8, RUVM_VECTOR_BINARY, 8, false},
 };
 enum { N_STEPS = sizeof steps / sizeof *steps };
+
+/* Step i, but for what the caller chose. */
+static struct step step_of(const struct adding *a, size_t i)
+{
+    const struct ruvm_rag_add_options *o = a->o;
+    struct step s = steps[i];
+    s.dims = o->dims ? (uint16_t)o->dims : s.dims;
+    s.degree = o->degree ? (uint8_t)o->degree : s.degree;
+    s.type = o->type ? a->plan.type : s.type;
+    s.words = s.words && !o->no_words;
+    return s;
+}
 
 static int build(struct adding *a, struct ruvm_buffer *out, struct ruvm_rag_sections *s)
 {
@@ -309,20 +319,17 @@ static int build(struct adding *a, struct ruvm_buffer *out, struct ruvm_rag_sect
 
 static int build_within(struct adding *a, struct ruvm_buffer *out, struct ruvm_rag_sections *s)
 {
-    uint64_t smallest = UINT64_MAX, graph_at_least = 0;
-    if (a->lib.n_chunks >= RUVM_RAG_SCAN_BELOW)
-        graph_at_least = (uint64_t)a->lib.n_chunks * a->plan.degree;
+    uint64_t smallest = UINT64_MAX;
     for (size_t i = 0; i < N_STEPS; i++) {
-        uint64_t rows =
-            (uint64_t)a->lib.n_chunks * ruvm_rag_row_bytes(steps[i].type, steps[i].dims);
-        if (a->o->dims && a->o->dims != steps[i].dims && i + 1 < N_STEPS)
+        struct step step = step_of(a, i);
+        uint64_t rows = (uint64_t)a->lib.n_chunks * ruvm_rag_row_bytes(step.type, step.dims);
+        if (rows + s->text.text.size > a->o->budget_bytes && i + 1 < N_STEPS)
             continue;
-        if (rows + s->text.text.size + graph_at_least > a->o->budget_bytes && i + 1 < N_STEPS)
-            continue;
-        a->plan.dims = steps[i].dims;
-        a->plan.type = steps[i].type;
-        a->plan.words = steps[i].words && !a->o->no_words;
-        a->plan.max_buckets = steps[i].max_buckets;
+        a->plan.dims = step.dims;
+        a->plan.type = step.type;
+        a->plan.degree = step.degree;
+        a->plan.words = step.words;
+        a->plan.max_buckets = step.max_buckets;
         int rc = build(a, out, s);
         if (rc != RUVM_OK || out->size <= a->o->budget_bytes)
             return rc;

@@ -13,6 +13,8 @@
 #include "lib/vector/bm25.h"
 
 enum { MAX_EXACT_BYTES = 64 << 20, REPORT_EVERY = 64 };
+/* Degrees are tried on so many vectors, and serve if they meet the goal with such an ef. */
+enum { TRIAL_VECTORS = 10000, TRIAL_EF = 64 };
 
 void ruvm_rag_sections_free(struct ruvm_rag_sections *s)
 {
@@ -46,6 +48,7 @@ struct building {
     struct ruvm_error *err;
     struct ruvm_recipe recipe;
     struct ruvm_vectors set;
+    uint32_t degree; /* of the graph */
 };
 
 static int report(const struct building *b, const char *stage, uint64_t done, uint64_t total)
@@ -122,11 +125,9 @@ static bool tell_graph(void *context, uint32_t done, uint32_t n)
 static int connect(struct building *b)
 {
     struct ruvm_hnsw g;
-    const struct ruvm_hnsw_options o = {.degree_0 = b->plan->degree};
+    const struct ruvm_hnsw_options o = {.degree_0 = b->degree};
     const struct ruvm_hnsw_progress progress = {tell_graph, b};
     b->s->graph.size = 0;
-    if (b->lib->n_chunks < RUVM_RAG_SCAN_BELOW)
-        return RUVM_OK;
     int rc = ruvm_hnsw_init(&g, &o, b->err);
     if (rc != RUVM_OK)
         return rc;
@@ -152,7 +153,7 @@ static struct ruvm_rag_draft draft_of(const struct building *b)
     struct ruvm_rag_draft d = {.metric = b->set.metric,
                                .type = b->set.type,
                                .dims = b->set.dims,
-                               .n = b->lib->n_chunks,
+                               .n = b->set.n,
                                .n_sources = s->text.n_sources,
                                .generation = b->plan->generation,
                                .unit = 1,
@@ -174,6 +175,18 @@ static struct ruvm_rag_draft draft_of(const struct building *b)
     return d;
 }
 
+/* The first vectors only, to try something on; there are words of all or none. */
+static struct ruvm_rag_draft trial_of(const struct building *b)
+{
+    struct ruvm_rag_draft d = draft_of(b);
+    d.part[RUVM_RAG_VECT].bytes = b->set.n * b->set.row_bytes;
+    if (d.part[RUVM_RAG_SIDE].data)
+        d.part[RUVM_RAG_SIDE].bytes = b->set.n * (uint32_t)sizeof(uint16_t);
+    d.part[RUVM_RAG_CHNK].bytes = b->set.n * RUVM_CHNK_RECORD;
+    d.part[RUVM_RAG_BM25] = (struct ruvm_rag_part){0};
+    return d;
+}
+
 static int put_file(struct ruvm_buffer *out, const struct ruvm_rag_draft *d, struct ruvm_error *err)
 {
     out->size = 0;
@@ -184,30 +197,74 @@ static int put_file(struct ruvm_buffer *out, const struct ruvm_rag_draft *d, str
                                                            : "more than 4 GiB: use several blobs");
 }
 
+/* Puts the figures of a file that is written without them into its draft. */
+static int measure(struct ruvm_buffer *file, const struct building *b, struct ruvm_rag_draft *d)
+{
+    struct ruvm_rag rag;
+    struct ruvm_rag_fault fault = {0};
+    int rc = put_file(file, d, b->err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = ruvm_rag_open(&rag, file->data, file->size, &fault);
+    if (rc != RUVM_OK)
+        return ruvm_fail(b->err, rc, "the blob made is none: %s", fault.what);
+    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact};
+    rc = report(b, "measuring", 0, 1);
+    return rc == RUVM_OK ? ruvm_rag_measure(&m, d, b->err) : rc;
+}
+
 /* The file once without figures, which are measured on it, and once with them. A graph along
  * which a search looks at a third of all vectors is left out: a scan is as fast, being in
  * order, and exact. */
 static int write_file(struct ruvm_buffer *out, const struct building *b, struct ruvm_rag_draft *d)
 {
-    struct ruvm_rag rag;
-    struct ruvm_rag_fault fault = {0};
-    int rc = put_file(out, d, b->err);
-    if (rc != RUVM_OK)
-        return rc;
-    rc = ruvm_rag_open(&rag, out->data, out->size, &fault);
-    if (rc != RUVM_OK)
-        return ruvm_fail(b->err, rc, "the blob made is none: %s", fault.what);
-    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact};
-    rc = report(b, "measuring", 0, 1);
-    if (rc == RUVM_OK)
-        rc = ruvm_rag_measure(&m, d, b->err);
+    int rc = measure(out, b, d);
     if (rc == RUVM_OK && d->ef && d->figures.n_queries &&
         3 * (uint64_t)d->figures.distances > d->n) {
         b->s->graph.size = 0;
         *d = draft_of(b);
-        rc = ruvm_rag_measure(&m, d, b->err);
+        rc = measure(out, b, d);
     }
     return rc == RUVM_OK ? put_file(out, d, b->err) : rc;
+}
+
+/* The smallest degree that meets the goal with an ef a chip has memory for, on the first
+ * vectors: a graph of all would take most of the time. The largest when none does. */
+static int choose_degree(struct building *b, struct building *trial)
+{
+    static const uint8_t degrees[] = {8, 12, 16, 24, 32};
+    struct ruvm_buffer file = {0};
+    bool met = false;
+    int rc = RUVM_OK;
+    for (size_t i = 0; rc == RUVM_OK && !met && i < sizeof degrees; i++) {
+        trial->degree = degrees[i];
+        rc = connect(trial);
+        struct ruvm_rag_draft d = trial_of(trial);
+        if (rc == RUVM_OK)
+            rc = measure(&file, trial, &d);
+        met = !d.figures.n_queries ||
+              (d.figures.recall_graph >= RUVM_RAG_GOAL_65535 && d.ef <= TRIAL_EF);
+    }
+    ruvm_buffer_free(&file);
+    b->degree = trial->degree;
+    return rc;
+}
+
+/* A graph, if a search is faster along one. */
+static int connect_all(struct building *b)
+{
+    struct building trial = *b;
+    int rc = RUVM_OK;
+    b->s->graph.size = 0;
+    b->degree = b->plan->degree;
+    if (b->set.n < RUVM_RAG_SCAN_BELOW)
+        return RUVM_OK;
+    if (trial.set.n > TRIAL_VECTORS)
+        trial.set.n = TRIAL_VECTORS;
+    if (!b->degree)
+        rc = choose_degree(b, &trial);
+    bool is_done = !b->plan->degree && trial.set.n == b->set.n;
+    return rc == RUVM_OK && !is_done ? connect(b) : rc;
 }
 
 static void note(const struct building *b, const struct ruvm_rag_draft *d, size_t file_bytes,
@@ -217,8 +274,9 @@ static void note(const struct building *b, const struct ruvm_rag_draft *d, size_
     r->n_chunks = d->n;
     r->n_sources = d->n_sources;
     r->dims = d->dims;
-    r->degree = s->graph.size ? b->plan->degree : 0;
+    r->degree = s->graph.size ? b->degree : 0;
     r->ef = d->ef;
+    r->distances = d->figures.distances;
     r->text_bytes =
         s->text.text.size + s->text.chunks.size + s->text.sources.size + s->text.strings.size;
     r->vector_bytes = s->vectors.size + s->side.size;
@@ -249,7 +307,7 @@ int ruvm_rag_build(struct ruvm_buffer *out, const struct ruvm_library *lib,
     b.set.side = s->side.data;
     b.set.n = lib->n_chunks;
     if (rc == RUVM_OK)
-        rc = connect(&b);
+        rc = connect_all(&b);
     if (rc != RUVM_OK)
         return rc;
     struct ruvm_rag_draft d = draft_of(&b);

@@ -9,18 +9,19 @@
 
 enum {
     RUVM_RAG_DEFAULT_DIMS = 256,
-    RUVM_RAG_DEFAULT_DEGREE = 16,
     RUVM_RAG_DEFAULT_BUCKETS = 1 << 14,
     /* Below so many vectors a scan takes tens of microseconds, and a graph would cost bytes
      * and recall for nothing. */
     RUVM_RAG_SCAN_BELOW = 2000,
+    RUVM_RAG_GOAL_65535 = 64225, /* 0.98: what a graph finds of what a scan finds */
 };
 
 /* What is chosen for a blob. */
 struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
-    uint32_t dims, degree, max_buckets;
+    uint32_t dims, max_buckets;
+    uint32_t degree; /* 0: the smallest that meets the goal */
     struct ruvm_recipe recipe; /* all but its weights */
     uint32_t generation;
 };
@@ -43,9 +44,10 @@ int ruvm_rag_build(struct ruvm_buffer *out, const struct ruvm_library *lib,
                    const struct ruvm_progress *progress, struct ruvm_rag_add_result *r,
                    struct ruvm_error *err);
 
-/* How a set of vectors answers: measured with questions made of its own chunks. Chooses ef. */
+/* How a set of vectors answers: measured with questions made of its own chunks. Chooses the
+ * smallest ef that meets the goal. */
 struct ruvm_rag_measure {
-    const struct ruvm_library *lib;
+    const struct ruvm_library *lib; /* whose first chunks are those of rag */
     const struct ruvm_recipe *recipe;
     const struct ruvm_rag *rag; /* of a file with all but the figures */
     const int32_t *exact;       /* or NULL */

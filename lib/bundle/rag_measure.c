@@ -12,7 +12,6 @@
 #include "lib/vector/search.h"
 
 enum { QUERIES = 100, K = 10, QUESTION_BYTES = 120, MAX_EF = 512 };
-enum { GOAL_65535 = 64225 }; /* 0.98 */
 
 struct ruvm_vectors ruvm_rag_set(const struct ruvm_rag *rag)
 {
@@ -44,7 +43,7 @@ struct measuring {
 static void ask(struct measuring *s, uint32_t i)
 {
     const struct ruvm_library *lib = s->m->lib;
-    const struct ruvm_library_chunk *c = &lib->chunks[(uint64_t)i * lib->n_chunks / s->n_queries];
+    const struct ruvm_library_chunk *c = &lib->chunks[(uint64_t)i * s->set.n / s->n_queries];
     uint32_t n = c->n_text < QUESTION_BYTES ? c->n_text : QUESTION_BYTES;
     ruvm_rag_query(&s->query, &s->set, s->m->recipe, c->text, n);
 }
@@ -152,12 +151,14 @@ static int walk_all(struct measuring *s, uint32_t ef, struct ruvm_rag_figures *f
 
 static int choose_ef(struct measuring *s, struct ruvm_rag_draft *d, struct ruvm_error *err)
 {
+    static const uint16_t efs[] = {10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, MAX_EF};
     int rc = RUVM_OK;
     d->figures.recall_graph = 0;
-    for (uint32_t ef = 16; rc == RUVM_OK && ef <= MAX_EF && d->figures.recall_graph < GOAL_65535;
-         ef *= 2) {
-        rc = walk_all(s, ef, &d->figures, err);
-        d->ef = (uint16_t)ef;
+    for (size_t i = 0; rc == RUVM_OK && i < sizeof efs / sizeof *efs &&
+                       d->figures.recall_graph < RUVM_RAG_GOAL_65535;
+         i++) {
+        rc = walk_all(s, efs[i], &d->figures, err);
+        d->ef = efs[i];
     }
     return rc;
 }

@@ -109,7 +109,8 @@ static const struct ruvm_view *need(struct gather *g, int role, unsigned layer)
     const struct ruvm_view *v =
         take(g, ruvm_names_write(name, sizeof name, g->dialect, role, layer));
     if (!v)
-        ruvm_problems_note(g->problems, RUVM_ERR_UNSUPPORTED, "%s is missing", name);
+        ruvm_problems_note(g->problems, RUVM_ERR_UNSUPPORTED, "%s is missing%s", name,
+                           role == RUVM_TENSOR_HEAD ? ", and the head is not said to be tied" : "");
     return v;
 }
 

@@ -42,10 +42,10 @@ uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key)
     if (j->source.has_vocab) {
         const struct ruvm_vocab *v = &j->source.vocab;
         uint32_t token = strcmp(key, "bos") == 0 ? v->bos : v->eos;
-        return token < RUVM_NO_TOKEN ? (uint16_t)token : RUVM_NO_TOKEN;
+        return token;
     }
     bool known = j->source.tensors && ruvm_tensors_number(j->source.tensors, key, &id);
-    return known && id >= 0 && id < RUVM_NO_TOKEN ? (uint32_t)id : RUVM_NO_TOKEN;
+    return known && id >= 0 && id < j->source.model.vocab ? (uint32_t)id : RUVM_VOCAB_NONE;
 }
 
 /* ---- options -------------------------------------------------------------------------- */
@@ -129,6 +129,16 @@ static int open_tensors(struct ruvm_export_job *j, bool is_gguf)
     return rc;
 }
 
+/* The exported tokenizer differs from the source's as an image's would. */
+static void note_vocab(struct ruvm_export_job *j)
+{
+    const char *line = j->source.has_vocab ? j->source.vocab.notes : NULL;
+    for (size_t n; line && *line; line += n + (line[n] == '\n')) {
+        n = strcspn(line, "\n");
+        ruvm_export_note(j, "%.*s", (int)n, line);
+    }
+}
+
 static void describe(struct ruvm_export_job *j, bool is_gguf)
 {
     struct ruvm_export_result *r = j->r;
@@ -152,8 +162,10 @@ static int run(struct ruvm_export_job *j)
         rc = open_tensors(j, is_gguf);
     if (rc == RUVM_OK)
         rc = is_gguf ? ruvm_export_gguf(j) : ruvm_export_hub(j);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK) {
+        note_vocab(j);
         describe(j, is_gguf);
+    }
     return rc;
 }
 

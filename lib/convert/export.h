@@ -25,7 +25,7 @@ void ruvm_export_note(struct ruvm_export_job *j, const char *fmt, ...)
 
 #define RUVM_EXPORT_RENAMED "%u tokens have the text of another one and are called [token N again]"
 
-/* A token id that the source knows by that key, "bos" or "eos"; RUVM_NO_TOKEN: none. */
+/* A token id that the source knows by that key, "bos" or "eos"; RUVM_VOCAB_NONE: none. */
 uint32_t ruvm_export_token(const struct ruvm_export_job *j, const char *key);
 
 /* export_gguf.c; one file. */

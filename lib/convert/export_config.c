@@ -53,7 +53,7 @@ static const char *type_name(enum ruvm_dtype dtype)
 static void set_token(const struct config *c, const char *key, const char *ours)
 {
     uint32_t id = ruvm_export_token(c->j, ours);
-    if (id != RUVM_NO_TOKEN)
+    if (id != RUVM_VOCAB_NONE)
         set(c, key, id);
     else
         cJSON_AddNullToObject(c->json, key);
@@ -68,7 +68,7 @@ static void set_ends(const struct config *c)
         return;
     }
     cJSON *ends = cJSON_AddArrayToObject(c->json, "eos_token_id");
-    if (s->vocab.eos != RUVM_NO_TOKEN)
+    if (s->vocab.eos != RUVM_VOCAB_NONE)
         cJSON_AddItemToArray(ends, cJSON_CreateNumber(s->vocab.eos));
     for (uint32_t i = 0; i < s->vocab.n_ends; i++)
         cJSON_AddItemToArray(ends, cJSON_CreateNumber(s->vocab.ends[i]));

@@ -82,15 +82,21 @@ static bool read_more(struct ruvm_vocab *v, struct ruvm_arena *arena, const stru
     return read_merges(v, arena, t) && (v->chat || !t->chat_bytes);
 }
 
+static uint32_t token(const uint8_t *field)
+{
+    uint16_t id = ruvm_load_u16(field);
+    return id == RUVM_NO_TOKEN ? RUVM_VOCAB_NONE : id;
+}
+
 int ruvm_export_tokn(struct ruvm_vocab *v, struct ruvm_arena *arena, const uint8_t *section,
                      struct ruvm_error *err)
 {
     struct ruvm_tokn t;
     ruvm_tokn_open(&t, section);
     *v = (struct ruvm_vocab){.kind = (enum ruvm_tokn_kind)t.kind,
-                             .bos = ruvm_load_u16(section + RUVM_TOKN_BOS),
-                             .eos = ruvm_load_u16(section + RUVM_TOKN_EOS),
-                             .unk = ruvm_load_u16(section + RUVM_TOKN_UNK),
+                             .bos = token(section + RUVM_TOKN_BOS),
+                             .eos = token(section + RUVM_TOKN_EOS),
+                             .unk = token(section + RUVM_TOKN_UNK),
                              .add_bos = (t.flags & RUVM_TOKN_FLAG_ADD_BOS) != 0,
                              .space_prefix = (t.flags & RUVM_TOKN_FLAG_SPACE_PREFIX) != 0};
     bool good = read_pieces(v, arena, &t);

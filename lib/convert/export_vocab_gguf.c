@@ -70,7 +70,7 @@ static void put_text(struct ruvm_gguf_writer *w, const char *key, const char *te
 
 static void put_id(struct ruvm_gguf_writer *w, const char *key, uint32_t id)
 {
-    if (id != RUVM_NO_TOKEN)
+    if (id != RUVM_VOCAB_NONE)
         ruvm_gguf_put_u32(w, key, id);
 }
 
@@ -121,7 +121,7 @@ static void put_rest(struct ruvm_gguf_writer *w, const struct ruvm_vocab *v)
     put_id(w, KEY("unknown_token_id"), v->unk);
     if (v->n_ends)
         put_id(w, KEY("eot_token_id"), v->ends[0]);
-    ruvm_gguf_put_bool(w, KEY("add_bos_token"), v->add_bos && v->bos != RUVM_NO_TOKEN);
+    ruvm_gguf_put_bool(w, KEY("add_bos_token"), v->add_bos && v->bos != RUVM_VOCAB_NONE);
     ruvm_gguf_put_bool(w, KEY("add_eos_token"), false);
     ruvm_gguf_put_bool(w, KEY("add_space_prefix"), v->space_prefix);
     if (v->chat)

@@ -270,7 +270,7 @@ static void put_part(struct ruvm_buffer *b, const struct ruvm_gguf_string *bos, 
 static void add_template(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
     uint32_t id = v->vocab->bos;
-    if (!v->vocab->add_bos || id == RUVM_NO_TOKEN) {
+    if (!v->vocab->add_bos || id == RUVM_VOCAB_NONE) {
         put(b, "\"post_processor\":null,\n");
         return;
     }
@@ -338,7 +338,7 @@ static bool add_merges(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 static bool add_bpe(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
     put(b, "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":");
-    if (v->vocab->unk != RUVM_NO_TOKEN)
+    if (v->vocab->unk != RUVM_VOCAB_NONE)
         put_string(b, &v->texts[v->vocab->unk]);
     else
         put(b, "null");
@@ -365,7 +365,7 @@ static bool add_bpe(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 static void add_unigram(struct ruvm_buffer *b, const struct ruvm_export_vocab *v)
 {
     put(b, "\"model\":{\"type\":\"Unigram\",\"unk_id\":");
-    if (v->vocab->unk != RUVM_NO_TOKEN)
+    if (v->vocab->unk != RUVM_VOCAB_NONE)
         ruvm_buffer_printf(b, "%u,", v->vocab->unk);
     else
         put(b, "null,");
@@ -404,7 +404,7 @@ int ruvm_export_vocab_json(struct ruvm_buffer *b, const struct ruvm_export_vocab
 static void put_token(struct ruvm_buffer *b, const struct ruvm_export_vocab *v, const char *key,
                       uint32_t id)
 {
-    if (id == RUVM_NO_TOKEN)
+    if (id == RUVM_VOCAB_NONE)
         return;
     ruvm_buffer_printf(b, "  \"%s\": ", key);
     put_string(b, &v->texts[id]);

@@ -34,6 +34,19 @@ static inline size_t ruvm_floats_tiled(size_t row, size_t col, size_t cols)
 
 /* LANES sums over the columns of one tile. */
 void ruvm_floats_tile(float *out, const float *tile, const float *x, uint32_t cols);
+
+/* Vectors of one length: vector i begins at x + i * step. */
+struct ruvm_floats_vectors {
+    float *x;
+    size_t step;
+    uint32_t n;
+};
+
+/* The same sums for each of x.n inputs, to the bit; x.n of them go to out. */
+void ruvm_floats_tile_each(struct ruvm_floats_vectors out, const float *tile,
+                           struct ruvm_floats_vectors x, uint32_t cols);
+/* A tile of LANES rows that stand one after the other. */
+void ruvm_floats_tile_make(float *tile, const float *rows, uint32_t cols);
 /* out [rows, padded] = w x, whatever w->signs is. */
 void ruvm_floats_multiply(float *out, const struct ruvm_floats_matrix *w, const float *x);
 

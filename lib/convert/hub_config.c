@@ -256,6 +256,15 @@ static void need_scaling(struct config *c, const char *theirs, const char *ours)
     set(c, ours, value);
 }
 
+#define SCALINGS                                                                                   \
+    "null, or types default, linear, llama3, dynamic (without original_max_position_embeddings)"
+
+/* It turns otherwise than the default only beyond max_position_embeddings, our context. */
+static bool is_dynamic(const struct config *c, const char *type)
+{
+    return strcmp(type, "dynamic") == 0 && !in(c->scaling, "original_max_position_embeddings");
+}
+
 static void read_scaling(struct config *c)
 {
     const cJSON *item = in(c->scaling, "rope_type");
@@ -264,7 +273,7 @@ static void read_scaling(struct config *c)
     /* rope_parameters may be one object a kind of layer */
     bool nested = c->scaling && (!cJSON_IsObject(c->scaling) || cJSON_IsObject(c->scaling->child));
     if (nested || !type) {
-        refuse(c, "rope_scaling", c->scaling, "null, or types default, linear, llama3");
+        refuse(c, "rope_scaling", c->scaling, SCALINGS);
     } else if (strcmp(type, "linear") == 0) {
         set_text(c, "rope_scaling", "linear");
         need_scaling(c, "factor", "rope_factor");
@@ -274,8 +283,8 @@ static void read_scaling(struct config *c)
         need_scaling(c, "low_freq_factor", "rope_low_freq");
         need_scaling(c, "high_freq_factor", "rope_high_freq");
         need_scaling(c, "original_max_position_embeddings", "rope_original_context");
-    } else if (strcmp(type, "default") != 0) {
-        refuse(c, "rope_scaling", c->scaling, "null, or types default, linear, llama3");
+    } else if (strcmp(type, "default") != 0 && !is_dynamic(c, type)) {
+        refuse(c, "rope_scaling", c->scaling, SCALINGS);
     }
 }
 

@@ -114,22 +114,48 @@ static int lay_out_all(struct ruvm_image_build *b, struct ruvm_arena *arena, str
 static int make_room(struct ruvm_image_build *b, struct ruvm_error *err)
 {
     const struct ruvm_write_tensor *last = &b->tensors[b->n_tensors - 1];
-    ruvm_buffer_zeros(&b->part[RUVM_BUILD_WGTS], (size_t)last->data_off + last->data_bytes);
+    b->weights_bytes = (size_t)last->data_off + last->data_bytes;
+    ruvm_buffer_room(&b->file, b->weights_bytes);
+    ruvm_buffer_zeros(&b->file, b->weights_bytes);
     ruvm_buffer_zeros(&b->part[RUVM_BUILD_SCAL], (size_t)last->scale_off + last->scale_bytes);
-    bool failed = b->part[RUVM_BUILD_WGTS].failed || b->part[RUVM_BUILD_SCAL].failed;
+    bool failed = b->file.failed || b->part[RUVM_BUILD_SCAL].failed;
     return failed ? no_memory(err) : RUVM_OK;
+}
+
+static uint8_t *data_of(const struct ruvm_image_build *b, uint32_t i)
+{
+    return b->file.data + b->weights_off + b->tensors[i].data_off;
+}
+
+static uint8_t *scales_of(const struct ruvm_image_build *b, uint32_t i)
+{
+    return b->part[RUVM_BUILD_SCAL].data + b->tensors[i].scale_off;
+}
+
+const uint8_t *ruvm_image_build_data(const struct ruvm_image_build *b, uint32_t i)
+{
+    return data_of(b, i);
+}
+
+const uint8_t *ruvm_image_build_scales(const struct ruvm_image_build *b, uint32_t i)
+{
+    return scales_of(b, i);
+}
+
+void ruvm_image_build_rows(struct ruvm_image_build *b, uint32_t i, uint32_t first,
+                           const struct ruvm_quant_matrix *slice)
+{
+    struct ruvm_write_tensor *t = &b->tensors[i];
+    ruvm_quant_matrix_pack_slice(slice, first, t->rows, data_of(b, i), scales_of(b, i));
+    t->scale_exp = slice->scale_exp;
 }
 
 void ruvm_image_build_matrix(struct ruvm_image_build *b, uint32_t i,
                              const struct ruvm_quant_matrix *q)
 {
-    struct ruvm_write_tensor *t = &b->tensors[i];
-    uint8_t *data = b->part[RUVM_BUILD_WGTS].data + t->data_off;
-    uint8_t *scales = b->part[RUVM_BUILD_SCAL].data + t->scale_off;
-    memset(data, 0, t->data_bytes);
-    memset(scales, 0, t->scale_bytes);
-    ruvm_quant_matrix_pack(q, data, scales);
-    t->scale_exp = q->scale_exp;
+    memset(data_of(b, i), 0, b->tensors[i].data_bytes);
+    memset(scales_of(b, i), 0, b->tensors[i].scale_bytes);
+    ruvm_image_build_rows(b, i, 0, q);
 }
 
 /* ---- the file -------------------------------------------------------------- */
@@ -166,6 +192,7 @@ void ruvm_image_build_close(struct ruvm_image_build *b)
 {
     for (int i = 0; i < RUVM_BUILD_COUNT; i++)
         ruvm_buffer_free(&b->part[i]);
+    ruvm_buffer_free(&b->file);
 }
 
 int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
@@ -183,11 +210,14 @@ static unsigned list_sections(const struct ruvm_image_build *b, struct ruvm_writ
 {
     unsigned n = 0;
     for (unsigned i = 0; i < RUVM_BUILD_COUNT; i++) {
-        if (b->part[i].size == 0)
+        struct ruvm_write_section s = {part_names[i], b->part[i].data, b->part[i].size};
+        if (i == RUVM_BUILD_WGTS && b->file.data)
+            s = (struct ruvm_write_section){part_names[i], b->file.data + b->weights_off,
+                                            b->weights_bytes};
+        if (s.size == 0)
             continue;
         order[n] = i;
-        sections[n++] =
-            (struct ruvm_write_section){part_names[i], b->part[i].data, b->part[i].size};
+        sections[n++] = s;
     }
     return n;
 }
@@ -238,8 +268,20 @@ static struct ruvm_write_header header_of(const struct ruvm_image_build *b)
     };
 }
 
-int ruvm_image_build_write(struct ruvm_buffer *out, struct ruvm_image_build *b,
-                           struct ruvm_error *err)
+/* The file grows around its weights, which move to where they stand in it. */
+static int grow_file(struct ruvm_image_build *b, size_t weights_off, size_t bytes,
+                     struct ruvm_error *err)
+{
+    ruvm_buffer_room(&b->file, bytes);
+    if (b->file.failed)
+        return no_memory(err);
+    memmove(b->file.data + weights_off, b->file.data + b->weights_off, b->weights_bytes);
+    b->weights_off = weights_off;
+    b->file.size = bytes;
+    return RUVM_OK;
+}
+
+int ruvm_image_build_write(struct ruvm_image_build *b, struct ruvm_error *err)
 {
     struct ruvm_write_section sections[RUVM_BUILD_COUNT];
     size_t offsets[RUVM_BUILD_COUNT], part_off[RUVM_BUILD_COUNT] = {0};
@@ -250,12 +292,16 @@ int ruvm_image_build_write(struct ruvm_buffer *out, struct ruvm_image_build *b,
         if (!ruvm_buffer_ok(&b->part[i]))
             return no_memory(err);
     unsigned n = list_sections(b, sections, order);
-    ruvm_write_layout(sections, n, offsets);
+    size_t bytes = ruvm_write_layout(sections, n, offsets);
     for (unsigned i = 0; i < n; i++)
         part_off[order[i]] = offsets[i];
     build_directory(b, part_off[RUVM_BUILD_WGTS], part_off[RUVM_BUILD_SCAL]);
+    int rc = grow_file(b, part_off[RUVM_BUILD_WGTS], bytes, err);
+    if (rc != RUVM_OK)
+        return rc;
     struct ruvm_write_header header = header_of(b);
-    int rc = ruvm_write_image(out, &header, sections, n);
+    list_sections(b, sections, order); /* of the weights where they are now */
+    rc = ruvm_write_around(b->file.data, &header, sections, n);
     return rc == RUVM_OK
                ? rc
                : ruvm_fail(err, rc, "the image cannot be composed: %s", ruvm_status_text(rc));

@@ -4,10 +4,11 @@
  *     ruvm_image_build_matrix(&b, i, &matrix);       for each i < b.n_tensors
  *     ruvm_image_build_ranges(&b, &calibration);
  *     ... more parts ...
- *     ruvm_image_build_write(&image, &b, err);
+ *     ruvm_image_build_write(&b, err);                the file is b.file
  *     ruvm_image_build_close(&b);
  *
- * Parts may be filled between two writes: golden vectors need an image that runs.
+ * Parts may be filled between two writes: golden vectors need an image that runs. The weights
+ * are packed into the file itself, so that there is one copy of them.
  */
 #ifndef RUVM_CONVERT_IMAGE_BUILD_H
 #define RUVM_CONVERT_IMAGE_BUILD_H
@@ -35,7 +36,9 @@ enum ruvm_build_part {
 
 struct ruvm_image_build {
     const struct ruvm_model *model;
-    struct ruvm_buffer part[RUVM_BUILD_COUNT];
+    struct ruvm_buffer part[RUVM_BUILD_COUNT]; /* WGTS: not here, but in the file */
+    struct ruvm_buffer file; /* the image, once it was written; until then its weights only */
+    size_t weights_off, weights_bytes; /* in the file */
     uint32_t n_tensors;
     struct ruvm_write_tensor *tensors; /* [n_tensors] offsets still within SCAL and WGTS */
     const struct ruvm_scheme *schemes; /* [n_tensors] */
@@ -59,6 +62,15 @@ void ruvm_image_build_close(struct ruvm_image_build *b);
 void ruvm_image_build_matrix(struct ruvm_image_build *b, uint32_t i,
                              const struct ruvm_quant_matrix *q);
 
+/* The same in slices of rows of a tensor, the first of which is row `first`, all of one
+ * scale_exp. Rows that are not given stay zeros. */
+void ruvm_image_build_rows(struct ruvm_image_build *b, uint32_t i, uint32_t first,
+                           const struct ruvm_quant_matrix *slice);
+
+/* Where the packed rows and the scales of tensor i are; until the next write. */
+const uint8_t *ruvm_image_build_data(const struct ruvm_image_build *b, uint32_t i);
+const uint8_t *ruvm_image_build_scales(const struct ruvm_image_build *b, uint32_t i);
+
 /* What calibration decides (ARCH, KVSC). */
 void ruvm_image_build_ranges(struct ruvm_image_build *b, const struct ruvm_calibration *c);
 
@@ -70,8 +82,7 @@ int ruvm_image_build_norms(struct ruvm_image_build *b, struct ruvm_arena *arena,
 uint64_t ruvm_image_build_bytes(const struct ruvm_image_build *b,
                                 const struct ruvm_scheme *schemes);
 
-/* The whole file, appended to the empty buffer `out`. */
-int ruvm_image_build_write(struct ruvm_buffer *out, struct ruvm_image_build *b,
-                           struct ruvm_error *err);
+/* Makes b->file the whole image; the weights move to their place in it. */
+int ruvm_image_build_write(struct ruvm_image_build *b, struct ruvm_error *err);
 
 #endif

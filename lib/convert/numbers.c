@@ -35,8 +35,8 @@ static uint32_t whole(const struct reader *r, const char *key, uint32_t max)
         return 0;
     }
     if (x > max)
-        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED,
-                           "%s is %.0f, an image holds at most %u", key, x, max);
+        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED, "%s is %.0f, %s at most %u", key, x,
+                           max == RUVM_VOCAB_MAX ? "expected" : "an image holds", max);
     return (uint32_t)x;
 }
 
@@ -147,7 +147,7 @@ void ruvm_numbers_read(struct ruvm_model *m, const struct ruvm_tensors *t,
 {
     const struct reader r = {m, t, problems};
     check_architecture(&r);
-    m->vocab = whole(&r, "vocab_size", MAX_U16);
+    m->vocab = whole(&r, "vocab_size", RUVM_VOCAB_MAX);
     m->dim = whole(&r, "dim", MAX_U16);
     m->hidden = whole(&r, "hidden_dim", MAX_U16);
     m->context = whole(&r, "max_seq_len", UINT32_MAX); /* a part of it may be used */
@@ -265,7 +265,7 @@ bool ruvm_numbers_rope(struct ruvm_model *m, struct ruvm_arena *arena, const str
 {
     const struct reader r = {m, t, problems};
     const char *kind = ruvm_tensors_text(t, "rope_scaling");
-    bool none = !kind || strcmp(kind, "none") == 0;
+    bool none = !kind || strcmp(kind, "none") == 0 || (tensor && strcmp(kind, "factors") == 0);
     if (m->pos != RUVM_POS_ROPE || (none && !tensor))
         return true;
     if (!none && strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0) {

@@ -303,7 +303,7 @@ static struct turning see_side(struct ruvm_onnx_walk *w, const struct ruvm_onnx_
 }
 
 static void find_turning(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
-                         const struct ruvm_onnx_layer *l, struct ruvm_onnx_report *r)
+                         const struct ruvm_onnx_layer *l, struct ruvm_problems *r)
 {
     uint32_t cos, cos_k;
     struct turning k = see_side(w, l, 1, a->head_dim, &cos_k);
@@ -327,7 +327,7 @@ static void find_turning(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w
 }
 
 static void find_layer(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
-                       const struct ruvm_onnx_layer *l, struct ruvm_onnx_report *r)
+                       const struct ruvm_onnx_layer *l, struct ruvm_problems *r)
 {
     *a = (struct ruvm_onnx_attention){.head_dim = head_dim_of(w, l->q)};
     if (!a->head_dim)
@@ -347,16 +347,16 @@ static bool agree(const struct ruvm_onnx_attention *a, const struct ruvm_onnx_at
 }
 
 void ruvm_onnx_attention_find(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
-                              const struct ruvm_onnx_decoder *d, struct ruvm_onnx_report *r)
+                              const struct ruvm_onnx_decoder *d, struct ruvm_problems *r)
 {
     struct ruvm_onnx_attention other;
     find_layer(a, w, &d->layers[0], r);
     for (uint32_t i = 1; i < d->n_layers && r->n == 0; i++) {
         find_layer(&other, w, &d->layers[i], r);
         if (r->n == 0 && !agree(a, &other))
-            ruvm_onnx_report_note(r, RUVM_ERR_UNSUPPORTED,
-                                  "layer %u: its attention differs from that of layer 0 (heads, "
-                                  "RoPE or scale)",
-                                  i);
+            ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED,
+                               "layer %u: its attention differs from that of layer 0 (heads, "
+                               "RoPE or scale)",
+                               i);
     }
 }

@@ -17,6 +17,6 @@ struct ruvm_onnx_attention {
 
 /* All layers must agree; what is not understood is noted. */
 void ruvm_onnx_attention_find(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
-                              const struct ruvm_onnx_decoder *d, struct ruvm_onnx_report *r);
+                              const struct ruvm_onnx_decoder *d, struct ruvm_problems *r);
 
 #endif

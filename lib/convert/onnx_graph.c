@@ -23,7 +23,7 @@ struct naming {
     const struct ruvm_tensors *config; /* NULL: none */
     struct ruvm_onnx_decoder d;
     struct ruvm_onnx_attention a;
-    struct ruvm_onnx_report report;
+    struct ruvm_problems report;
     bool is_short; /* of memory */
     bool tied;
 };
@@ -181,13 +181,13 @@ static double shown(struct naming *g, const char *key, double x)
     double other;
     bool is_told = told(g, key, &other);
     if (is_told && x > 0 && fabs(other - x) > 1e-3 * x)
-        ruvm_onnx_report_note(&g->report, RUVM_ERR_MISMATCH,
-                              "%s is %g in the graph, but %g in its config", key, x, other);
+        ruvm_problems_note(&g->report, RUVM_ERR_MISMATCH,
+                           "%s is %g in the graph, but %g in its config", key, x, other);
     if (!is_told && !(x > 0)) {
-        ruvm_onnx_report_note(&g->report, RUVM_ERR_UNSUPPORTED,
-                              "the graph does not show %s: put the model's config.json (as "
-                              "Hugging Face has it) beside the file",
-                              key);
+        ruvm_problems_note(&g->report, RUVM_ERR_UNSUPPORTED,
+                           "the graph does not show %s: put the model's config.json (as "
+                           "Hugging Face has it) beside the file",
+                           key);
         return 0;
     }
     x = is_told ? other : x;
@@ -229,9 +229,9 @@ static void add_heads(struct naming *g)
 static void add_turning(struct naming *g)
 {
     if (g->a.scaled && !has_scaling(g))
-        ruvm_onnx_report_note(&g->report, RUVM_ERR_UNSUPPORTED,
-                              "its RoPE frequencies are scaled: put the model's config.json (as "
-                              "Hugging Face has it) beside the file");
+        ruvm_problems_note(&g->report, RUVM_ERR_UNSUPPORTED,
+                           "its RoPE frequencies are scaled: put the model's config.json (as "
+                           "Hugging Face has it) beside the file");
     else if (g->a.rotary_dim == 2) /* one frequency, 1, whatever the base */
         put(g, "rope_theta", 10000);
     else
@@ -262,10 +262,10 @@ static void check_eps(struct naming *g)
         double a = g->d.layers[i].attn_norm.eps, b = g->d.layers[i].ffn_norm.eps;
         double eps = g->d.final_norm.eps;
         if (fabs(a - eps) > 1e-3 * eps || fabs(b - eps) > 1e-3 * eps)
-            ruvm_onnx_report_note(&g->report, RUVM_ERR_UNSUPPORTED,
-                                  "layer %u: norms add %g and %g, the last norm %g; one number "
-                                  "for all is accepted",
-                                  i, a, b, eps);
+            ruvm_problems_note(&g->report, RUVM_ERR_UNSUPPORTED,
+                               "layer %u: norms add %g and %g, the last norm %g; one number "
+                               "for all is accepted",
+                               i, a, b, eps);
     }
 }
 
@@ -311,14 +311,14 @@ static int find_decoder(struct naming *g, struct ruvm_error *err)
                          "only (ruvm inspect lists it)",
                          w.n_linears);
     if (g->o->n_sparse)
-        ruvm_onnx_report_note(&g->report, RUVM_ERR_UNSUPPORTED,
-                              "%u sparse initializers; dense ones are accepted", g->o->n_sparse);
+        ruvm_problems_note(&g->report, RUVM_ERR_UNSUPPORTED,
+                           "%u sparse initializers; dense ones are accepted", g->o->n_sparse);
     rc = ruvm_onnx_report_operators(&g->report, g->arena, g->o, err);
     if (rc == RUVM_OK)
         rc = ruvm_onnx_layers_find(&g->d, g->arena, &w, &g->report, err);
     if (rc == RUVM_OK && g->report.n == 0)
         ruvm_onnx_attention_find(&g->a, &w, &g->d, &g->report);
-    return rc == RUVM_OK ? ruvm_onnx_report_end(&g->report, err) : rc;
+    return rc == RUVM_OK ? ruvm_problems_report(&g->report, err) : rc;
 }
 
 int ruvm_onnx_graph_read(struct ruvm_tensors *out, struct ruvm_arena *arena,
@@ -338,5 +338,5 @@ int ruvm_onnx_graph_read(struct ruvm_tensors *out, struct ruvm_arena *arena,
     add_config(&g);
     if (g.is_short)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for the list of tensors");
-    return ruvm_onnx_report_end(&g.report, err);
+    return ruvm_problems_report(&g.report, err);
 }

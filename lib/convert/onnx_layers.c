@@ -15,7 +15,7 @@ enum { MAX_PRODUCTS = 4096 }; /* of computed matrices; a layer has two */
 struct finding {
     struct ruvm_onnx_decoder *d;
     struct ruvm_onnx_walk *w;
-    struct ruvm_onnx_report *r;
+    struct ruvm_problems *r;
 };
 
 static uint32_t node_number(const struct finding *f, const struct ruvm_onnx_node *node)
@@ -107,9 +107,9 @@ static void find_embedding(struct finding *f)
         f->d->dim = t->dims[1];
         return;
     }
-    ruvm_onnx_report_note(f->r, RUVM_ERR_UNSUPPORTED,
-                          "no Gather looks up the rows of an embedding as wide as the first "
-                          "product's input");
+    ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
+                       "no Gather looks up the rows of an embedding as wide as the first "
+                       "product's input");
 }
 
 /* ---- attention ---------------------------------------------------------------------------- */
@@ -173,8 +173,8 @@ static int find_softmaxes(struct finding *f, struct ruvm_arena *arena, struct ru
         if (!find_context(f, i, &softmax))
             continue;
         if (d->n_layers == RUVM_ONNX_MAX_LAYERS) {
-            ruvm_onnx_report_note(f->r, RUVM_ERR_UNSUPPORTED, "has more than %d layers",
-                                  RUVM_ONNX_MAX_LAYERS);
+            ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED, "has more than %d layers",
+                               RUVM_ONNX_MAX_LAYERS);
             break;
         }
         struct ruvm_onnx_layer *l = &d->layers[d->n_layers++];
@@ -183,8 +183,8 @@ static int find_softmaxes(struct finding *f, struct ruvm_arena *arena, struct ru
         find_attention(f, l);
     }
     if (d->n_layers == 0)
-        ruvm_onnx_report_note(f->r, RUVM_ERR_UNSUPPORTED,
-                              "no attention in it: no MatMul of a Softmax");
+        ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
+                           "no attention in it: no MatMul of a Softmax");
     return RUVM_OK;
 }
 
@@ -238,10 +238,10 @@ static void find_feed_forward(struct finding *f, uint32_t layer)
         return;
     }
     l->gate = l->up = NULL;
-    ruvm_onnx_report_note(f->r, RUVM_ERR_UNSUPPORTED,
-                          "layer %u: no feed-forward of the form down(silu(gate x) * up x): "
-                          "Sigmoid, Mul, Mul before a linear",
-                          layer);
+    ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
+                       "layer %u: no feed-forward of the form down(silu(gate x) * up x): "
+                       "Sigmoid, Mul, Mul before a linear",
+                       layer);
 }
 
 /* ---- norms ------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ static void find_head(struct finding *f)
             f->d->head = l;
     }
     if (!f->d->head)
-        ruvm_onnx_report_note(f->r, RUVM_ERR_UNSUPPORTED, "no linear makes the logits");
+        ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED, "no linear makes the logits");
     else if (f->d->head->bias != RUVM_ONNX_NONE)
         ruvm_onnx_report_node(f->r, f->w, f->d->head->node,
                               "adds a bias to the logits; a head without one is accepted");
@@ -454,17 +454,16 @@ static void check_head(struct finding *f)
     const struct ruvm_onnx_node *node = &f->w->o->nodes[head->node];
     head->in = before_choice(f, head->in);
     if (head->rows != f->d->vocab)
-        ruvm_onnx_report_note(f->r, RUVM_ERR_MISMATCH,
-                              "the embedding has %llu rows, but %llu logits are made",
-                              (unsigned long long)f->d->vocab, (unsigned long long)head->rows);
+        ruvm_problems_note(f->r, RUVM_ERR_MISMATCH,
+                           "the embedding has %llu rows, but %llu logits are made",
+                           (unsigned long long)f->d->vocab, (unsigned long long)head->rows);
     if (!find_norm(f, head->in, &f->d->final_norm))
         ruvm_onnx_report_node(f->r, f->w, node_number(f, node),
                               "its input is not RMSNorm: gain * (x / sqrt(mean(x^2) + eps))");
 }
 
 int ruvm_onnx_layers_find(struct ruvm_onnx_decoder *d, struct ruvm_arena *arena,
-                          struct ruvm_onnx_walk *w, struct ruvm_onnx_report *r,
-                          struct ruvm_error *err)
+                          struct ruvm_onnx_walk *w, struct ruvm_problems *r, struct ruvm_error *err)
 {
     struct finding f = {.d = d, .w = w, .r = r};
     *d = (struct ruvm_onnx_decoder){.embed_node = RUVM_ONNX_NONE};

@@ -32,7 +32,7 @@ enum { RUVM_ONNX_MAX_LAYERS = 255 }; /* a u8 of the image */
 /* Fills the decoder as far as the graph is one, and notes what is not as in a Llama. RUVM_OK also
  * when something was noted; _MEMORY. */
 int ruvm_onnx_layers_find(struct ruvm_onnx_decoder *d, struct ruvm_arena *arena,
-                          struct ruvm_onnx_walk *w, struct ruvm_onnx_report *r,
+                          struct ruvm_onnx_walk *w, struct ruvm_problems *r,
                           struct ruvm_error *err);
 
 #endif

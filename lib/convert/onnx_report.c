@@ -3,11 +3,10 @@
  */
 #include "lib/convert/onnx_report.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NOTE_BYTES = 256, SHOWN_NAMES = 3, SHOWN_NAME_BYTES = 48 };
+enum { SHOWN_NAMES = 3, SHOWN_NAME_BYTES = 48 };
 
 #define SHOWN(text)                                                                                \
     (int)((text).size < SHOWN_NAME_BYTES ? (text).size : SHOWN_NAME_BYTES),                        \
@@ -18,7 +17,9 @@ static const struct {
     const char *op, *instead;
 } instead[] = {
     {"Einsum", "MatMul and Transpose"},
-    {"LayerNormalization", "RMSNorm as Pow, ReduceMean, Add, Sqrt, Div, Mul"},
+    {"LayerNormalization",
+     "RMSNorm as Pow, ReduceMean, Add, Sqrt, Div, Mul; of GPT-2 or "
+     "GPT-NeoX the Hugging Face folder or a GGUF file"},
     {"RMSNormalization", "the same as Pow, ReduceMean, Add, Sqrt, Div, Mul (opset 18 or less)"},
     {"SimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
     {"SkipSimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
@@ -73,34 +74,6 @@ static const char *const classifier[] = {"Gemm",
                                          "Gather",
                                          "BatchNormalization"};
 
-void ruvm_onnx_report_note(struct ruvm_onnx_report *r, int code, const char *fmt, ...)
-{
-    char text[NOTE_BYTES];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (r->n++ == 0)
-        r->code = code;
-    size_t n = strlen(text), joint = r->used ? 2 : 0;
-    if (r->used + joint + n >= sizeof r->text) {
-        r->n_left_out++;
-        return;
-    }
-    memcpy(r->text + r->used, "; ", joint);
-    memcpy(r->text + r->used + joint, text, n + 1);
-    r->used += joint + n;
-}
-
-int ruvm_onnx_report_end(const struct ruvm_onnx_report *r, struct ruvm_error *err)
-{
-    if (r->n == 0)
-        return RUVM_OK;
-    if (r->n_left_out)
-        return ruvm_fail(err, r->code, "%s; and %u more problems", r->text, r->n_left_out);
-    return ruvm_fail(err, r->code, "%s", r->text);
-}
-
 /* A node may have no name: its first output always has. */
 static struct ruvm_onnx_text name_of(const struct ruvm_onnx *o, const struct ruvm_onnx_node *node)
 {
@@ -109,12 +82,12 @@ static struct ruvm_onnx_text name_of(const struct ruvm_onnx *o, const struct ruv
     return o->values[node->out[0]].name;
 }
 
-void ruvm_onnx_report_node(struct ruvm_onnx_report *r, const struct ruvm_onnx_walk *w,
-                           uint32_t node, const char *why)
+void ruvm_onnx_report_node(struct ruvm_problems *r, const struct ruvm_onnx_walk *w, uint32_t node,
+                           const char *why)
 {
     const struct ruvm_onnx_node *n = &w->o->nodes[node];
-    ruvm_onnx_report_note(r, RUVM_ERR_UNSUPPORTED, "node %.*s (%.*s): %s", SHOWN(name_of(w->o, n)),
-                          SHOWN(n->op), why);
+    ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED, "node %.*s (%.*s): %s", SHOWN(name_of(w->o, n)),
+                       SHOWN(n->op), why);
 }
 
 /* ---- operators ------------------------------------------------------------------------- */
@@ -151,18 +124,18 @@ static void list_names(char *text, size_t size, const struct ruvm_onnx *o,
         snprintf(text + used, size - used, " and %u more", x->n_nodes - n);
 }
 
-static void note_operator(struct ruvm_onnx_report *r, const struct ruvm_onnx *o,
+static void note_operator(struct ruvm_problems *r, const struct ruvm_onnx *o,
                           const struct ruvm_onnx_operator *x)
 {
     char list[(SHOWN_NAME_BYTES + 2) * SHOWN_NAMES + 24];
     const char *other = instead_of(x->op);
     list_names(list, sizeof list, o, x);
-    ruvm_onnx_report_note(r, RUVM_ERR_UNSUPPORTED, "%u %.*s%s%.*s (%s)%s%s", x->n_nodes,
-                          SHOWN(x->domain), x->domain.size ? "." : "", SHOWN(x->op), list,
-                          other ? "; accepted instead: " : "", other ? other : "");
+    ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED, "%u %.*s%s%.*s (%s)%s%s", x->n_nodes,
+                       SHOWN(x->domain), x->domain.size ? "." : "", SHOWN(x->op), list,
+                       other ? "; accepted instead: " : "", other ? other : "");
 }
 
-int ruvm_onnx_report_operators(struct ruvm_onnx_report *r, struct ruvm_arena *arena,
+int ruvm_onnx_report_operators(struct ruvm_problems *r, struct ruvm_arena *arena,
                                const struct ruvm_onnx *o, struct ruvm_error *err)
 {
     struct ruvm_onnx_operator *list;
@@ -174,8 +147,8 @@ int ruvm_onnx_report_operators(struct ruvm_onnx_report *r, struct ruvm_arena *ar
         if (ruvm_onnx_walk_op(&o->nodes[list[i].first]) != RUVM_ONNX_OP_OTHER)
             continue;
         if (first)
-            ruvm_onnx_report_note(r, RUVM_ERR_UNSUPPORTED,
-                                  "operators that a Llama decoder exported by PyTorch has not");
+            ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED,
+                               "operators that a Llama decoder exported by PyTorch has not");
         first = false;
         note_operator(r, o, &list[i]);
     }

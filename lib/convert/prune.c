@@ -77,8 +77,8 @@ int ruvm_prune_check(const struct ruvm_prune_subject *s, const struct ruvm_prune
                          "far; layers and tokens can be pruned");
     if (o->vocab && !s->has_vocab)
         return ruvm_fail(err, RUVM_ERR_ARG,
-                         "tokens cannot be pruned without a tokenizer to follow them; give the "
-                         "model's tokenizer.bin as well");
+                         "tokens cannot be pruned without a tokenizer to follow them; give it "
+                         "with --tokenizer");
     return RUVM_OK;
 }
 

@@ -22,15 +22,15 @@ struct meter {
 };
 
 /* The softmax over the tokens of the text alone: what a pruned token had is shared out. */
-static void read_token(struct reader *r, uint16_t token, uint32_t vocab)
+static void read_token(struct reader *r, uint32_t token, uint32_t vocab)
 {
-    const float *logits = ruvm_reference_step(r->r, r->tokens ? (uint16_t)r->tokens[token] : token);
+    const float *logits = ruvm_reference_step(r->r, r->tokens ? r->tokens[token] : token);
     for (uint32_t i = 0; i < vocab; i++)
         r->log_p[i] = (double)logits[r->tokens ? r->tokens[i] : i];
     ruvm_quality_log_softmax(r->log_p, vocab);
 }
 
-static void measure_token(struct meter *m, uint16_t token, uint16_t next)
+static void measure_token(struct meter *m, uint32_t token, uint32_t next)
 {
     uint32_t vocab = m->j->now.model.vocab;
     read_token(&m->source, token, vocab);

@@ -7,6 +7,7 @@
  * score first, leftmost of equals. The pieces on that one way are all that a token
  * needs; with fewer pieces around there are fewer other pairs, never a better one.
  */
+#define _GNU_SOURCE /* memmem */
 #include "lib/convert/prune_vocab.h"
 
 #include <stdlib.h>
@@ -71,7 +72,7 @@ static int64_t find(const struct follower *f, const uint8_t *text, uint32_t n)
 
 static void keep(struct follower *f, int64_t id)
 {
-    if (id >= 0 && id < f->v->n_pieces) /* RUVM_NO_TOKEN never is */
+    if (id >= 0 && id < f->v->n_pieces) /* RUVM_VOCAB_NONE never is */
         f->keep[id] = true;
 }
 
@@ -227,6 +228,18 @@ static void keep_lowest(struct follower *f)
     keep(f, lowest ? lowest - f->v->pieces : NO_PIECE);
 }
 
+/* A conversation is written with special tokens: those that its template names. */
+static void keep_of_chat(struct follower *f)
+{
+    const char *chat = f->v->chat;
+    size_t n = chat ? strlen(chat) : 0;
+    for (uint32_t i = 0; n && i < f->v->n_pieces; i++) {
+        const struct ruvm_piece *p = &f->v->pieces[i];
+        if (p->kind >= RUVM_PIECE_CONTROL && p->n_bytes > 0 && memmem(chat, n, p->text, p->n_bytes))
+            keep(f, i);
+    }
+}
+
 int ruvm_prune_vocab(bool *kept, const struct ruvm_vocab *v, struct ruvm_arena *work,
                      struct ruvm_error *err)
 {
@@ -240,6 +253,7 @@ int ruvm_prune_vocab(bool *kept, const struct ruvm_vocab *v, struct ruvm_arena *
         keep(&f, v->ends[i]);
     for (unsigned byte = 0; byte < 256; byte++)
         keep(&f, f.bytes[byte]);
+    keep_of_chat(&f);
     if (v->kind == RUVM_TOKN_UNIGRAM)
         keep_lowest(&f);
     if (v->space_prefix)

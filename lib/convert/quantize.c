@@ -16,6 +16,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
+#include "lib/base/file.h"
 #include "lib/convert/greedy.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/target.h"
@@ -26,8 +27,18 @@ enum {
     /* More than these teach nothing new; a large model gets fewer, for the time it takes. */
     CALIBRATION_TOKENS_MIN = 2048,
     DEFAULT_EVAL_TOKENS = 16384,
+    EXP_WEIGHTS = 32,   /* an exponential takes the time of so many weights */
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
+    /* Of a model that stays in its file, where a position takes a second or so. */
+    CALIBRATION_TOKENS_LARGE = 256,
+    EVAL_TOKENS_LARGE = 512,
+    SAMPLE_WINDOW = SAMPLE_TOKENS, /* positions of each text written side by side, at least */
+    WINDOW_LARGE = 1024,           /* of texts that are read */
+    CACHE_BYTES = 40 << 20,        /* keys and values of all texts being written */
+    PIECE_BYTES = 16 << 20,        /* of the image, between two reports */
 };
+#define CALIBRATION_WORK ((uint64_t)1 << 36)
+#define EVAL_WORK ((uint64_t)1 << 38)
 
 /* Turns the seed of the calibration into an unrelated one for the measurement. */
 #define EVAL_SEED 0xD1B54A32D192ED03u
@@ -47,14 +58,8 @@ static int check_name(const char *name, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static int check_text(const struct ruvm_quantize_options *o, const char *text,
-                      struct ruvm_error *err)
+static int check_text(const char *text, struct ruvm_error *err)
 {
-    if (text && !o->tokenizer)
-        return ruvm_fail(err, RUVM_ERR_ARG,
-                         "%s: a text needs a tokenizer to be read; give the "
-                         "model's tokenizer.bin as well",
-                         text);
     if (text && access(text, R_OK) != 0) /* not after minutes of work */
         return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot read: %s", text, strerror(errno));
     return RUVM_OK;
@@ -88,17 +93,17 @@ static int check_search(const struct ruvm_quantize_options *o, struct ruvm_error
     if (!(o->max_kl >= 0.0) || (o->max_kl != 0.0 && (o->max_bytes != 0 || o->target)))
         return ruvm_fail(err, RUVM_ERR_ARG,
                          "give a limit of size or a limit of loss above 0, not both");
-    const struct ruvm_target *target;
-    return o->target ? ruvm_target_find(&target, o->target, err) : RUVM_OK;
+    const struct ruvm_device *target;
+    return o->target ? ruvm_devices_find(&target, o->target, err) : RUVM_OK;
 }
 
 static int check_options(const struct ruvm_quantize_options *o, struct ruvm_error *err)
 {
     if (!o->input)
         return ruvm_fail(err, RUVM_ERR_ARG, "no model file is given");
-    int rc = check_text(o, o->eval_text, err);
+    int rc = check_text(o->eval_text, err);
     if (rc == RUVM_OK)
-        rc = check_text(o, o->calib_text, err);
+        rc = check_text(o->calib_text, err);
     if (rc == RUVM_OK)
         rc = check_bits(o->k_bits, "key", err);
     if (rc == RUVM_OK)
@@ -133,18 +138,66 @@ struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job
         .n_positions = n,
         .seed = seed,
         .start = ruvm_source_start(&j->source),
-        .end = j->source.has_vocab ? (uint16_t)j->source.vocab.eos : RUVM_NO_TOKEN,
-        .context = j->source.model.context,
+        .end = j->source.has_vocab ? j->source.vocab.eos : RUVM_VOCAB_NONE,
+        .context = j->reference ? ruvm_reference_context(j->reference) : j->source.model.context,
         .progress = j->o->progress,
         .stage = stage,
     };
 }
 
-uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most)
+/* So many multiply-adds of a model's weights, at least a few positions, and at most as many as
+ * still teach something. */
+static uint32_t positions_of(const struct ruvm_model *m, uint64_t work, uint32_t least,
+                             uint32_t most)
 {
     uint64_t weights = (uint64_t)m->n_layers * m->dim * (m->hidden + (uint64_t)m->dim);
-    uint64_t n = ((uint64_t)1 << 32) / (weights + 1);
-    return n < CALIBRATION_TOKENS_MIN ? CALIBRATION_TOKENS_MIN : n > most ? most : (uint32_t)n;
+    if (m->vocab > RUVM_NO_TOKEN) /* then most of the time goes into choosing a token */
+        weights += (uint64_t)m->vocab * (m->dim + EXP_WEIGHTS);
+    uint64_t n = work / (weights + 1);
+    return n < least ? least : n > most ? most : (uint32_t)n;
+}
+
+uint32_t ruvm_quantize_positions(const struct ruvm_quantize_job *j, const struct ruvm_model *m,
+                                 uint32_t most)
+{
+    if (j->o->calib_tokens)
+        return j->o->calib_tokens;
+    uint32_t least =
+        positions_of(m, CALIBRATION_WORK, CALIBRATION_TOKENS_LARGE, CALIBRATION_TOKENS_MIN);
+    return positions_of(m, (uint64_t)1 << 32, least, most);
+}
+
+static uint32_t default_eval_tokens(const struct ruvm_model *m)
+{
+    if (!ruvm_reference_is_large(m))
+        return DEFAULT_EVAL_TOKENS;
+    return positions_of(m, EVAL_WORK, EVAL_TOKENS_LARGE, DEFAULT_EVAL_TOKENS);
+}
+
+/* ---- the float model -------------------------------------------------------- */
+
+uint32_t ruvm_quantize_window(const struct ruvm_quantize_job *j)
+{
+    const struct ruvm_model *m = &j->source.model;
+    return j->pool && m->context > WINDOW_LARGE ? WINDOW_LARGE : m->context;
+}
+
+int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference **r,
+                            struct ruvm_arena *arena, const struct ruvm_model *m)
+{
+    struct ruvm_reference_options o = {.context = m->context};
+    if (j->pool) {
+        size_t positions = CACHE_BYTES / ruvm_reference_position_bytes(m);
+        size_t n = positions / SAMPLE_WINDOW;
+        o.n_sequences = n < 1 ? 1 : n > RUVM_REFERENCE_BLOCK ? RUVM_REFERENCE_BLOCK : (uint32_t)n;
+        positions /= o.n_sequences;
+        positions = positions < SAMPLE_WINDOW ? SAMPLE_WINDOW : positions;
+        o.context = positions < m->context ? (uint32_t)positions : m->context;
+        o.window = ruvm_quantize_window(j);
+        o.pool = j->pool;
+        o.share = j->reference; /* which writes its texts before or after */
+    }
+    return ruvm_reference_open_with(r, arena, m, &o, j->err);
 }
 
 /* ---- steps ----------------------------------------------------------------- */
@@ -152,7 +205,7 @@ uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most)
 /* One text for all measurements of a call. */
 static int find_text(struct ruvm_quantize_job *j, struct ruvm_text *text)
 {
-    uint64_t n = j->o->eval_tokens ? j->o->eval_tokens : DEFAULT_EVAL_TOKENS;
+    uint64_t n = j->o->eval_tokens ? j->o->eval_tokens : default_eval_tokens(&j->source.model);
     if (j->o->eval_text)
         return ruvm_quantize_read_text(j, text, j->o->eval_text, n);
     struct ruvm_samples_options o =
@@ -225,6 +278,33 @@ static int make_image(struct ruvm_quantize_job *j, struct ruvm_text *text, bool 
     return rc == RUVM_OK ? ruvm_quantize_golden(j) : rc;
 }
 
+/* In pieces, for the progress and for who interrupts. */
+static int write_pieces(struct ruvm_quantize_job *j, struct ruvm_file_output *out)
+{
+    size_t left, n = j->image.size;
+    int rc = RUVM_OK;
+    for (size_t at = 0; at < n && rc == RUVM_OK; at += PIECE_BYTES) {
+        left = n - at;
+        rc = ruvm_file_append(out, j->image.data + at, left < PIECE_BYTES ? left : PIECE_BYTES,
+                              j->err);
+        if (rc == RUVM_OK && left > PIECE_BYTES)
+            rc = ruvm_quantize_tell(j, "write", at + PIECE_BYTES, n);
+    }
+    return rc;
+}
+
+static int write_file(struct ruvm_quantize_job *j)
+{
+    struct ruvm_file_output out;
+    int rc = ruvm_file_create(&out, j->o->output, j->err);
+    if (rc == RUVM_OK)
+        rc = write_pieces(j, &out);
+    if (rc == RUVM_OK)
+        rc = ruvm_file_commit(&out, j->err);
+    ruvm_file_abandon(&out);
+    return rc;
+}
+
 /* Asks once more: an image that appears after it was stopped would surprise. */
 static int write_image(struct ruvm_quantize_job *j)
 {
@@ -232,7 +312,7 @@ static int write_image(struct ruvm_quantize_job *j)
     int rc = ruvm_quantize_tell(j, "write", 0, 1);
     if (rc == RUVM_OK && o->before_write && o->before_write(o->before_write_user, j->r) != 0)
         rc = ruvm_fail(j->err, RUVM_ERR_IO, "stopped before the image was written");
-    return rc == RUVM_OK ? ruvm_file_write(o->output, j->image.data, j->image.size, j->err) : rc;
+    return rc == RUVM_OK ? write_file(j) : rc;
 }
 
 static int run(struct ruvm_quantize_job *j)
@@ -262,9 +342,9 @@ int ruvm_quantize(const struct ruvm_quantize_options *o, struct ruvm_quantize_re
         return rc;
     rc = run(&j);
     r->seconds = ruvm_clock_s() - start;
-    ruvm_buffer_free(&j.image);
     ruvm_image_build_close(&j.build);
     ruvm_moments_close(j.moments);
+    ruvm_pool_close(j.pool);
     ruvm_arena_free(&j.work);
     ruvm_source_close(&j.source);
     if (rc != RUVM_OK)

@@ -16,15 +16,15 @@
 #include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
 #include "lib/base/bytes.h"
+#include "lib/base/pool.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/quant/steps.h"
-#include "lib/train/pool.h"
 
 enum {
     N_WRITERS = 8,
     STEP_TOKENS = 1024, /* drawn for each step, which sees some of them again */
     TEXT_TOKENS_MIN = 1 << 16,
-    TEXT_TOKENS_MAX = 1 << 20, /* then it is read again */
+    TEXT_TOKENS_MAX = 1 << 22, /* then it is read again: a million was learned by heart */
     CHECKPOINT_STEPS = 100,
 };
 #define MIN_STEP 1e-12f
@@ -90,14 +90,25 @@ static void write_part(void *user, uint32_t i, uint32_t thread)
         w->rc = ruvm_samples_draw(&w->text, &w->arena, reference, m->vocab, &o, &w->err);
 }
 
-/* Whole windows, as long as there are not more than so many positions. */
-static void append(struct ruvm_text *to, const struct ruvm_text *from, uint64_t max_positions)
+static void append(struct ruvm_text *to, const struct ruvm_text *from)
 {
-    for (uint32_t w = 0; w < from->n_windows && from->first[w + 1] - w - 1 <= max_positions; w++) {
+    for (uint32_t w = 0; w < from->n_windows; w++) {
         ruvm_text_window(to, from->tokens[from->first[w]]);
         for (uint32_t i = from->first[w] + 1; i < from->first[w + 1]; i++)
             ruvm_text_token(to, from->tokens[i]);
     }
+}
+
+/* A long text is taken from all over it. */
+static int append_given(struct lesson *l, uint64_t n_positions, const struct ruvm_text *given)
+{
+    struct ruvm_arena work = {0};
+    struct ruvm_text part;
+    int rc = ruvm_text_spread(&part, &work, given, n_positions, l->j->err);
+    if (rc == RUVM_OK)
+        append(&l->text, &part);
+    ruvm_arena_free(&work);
+    return rc;
 }
 
 static int write_text(struct lesson *l, uint64_t n_positions, const struct ruvm_text *given)
@@ -118,11 +129,11 @@ static int write_text(struct lesson *l, uint64_t n_positions, const struct ruvm_
         rc = ruvm_fail(l->j->err, RUVM_ERR_MEMORY, "memory is short for the text to learn from");
     for (int i = 0; i < N_WRITERS; i++) {
         if (rc == RUVM_OK)
-            append(&l->text, &all.list[i].text, all.n_positions);
+            append(&l->text, &all.list[i].text);
         ruvm_arena_free(&all.list[i].arena);
     }
     if (rc == RUVM_OK && given)
-        append(&l->text, given, n_positions);
+        rc = append_given(l, n_positions, given);
     if (rc == RUVM_OK)
         ruvm_text_window(&l->text, ruvm_source_start(&l->j->source));
     return rc;
@@ -219,7 +230,7 @@ static int train(struct lesson *l)
         .matrices = l->matrices,
         .text = &l->text,
         .steps = o->distill_steps,
-        .soft = 0.5f,
+        .soft = 0.4f,
         .seed = ruvm_quantize_seed(l->j),
         .threads = o->threads,
         .checkpoint = o->checkpoint,

@@ -7,7 +7,6 @@
 #ifndef RUVM_CONVERT_QUANTIZE_JOB_H
 #define RUVM_CONVERT_QUANTIZE_JOB_H
 
-#include "lib/base/buffer.h"
 #include "lib/convert/samples.h"
 #include "lib/convert/source.h"
 #include "lib/convert/weights.h"
@@ -16,6 +15,7 @@ struct ruvm_quantize_job {
     const struct ruvm_quantize_options *o;
     struct ruvm_quantize_result *r;
     struct ruvm_error *err;
+    struct ruvm_pool *pool;           /* threads of a large model; NULL: it is small */
     struct ruvm_source source;        /* its arena holds everything made from it */
     struct ruvm_reference *reference; /* of the source; NULL in a dry run */
     struct ruvm_model model;          /* what is quantized: the source, or what pruning left */
@@ -30,8 +30,12 @@ struct ruvm_quantize_job {
     struct ruvm_arena work;             /* of the image being built */
     struct ruvm_student student;
     bool has_student; /* the ranges of the cache are seen on it */
+    bool student_is_packed;
     struct ruvm_image_build build;
-    struct ruvm_buffer image;
+    struct {
+        const uint8_t *data;
+        size_t size;
+    } image; /* of the build, when it is complete */
 };
 
 /* The seed asked for; texts for different purposes derive theirs from it. */
@@ -39,8 +43,16 @@ uint64_t ruvm_quantize_seed(const struct ruvm_quantize_job *j);
 /* Options of samples of the source: n positions, `stage` for the progress. */
 struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job *j,
                                                   const char *stage, uint64_t n, uint64_t seed);
-/* Positions that teach a calibration of this model all it can learn in reasonable time. */
-uint32_t ruvm_quantize_positions(const struct ruvm_model *m, uint32_t most);
+/* Positions for a calibration of this model: those asked for, or all that teach something in
+ * reasonable time. */
+uint32_t ruvm_quantize_positions(const struct ruvm_quantize_job *j, const struct ruvm_model *m,
+                                 uint32_t most);
+/* Opens the float model m for samples and windows: the whole context in memory when it is
+ * small, several short texts side by side when it is large. Lives in the arena. */
+int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference **r,
+                            struct ruvm_arena *arena, const struct ruvm_model *m);
+/* Positions of a window at most. */
+uint32_t ruvm_quantize_window(const struct ruvm_quantize_job *j);
 /* Tells the progress; RUVM_ERR_IO when it says to stop. */
 int ruvm_quantize_tell(const struct ruvm_quantize_job *j, const char *stage, uint64_t done,
                        uint64_t total);

@@ -40,11 +40,12 @@ static const char *method_name(const struct ruvm_quantize_job *j)
         [RUVM_METHOD_RTN] = "rtn", [RUVM_METHOD_MSE] = "mse", [RUVM_METHOD_GPTQ] = "gptq"};
     if (j->r->has_distill)
         return "distill";
-    if (j->method != RUVM_METHOD_AUTO)
+    bool large = j->method == RUVM_METHOD_AUTO_LARGE;
+    if (j->method != RUVM_METHOD_AUTO && !large)
         return names[j->method];
     for (uint32_t i = 0; i < j->n_tensors; i++)
         if (ruvm_weights_uses_moments(RUVM_METHOD_AUTO, j->schemes[i].type))
-            return names[RUVM_METHOD_GPTQ];
+            return names[large ? RUVM_METHOD_MSE : RUVM_METHOD_GPTQ];
     return names[RUVM_METHOD_RTN];
 }
 

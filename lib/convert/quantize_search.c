@@ -255,7 +255,7 @@ static uint64_t smallest_bytes(struct hunt *h)
 }
 
 /* The smaller one of both limits of bytes; one that nothing meets is refused before the work. */
-static int set_limit(struct hunt *h, const struct ruvm_target *target)
+static int set_limit(struct hunt *h, const struct ruvm_device *target)
 {
     struct ruvm_quantize_job *j = h->j;
     uint64_t limit = j->o->max_bytes, chip = target ? ruvm_target_image_bytes(target) : 0;
@@ -314,7 +314,7 @@ static int draw_probe(struct hunt *h)
 {
     struct ruvm_quantize_job *j = h->j;
     struct ruvm_samples_options o =
-        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(&j->model, PROBE_TOKENS),
+        ruvm_quantize_samples(j, "sample", ruvm_quantize_positions(j, &j->model, PROBE_TOKENS),
                               ruvm_quantize_seed(j) ^ PROBE_SEED);
     return ruvm_samples_draw(&h->probe, &j->source.arena, j->reference, j->source.model.vocab, &o,
                              j->err);
@@ -335,6 +335,8 @@ static int open_sizes(struct hunt *h)
         return rc;
     h->sizes = j->build; /* taken over */
     j->build = (struct ruvm_image_build){0};
+    j->image.data = NULL;
+    j->image.size = 0;
     struct ruvm_write_tensor *tensors =
         ruvm_arena_alloc(&j->source.arena, j->n_tensors, sizeof *tensors);
     if (!tensors)
@@ -344,13 +346,14 @@ static int open_sizes(struct hunt *h)
     return RUVM_OK;
 }
 
-static int check_memory(struct hunt *h, const struct ruvm_target *target)
+static int check_memory(struct hunt *h, const struct ruvm_device *target)
 {
     struct ruvm_quantize_job *j = h->j;
     size_t bytes = 0;
+    const struct ruvm_engine_options engine = {.block = RUVM_DEVICES_BLOCK};
     int rc = ruvm_quantize_image(j, true);
     if (rc == RUVM_OK)
-        rc = ruvm_engine_bytes(j->image.data, j->image.size, NULL, &bytes);
+        rc = ruvm_engine_bytes(j->image.data, j->image.size, &engine, &bytes);
     if (rc == RUVM_OK && bytes > ruvm_target_engine_bytes(target))
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "the engine takes %zu bytes of memory at a context of %u, the %s has %llu "
@@ -360,7 +363,7 @@ static int check_memory(struct hunt *h, const struct ruvm_target *target)
     return rc;
 }
 
-static int hunt(struct hunt *h, const struct ruvm_target *target)
+static int hunt(struct hunt *h, const struct ruvm_device *target)
 {
     uint32_t chosen = 0;
     int rc = target ? check_memory(h, target) : RUVM_OK;
@@ -388,8 +391,8 @@ static int hunt(struct hunt *h, const struct ruvm_target *target)
 int ruvm_quantize_search(struct ruvm_quantize_job *j)
 {
     struct hunt h = {.j = j};
-    const struct ruvm_target *target = NULL;
-    int rc = j->o->target ? ruvm_target_find(&target, j->o->target, j->err) : RUVM_OK;
+    const struct ruvm_device *target = NULL;
+    int rc = j->o->target ? ruvm_devices_find(&target, j->o->target, j->err) : RUVM_OK;
     if (rc == RUVM_OK)
         rc = hunt(&h, target);
     ruvm_image_build_close(&h.sizes);

@@ -15,6 +15,7 @@ enum {
     PRUNE_TOKENS_MAX = 16384,
     VOCAB_TOKENS = 100000, /* a token that a model writes less often than once in so many ... */
     TEXT_TOKENS_MAX = 1 << 20,
+    CHECK_WEIGHTS = 1 << 18, /* looked at between two reports of the progress */
 };
 #define MOMENTS_SEED 0x8CB92BA72F3D8DD7u
 #define PRUNE_SEED 0x2545F4914F6CDD1Du
@@ -36,7 +37,7 @@ int ruvm_quantize_read_text(struct ruvm_quantize_job *j, struct ruvm_text *text,
 {
     struct ruvm_tokenizer tok;
     struct ruvm_text_options o = {
-        .tokenizer = &tok, .context = j->source.model.context, .max_positions = max_positions};
+        .tokenizer = &tok, .context = ruvm_quantize_window(j), .max_positions = max_positions};
     int rc = j->image.size ? ruvm_tokenizer_init(&tok, j->image.data, j->image.size)
                            : open_tokenizer(j, &tok);
     if (rc != RUVM_OK)
@@ -51,6 +52,12 @@ static int draw(struct ruvm_quantize_job *j, struct ruvm_text *text, uint64_t n,
                              j->err);
 }
 
+/* More tokens than an image holds. */
+static bool is_large(const struct ruvm_quantize_job *j)
+{
+    return j->source.model.vocab > RUVM_NO_TOKEN;
+}
+
 static int read_calibration(struct ruvm_quantize_job *j)
 {
     if (!j->o->calib_text || j->o->dry_run)
@@ -59,7 +66,12 @@ static int read_calibration(struct ruvm_quantize_job *j)
     if (!text)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a text");
     j->calibration = text;
-    return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    if (!is_large(j))
+        return ruvm_quantize_read_text(j, text, j->o->calib_text, TEXT_TOKENS_MAX);
+    const struct ruvm_text_options o = {.context = j->source.model.context,
+                                        .max_positions = TEXT_TOKENS_MAX};
+    return ruvm_text_read_source(text, &j->source.arena, j->o->calib_text, &j->source.vocab, &o,
+                                 j->err);
 }
 
 /* ---- the source ---------------------------------------------------------------- */
@@ -68,8 +80,17 @@ static int open_reference(struct ruvm_quantize_job *j)
 {
     if (j->o->dry_run)
         return RUVM_OK;
-    return ruvm_reference_open(&j->reference, &j->source.arena, &j->source.model,
-                               j->source.model.context, j->err);
+    return ruvm_quantize_reference(j, &j->reference, &j->source.arena, &j->source.model);
+}
+
+/* A large model is worth threads of its own, and GPTQ has to be asked for. */
+static int prepare_for_size(struct ruvm_quantize_job *j)
+{
+    if (!ruvm_reference_is_large(&j->source.model))
+        return RUVM_OK;
+    if (j->method == RUVM_METHOD_AUTO)
+        j->method = RUVM_METHOD_AUTO_LARGE;
+    return ruvm_pool_open(&j->pool, j->o->threads, j->err);
 }
 
 static int open_source(struct ruvm_quantize_job *j)
@@ -83,7 +104,7 @@ static int open_source(struct ruvm_quantize_job *j)
         rc = ruvm_source_open(&j->source, &o, j->err);
     if (rc == RUVM_OK)
         j->model = j->source.model;
-    return rc;
+    return rc == RUVM_OK ? prepare_for_size(j) : rc;
 }
 
 static int list_tensors(struct ruvm_quantize_job *j)
@@ -110,37 +131,56 @@ static int choose_types(struct ruvm_quantize_job *j)
     return ruvm_scheme_choose(j->schemes, j->tensors, j->n_tensors, &rules, j->err);
 }
 
-static void count_zero_rows(struct ruvm_quant_loss *loss, const float *w,
-                            const struct ruvm_scheme_tensor *t)
+static void count_zero_rows(struct ruvm_quant_loss *loss, const float *w, uint32_t first,
+                            uint32_t n, uint32_t cols)
 {
-    for (uint32_t r = t->rows; r-- > 0;) {
+    for (uint32_t r = 0; r < n; r++, w += cols) {
         uint32_t c = 0;
-        while (c < t->cols && fpclassify(w[(size_t)r * t->cols + c]) == FP_ZERO)
+        while (c < cols && fpclassify(w[c]) == FP_ZERO)
             c++;
-        if (c < t->cols)
-            continue;
-        loss->zero_rows++;
-        loss->first_zero_row = r;
+        if (c == cols && loss->zero_rows++ == 0)
+            loss->first_zero_row = first + r;
     }
 }
 
+/* *done counts the weights of all matrices. */
+static int check_tensor(struct ruvm_quantize_job *j, float *w, uint32_t i, uint64_t *done)
+{
+    const struct ruvm_scheme_tensor *t = &j->tensors[i];
+    uint64_t total = ruvm_model_parameters(&j->model);
+    uint32_t rows = CHECK_WEIGHTS / t->cols ? CHECK_WEIGHTS / t->cols : 1;
+    int rc = RUVM_OK;
+    char name[48];
+    const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
+    for (uint32_t first = 0; first < t->rows && rc == RUVM_OK; first += rows) {
+        uint32_t n = t->rows - first < rows ? t->rows - first : rows;
+        rc = ruvm_quant_weights_rows(w, view, first, n, name, j->err);
+        if (rc == RUVM_OK)
+            count_zero_rows(&j->losses[i].snr, w, first, n, t->cols);
+        *done += (uint64_t)n * t->cols;
+        if (rc == RUVM_OK)
+            rc = ruvm_quantize_tell(j, "check", *done < total ? *done : total, total);
+    }
+    return rc;
+}
+
 /* A weight that is no number is named before anything is computed with it. Rows of zeros are
- * counted here for a dry run, which does not quantize. */
+ * counted here for the report of a dry run, which does not quantize; without it, sizes are
+ * told without a look at the weights. */
 static int check_weights(struct ruvm_quantize_job *j)
 {
-    int rc = RUVM_OK;
-    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++) {
-        struct ruvm_arena arena = {0};
-        const struct ruvm_scheme_tensor *t = &j->tensors[i];
-        char name[48];
-        const struct ruvm_view *view = ruvm_model_tensor(&j->model, t->kind, t->layer, name);
-        float *w = ruvm_arena_alloc(&arena, t->rows, t->cols * sizeof *w);
-        rc = w ? ruvm_quant_weights(w, view, name, j->err)
-               : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %s", name);
-        if (rc == RUVM_OK)
-            count_zero_rows(&j->losses[i].snr, w, t);
-        ruvm_arena_free(&arena);
-    }
+    struct ruvm_arena arena = {0};
+    uint64_t done = 0;
+    uint32_t widest = j->model.hidden > j->model.dim ? j->model.hidden : j->model.dim;
+    uint32_t q_dim = j->model.n_heads * j->model.head_dim;
+    widest = widest > q_dim ? widest : q_dim;
+    if (j->o->dry_run && !j->o->tensor_losses)
+        return RUVM_OK;
+    float *w = ruvm_arena_alloc(&arena, CHECK_WEIGHTS + (size_t)widest, sizeof *w);
+    int rc = w ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a row");
+    for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
+        rc = check_tensor(j, w, i, &done);
+    ruvm_arena_free(&arena);
     return rc;
 }
 
@@ -149,6 +189,55 @@ static int check_weights(struct ruvm_quantize_job *j)
 static bool is_pruned(const struct ruvm_quantize_options *o)
 {
     return o->prune_heads || o->prune_ffn || o->n_drop_layers || o->vocab_prune;
+}
+
+static int refuse_size(struct ruvm_quantize_job *j, uint32_t n)
+{
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: %u tokens are left after pruning, but an image holds at most %d: give a "
+                     "shorter or simpler text (--calib)",
+                     j->o->input, n, RUVM_NO_TOKEN);
+}
+
+/* What the text alone wants is known before any samples are drawn. */
+static int check_wanted(struct ruvm_quantize_job *j, const struct ruvm_text *text)
+{
+    uint32_t n = 0, vocab = j->source.model.vocab;
+    bool *seen = calloc(vocab, sizeof *seen);
+    if (!seen)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for %u tokens", vocab);
+    for (uint32_t i = 0; i < text->first[text->n_windows]; i++) {
+        n += !seen[text->tokens[i]];
+        seen[text->tokens[i]] = true;
+    }
+    free(seen);
+    return n > RUVM_NO_TOKEN ? refuse_size(j, n) : RUVM_OK;
+}
+
+/* Before any work, and of what pruning left. */
+static int check_size(struct ruvm_quantize_job *j)
+{
+    bool pruned = j->r->n_prunes > 0;
+    if (!is_large(j) || (j->o->vocab_prune && !pruned))
+        return RUVM_OK;
+    if (pruned)
+        return refuse_size(j, j->source.model.vocab);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: has %u tokens, but an image holds at most %d: keep those that a text of "
+                     "yours needs (--vocab-prune, with --calib FILE)",
+                     j->o->input, j->source.model.vocab, RUVM_NO_TOKEN);
+}
+
+/* A text can be read when a tokenizer was given or came with the model. */
+static int check_texts(struct ruvm_quantize_job *j)
+{
+    const char *text = j->o->calib_text ? j->o->calib_text : j->o->eval_text;
+    if (!text || j->source.has_vocab)
+        return RUVM_OK;
+    return ruvm_fail(j->err, RUVM_ERR_ARG,
+                     "%s: a text needs a tokenizer to be read, and %s brings none; give it with "
+                     "--tokenizer",
+                     text, j->o->input);
 }
 
 /* What is asked of the model, which needs no text to be refused. */
@@ -177,13 +266,15 @@ static int prune_once(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s,
 
 static int find_prune_texts(struct ruvm_quantize_job *j, struct ruvm_prune_subject *s)
 {
-    uint64_t n = ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX);
+    uint64_t n = ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX);
     uint64_t seed = ruvm_quantize_seed(j);
     int rc = RUVM_OK;
     if (j->calibration)
         s->calibration = *j->calibration;
     else
         rc = draw(j, &s->calibration, j->o->vocab_prune ? VOCAB_TOKENS : n, seed ^ PRUNE_SEED);
+    if (rc == RUVM_OK && j->o->vocab_prune)
+        rc = check_wanted(j, &s->calibration);
     return rc == RUVM_OK ? draw(j, &s->eval, n, seed ^ PRUNE_EVAL_SEED) : rc;
 }
 
@@ -192,7 +283,7 @@ static int shorten(struct ruvm_quantize_job *j, struct ruvm_text *text)
 {
     struct ruvm_text whole = *text;
     return ruvm_text_spread(text, &j->source.arena, &whole,
-                            ruvm_quantize_positions(&j->source.model, PRUNE_TOKENS_MAX), j->err);
+                            ruvm_quantize_positions(j, &j->source.model, PRUNE_TOKENS_MAX), j->err);
 }
 
 /* Tokens first: the model without them is then what all else is compared with. */
@@ -261,7 +352,7 @@ int ruvm_quantize_moments(struct ruvm_quantize_job *j)
     if (j->o->dry_run)
         return RUVM_OK;
     if (rounds_by_moments(j))
-        return open_moments(j, ruvm_quantize_positions(&j->model, MOMENTS_TOKENS_MAX));
+        return open_moments(j, ruvm_quantize_positions(j, &j->model, MOMENTS_TOKENS_MAX));
     uint32_t n = j->o->tensor_losses ? ruvm_quantize_share_positions(j) : 0;
     j->r->losses_left_out = j->o->tensor_losses && n == 0;
     return n ? open_moments(j, n) : RUVM_OK;
@@ -270,6 +361,10 @@ int ruvm_quantize_moments(struct ruvm_quantize_job *j)
 int ruvm_quantize_open(struct ruvm_quantize_job *j)
 {
     int rc = open_source(j);
+    if (rc == RUVM_OK)
+        rc = check_size(j);
+    if (rc == RUVM_OK)
+        rc = check_texts(j);
     if (rc == RUVM_OK)
         rc = check_pruning(j);
     if (rc == RUVM_OK)
@@ -284,6 +379,8 @@ int ruvm_quantize_open(struct ruvm_quantize_job *j)
         rc = open_reference(j);
     if (rc == RUVM_OK && is_pruned(j->o)) {
         rc = prune(j);
+        if (rc == RUVM_OK)
+            rc = check_size(j);
         if (rc == RUVM_OK)
             rc = list_tensors(j);
         if (rc == RUVM_OK)

@@ -13,8 +13,8 @@
 struct ruvm_samples_options {
     uint64_t n_positions; /* predictions wanted */
     uint64_t seed;        /* same seed, same text, on every machine */
-    uint16_t start;       /* first token of every window: BOS */
-    uint16_t end;         /* a token that ends a text besides start, or RUVM_NO_TOKEN */
+    uint32_t start;       /* first token of every window: BOS */
+    uint32_t end;         /* a token that ends a text besides start, or RUVM_VOCAB_NONE */
     uint32_t context;     /* positions of a window at most */
     bool fill_context;    /* go on after the end of a text: every position is visited */
     bool any_token;       /* all tokens alike: what this model would never write itself */
@@ -22,8 +22,9 @@ struct ruvm_samples_options {
     const char *stage; /* name for the progress */
 };
 
-/* Draws at temperature 1 from the reference (reset first; its observer sees every step).
- * RUVM_ERR_MEMORY, _IO "interrupted", _CORRUPT when the logits are not finite. */
+/* Draws at temperature 1 from the reference (reset first; its observer sees every step). Where
+ * it has several sequences, they write as many texts side by side, each with a generator of its
+ * own. RUVM_ERR_MEMORY, _IO "interrupted", _CORRUPT when the logits are not finite. */
 int ruvm_samples_draw(struct ruvm_text *t, struct ruvm_arena *arena, struct ruvm_reference *r,
                       uint32_t vocab, const struct ruvm_samples_options *o, struct ruvm_error *err);
 

@@ -129,13 +129,13 @@ void ruvm_source_close(struct ruvm_source *s)
     *s = (struct ruvm_source){0};
 }
 
-uint16_t ruvm_source_start(const struct ruvm_source *s)
+uint32_t ruvm_source_start(const struct ruvm_source *s)
 {
     double bos;
-    if (s->has_vocab && s->vocab.bos != RUVM_NO_TOKEN)
-        return (uint16_t)s->vocab.bos;
+    if (s->has_vocab && s->vocab.bos != RUVM_VOCAB_NONE)
+        return s->vocab.bos;
     if (!s->has_vocab && ruvm_tensors_number(&s->tensors, "bos", &bos) && bos >= 0 &&
         bos < s->model.vocab)
-        return (uint16_t)bos;
+        return (uint32_t)bos;
     return s->model.vocab > DEFAULT_START ? DEFAULT_START : 0;
 }

@@ -40,6 +40,6 @@ void ruvm_source_close(struct ruvm_source *s);
 
 /* The token every text starts with: BOS of the vocabulary, without one that of the network's
  * metadata, else 1 (else 0): where SentencePiece and llama2.c put it. */
-uint16_t ruvm_source_start(const struct ruvm_source *s);
+uint32_t ruvm_source_start(const struct ruvm_source *s);
 
 #endif

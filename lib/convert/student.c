@@ -1,6 +1,7 @@
 /* Views of floats take the place of the source's views; all else is shared with it. */
 #include "lib/convert/student.h"
 
+#include <math.h>
 #include <string.h>
 
 static int no_memory(struct ruvm_error *err)
@@ -34,6 +35,17 @@ static struct ruvm_view *add_view(struct ruvm_student *s, const float *data, uin
     return v;
 }
 
+static void put(struct ruvm_student *s, int kind, unsigned layer, const struct ruvm_view *v)
+{
+    if (kind == RUVM_TENSOR_POSITION) {
+        s->model.positions = *v;
+        return;
+    }
+    *ruvm_model_place(&s->model, kind, layer) = v;
+    if (kind == RUVM_TENSOR_EMBED && s->model.tied)
+        s->model.head = v;
+}
+
 int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
                         const struct ruvm_quant_matrix *q, struct ruvm_error *err)
 {
@@ -48,13 +60,28 @@ int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
             w[(size_t)r * q->cols + c] = (float)row[c];
     }
     v->signs = q->scheme.type == RUVM_TYPE_XNOR;
-    if (kind == RUVM_TENSOR_POSITION) {
-        s->model.positions = *v;
-        return RUVM_OK;
-    }
-    *ruvm_model_place(&s->model, kind, layer) = v;
-    if (kind == RUVM_TENSOR_EMBED && s->model.tied)
-        s->model.head = v;
+    put(s, kind, layer, v);
+    return RUVM_OK;
+}
+
+int ruvm_student_packed(struct ruvm_student *s, int kind, unsigned layer,
+                        const struct ruvm_student_packed *p, struct ruvm_error *err)
+{
+    struct ruvm_view *v = ruvm_arena_alloc(s->arena, 1, sizeof *v);
+    if (!v)
+        return no_memory(err);
+    *v = (struct ruvm_view){.name = "student",
+                            .dtype = RUVM_DTYPE_CODES,
+                            .n_dims = 2,
+                            .dims = {p->rows, p->cols},
+                            .data = p->data,
+                            .bytes = ruvm_scheme_data_bytes(p->scheme, p->rows, p->cols),
+                            .scales = p->scales,
+                            .group = p->scheme.group,
+                            .scale = ldexpf(1.0f, p->scale_exp),
+                            .codes = p->scheme.type,
+                            .signs = p->scheme.type == RUVM_TYPE_XNOR};
+    put(s, kind, layer, v);
     return RUVM_OK;
 }
 

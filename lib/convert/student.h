@@ -24,6 +24,15 @@ int ruvm_student_open(struct ruvm_student *s, struct ruvm_arena *arena, const st
 /* Replaces a matrix by the quantized weights. kind: enum ruvm_tensor_kind. RUVM_ERR_MEMORY. */
 int ruvm_student_matrix(struct ruvm_student *s, int kind, unsigned layer,
                         const struct ruvm_quant_matrix *q, struct ruvm_error *err);
+/* Replaces a matrix by the packed weights of an image, read where they are. RUVM_ERR_MEMORY. */
+struct ruvm_student_packed {
+    struct ruvm_scheme scheme;
+    uint32_t rows, cols;
+    int8_t scale_exp;
+    const uint8_t *data, *scales; /* borrowed */
+};
+int ruvm_student_packed(struct ruvm_student *s, int kind, unsigned layer,
+                        const struct ruvm_student_packed *p, struct ruvm_error *err);
 /* Replaces all norms: gains [2 * n_layers + 1, dim], attention and feed-forward norm of each
  * layer, then the final one; borrowed. RUVM_ERR_MEMORY. */
 int ruvm_student_norms(struct ruvm_student *s, const float *gains, struct ruvm_error *err);

@@ -30,7 +30,7 @@ uint32_t ruvm_text_length(const struct ruvm_text *t)
     return (uint32_t)(t->n_tokens - t->first[t->n_windows]);
 }
 
-void ruvm_text_window(struct ruvm_text *t, uint16_t start)
+void ruvm_text_window(struct ruvm_text *t, uint32_t start)
 {
     if (ruvm_text_length(t) > 1)
         t->first[++t->n_windows] = (uint32_t)t->n_tokens;
@@ -38,7 +38,7 @@ void ruvm_text_window(struct ruvm_text *t, uint16_t start)
     t->tokens[t->n_tokens++] = start;
 }
 
-void ruvm_text_token(struct ruvm_text *t, uint16_t token)
+void ruvm_text_token(struct ruvm_text *t, uint32_t token)
 {
     t->tokens[t->n_tokens++] = token;
     t->n_positions++;
@@ -49,7 +49,7 @@ void ruvm_text_token(struct ruvm_text *t, uint16_t token)
 static void spread(struct ruvm_text *out, const struct ruvm_text *t, uint64_t n)
 {
     for (uint32_t w = 0; w < t->n_windows; w++) {
-        const uint16_t *token = t->tokens + t->first[w];
+        const uint32_t *token = t->tokens + t->first[w];
         uint64_t room = n * (w + 1) / t->n_windows - out->n_positions;
         uint64_t here = t->first[w + 1] - t->first[w] - 1;
         if (here > room && w + 1 == t->n_windows)
@@ -81,29 +81,32 @@ struct cutter {
     struct ruvm_text *text;
     const struct ruvm_text_options *o;
     const struct ruvm_tokenizer *tokenizer; /* with joins: a long text is cut for speed */
+    const uint32_t *old;                    /* the source's ids, or NULL */
     const char *path;
-    uint16_t *ids; /* room for the tokens of the whole file */
+    uint16_t *ids; /* room for the tokens of all the bytes */
     size_t max_ids;
     struct ruvm_error *err;
 };
 
-static bool is_full(const struct cutter *c)
+bool ruvm_text_is_full(const struct ruvm_text *t, const struct ruvm_text_options *o)
 {
-    return c->o->max_positions != 0 && c->text->n_positions >= c->o->max_positions;
+    return o->max_positions != 0 && t->n_positions >= o->max_positions;
 }
 
 /* The start token that ruvm_encode put first, or the customary one when it puts none. */
-static uint16_t start_of(const struct ruvm_tokenizer *t)
+static uint32_t start_of(const struct ruvm_tokenizer *t, const uint32_t *old)
 {
-    return t->bos != RUVM_NO_TOKEN ? t->bos : t->n_pieces > 1 ? 1 : 0;
+    if (t->bos != RUVM_NO_TOKEN)
+        return old ? old[t->bos] : t->bos;
+    return t->n_pieces > 1 ? 1 : 0;
 }
 
-static void append(struct cutter *c, uint16_t token)
+static void append(struct cutter *c, uint32_t token)
 {
-    if (is_full(c))
+    if (ruvm_text_is_full(c->text, c->o))
         return;
     if (ruvm_text_length(c->text) > c->o->context)
-        ruvm_text_window(c->text, start_of(c->tokenizer));
+        ruvm_text_window(c->text, start_of(c->tokenizer, c->old));
     ruvm_text_token(c->text, token);
 }
 
@@ -118,11 +121,11 @@ static int cut(struct cutter *c, const char *bytes, size_t n_bytes, size_t line)
                          "vocabulary has no token for; use a text in the model's language",
                          c->path, line);
     bool has_bos = n > 0 && (tok->flags & RUVM_TOKN_FLAG_ADD_BOS) && tok->bos != RUVM_NO_TOKEN;
-    ruvm_text_window(c->text, start_of(tok));
+    ruvm_text_window(c->text, start_of(tok, c->old));
     for (int i = has_bos ? 1 : 0; i < n; i++)
-        append(c, c->ids[i]);
+        append(c, c->old ? c->old[c->ids[i]] : c->ids[i]);
     if (c->o->documents)
-        append(c, start_of(tok));
+        append(c, start_of(tok, c->old));
     return RUVM_OK;
 }
 
@@ -134,12 +137,12 @@ static size_t count_lines(const char *from, const char *to)
     return n;
 }
 
-static int cut_documents(struct cutter *c, const char *bytes, size_t n_bytes)
+static int cut_documents(struct cutter *c, const char *bytes, size_t n_bytes, size_t line)
 {
     const size_t mark = strlen(DOCUMENT_END);
     const char *end = bytes + n_bytes;
     int rc = RUVM_OK;
-    for (size_t line = 1; bytes < end && rc == RUVM_OK && !is_full(c);) {
+    while (bytes < end && rc == RUVM_OK && !ruvm_text_is_full(c->text, c->o)) {
         const char *stop = memmem(bytes, (size_t)(end - bytes), DOCUMENT_END, mark);
         const char *next = stop ? stop + mark : end;
         size_t n = (size_t)((stop ? stop : end) - bytes);
@@ -160,30 +163,52 @@ static size_t useful_bytes(const struct ruvm_text_options *o, size_t size)
     return whole ? size : (size_t)n;
 }
 
-static int cut_file(struct cutter *c, struct ruvm_arena *arena, const struct ruvm_map *map)
+int ruvm_text_add(struct ruvm_text *t, const struct ruvm_text_options *o, const uint32_t *old,
+                  const char *path, const char *bytes, size_t n_bytes, size_t line,
+                  struct ruvm_error *err)
 {
-    size_t size = useful_bytes(c->o, map->size);
-    uint64_t max = RUVM_MAX_TOKENS((uint64_t)size) + 1; /* and the end of a document */
-    c->max_ids = (size_t)max;
-    c->ids = malloc(c->max_ids * sizeof *c->ids);
-    if (c->o->max_positions != 0 && c->o->max_positions < max)
-        max = c->o->max_positions;
-    int rc;
-    if (!c->ids || !ruvm_text_reserve(c->text, arena, max))
-        rc = ruvm_fail(c->err, RUVM_ERR_MEMORY, "%s: memory is short for its %zu bytes of text",
-                       c->path, map->size);
-    else if (c->o->documents)
-        rc = cut_documents(c, (const char *)map->data, size);
-    else
-        rc = cut(c, (const char *)map->data, size, 1);
-    free(c->ids);
+    uint8_t joins[8192];
+    struct ruvm_tokenizer tok = *o->tokenizer;
+    struct cutter c = {.text = t, .o = o, .tokenizer = &tok, .old = old, .path = path, .err = err};
+    ruvm_tokenizer_joins(&tok, joins);
+    c.max_ids = RUVM_MAX_TOKENS(n_bytes);
+    c.ids = malloc(c.max_ids * sizeof *c.ids);
+    if (!c.ids)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: memory is short for %zu bytes of text", path,
+                         n_bytes);
+    int rc = o->documents ? cut_documents(&c, bytes, n_bytes, line) : cut(&c, bytes, n_bytes, line);
+    free(c.ids);
     return rc;
 }
+
+/* ---- files ------------------------------------------------------------------ */
 
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+int ruvm_text_end(struct ruvm_text *t, uint32_t start, const char *path, struct ruvm_error *err)
+{
+    ruvm_text_window(t, start);
+    if (t->n_positions == 0)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: holds no text; give some to measure on", path);
+    snprintf(t->source, sizeof t->source, "%s", base_name(path));
+    return RUVM_OK;
+}
+
+static int cut_file(struct ruvm_text *t, struct ruvm_arena *arena, const struct ruvm_map *map,
+                    const char *path, const struct ruvm_text_options *o, struct ruvm_error *err)
+{
+    size_t size = useful_bytes(o, map->size);
+    uint64_t max = RUVM_MAX_TOKENS((uint64_t)size) + 1; /* and the end of a document */
+    if (o->max_positions != 0 && o->max_positions < max)
+        max = o->max_positions;
+    if (!ruvm_text_reserve(t, arena, max))
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: memory is short for its %zu bytes of text",
+                         path, map->size);
+    return ruvm_text_add(t, o, NULL, path, (const char *)map->data, size, 1, err);
 }
 
 int ruvm_text_read(struct ruvm_text *t, struct ruvm_arena *arena, const char *path,
@@ -193,17 +218,7 @@ int ruvm_text_read(struct ruvm_text *t, struct ruvm_arena *arena, const char *pa
     int rc = ruvm_file_map(&map, path, err);
     if (rc != RUVM_OK)
         return rc;
-    uint8_t joins[8192];
-    struct ruvm_tokenizer tokenizer = *o->tokenizer;
-    ruvm_tokenizer_joins(&tokenizer, joins);
-    struct cutter c = {.text = t, .o = o, .tokenizer = &tokenizer, .path = path, .err = err};
-    rc = cut_file(&c, arena, &map);
+    rc = cut_file(t, arena, &map, path, o, err);
     ruvm_file_unmap(&map);
-    if (rc != RUVM_OK)
-        return rc;
-    ruvm_text_window(t, start_of(o->tokenizer));
-    if (t->n_positions == 0)
-        return ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: holds no text; give some to measure on", path);
-    snprintf(t->source, sizeof t->source, "%s", base_name(path));
-    return RUVM_OK;
+    return rc == RUVM_OK ? ruvm_text_end(t, start_of(o->tokenizer, NULL), path, err) : rc;
 }

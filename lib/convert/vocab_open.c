@@ -177,7 +177,7 @@ int ruvm_vocab_find(struct ruvm_vocab *v, bool *found, struct ruvm_vocab_file *f
 static uint32_t token_of(const struct ruvm_meta *m)
 {
     return !m->text && m->number >= 0 && m->number < RUVM_VOCAB_MAX ? (uint32_t)m->number
-                                                                    : RUVM_NO_TOKEN;
+                                                                    : RUVM_VOCAB_NONE;
 }
 
 /* The first "eos" is it, more of them are further ends. */
@@ -187,13 +187,13 @@ void ruvm_vocab_follow(struct ruvm_vocab *v, const struct ruvm_tensors *network)
     for (size_t i = 0; i < network->n_meta; i++) {
         const struct ruvm_meta *m = &network->meta[i];
         if (strcmp(m->key, "bos") == 0)
-            ruvm_vocab_configure(v, token_of(m), RUVM_NO_TOKEN);
+            ruvm_vocab_configure(v, token_of(m), RUVM_VOCAB_NONE);
         if (strcmp(m->key, "eos") != 0)
             continue;
         if (has_end)
             ruvm_vocab_add_end(v, token_of(m));
         else
-            ruvm_vocab_configure(v, RUVM_NO_TOKEN, token_of(m));
+            ruvm_vocab_configure(v, RUVM_VOCAB_NONE, token_of(m));
         has_end = true;
     }
 }

@@ -5,6 +5,7 @@
 #ifndef RUVM_CONVERT_WEIGHTS_H
 #define RUVM_CONVERT_WEIGHTS_H
 
+#include "lib/base/pool.h"
 #include "lib/convert/image_build.h"
 #include "lib/convert/student.h"
 #include "lib/quant/moments.h"
@@ -12,9 +13,10 @@
 
 enum ruvm_method {
     RUVM_METHOD_AUTO, /* RTN for INT8, which loses nothing that another could save; else GPTQ */
-    RUVM_METHOD_RTN,  /* steps by the largest weight, rounding to nearest */
-    RUVM_METHOD_MSE,  /* steps by the least square error, rounding to nearest */
-    RUVM_METHOD_GPTQ, /* those steps, rounding that makes up for its errors */
+    RUVM_METHOD_AUTO_LARGE, /* RTN for INT8, else MSE: GPTQ of a large model takes hours */
+    RUVM_METHOD_RTN,        /* steps by the largest weight, rounding to nearest */
+    RUVM_METHOD_MSE,        /* steps by the least square error, rounding to nearest */
+    RUVM_METHOD_GPTQ,       /* those steps, rounding that makes up for its errors */
 };
 
 /* "rtn", "mse", "gptq" or NULL (auto). RUVM_ERR_ARG with the list. */
@@ -36,6 +38,7 @@ int ruvm_weights_matrix(struct ruvm_quant_matrix *q, const float *w, enum ruvm_m
 struct ruvm_weights_options {
     enum ruvm_method method;
     struct ruvm_moments *moments;  /* NULL: no tensor uses them and no loss is estimated */
+    struct ruvm_pool *pool;        /* of threads for what needs no moments, or NULL */
     struct ruvm_progress progress; /* stage "quantize", in weights */
 };
 

@@ -8,12 +8,19 @@
  */
 #include "lib/base/bytes.h"
 #include "lib/core/engine.h"
+#include "lib/core/parallel.h"
 
 struct kv_scales {
     const uint16_t *k, *k_inv, *v, *v_inv; /* [kv_dim] */
     const int16_t *k_zero;                 /* [kv_dim] */
     int8_t k_exp, k_inv_exp, v_exp, v_inv_exp;
 };
+
+/* Of token t, before its keys and values. */
+static int32_t *queries_of(const struct ruvm_engine *e, uint32_t t)
+{
+    return e->work + (size_t)t * (e->q_dim + 2 * (size_t)e->kv_dim);
+}
 
 static struct kv_scales scales_of(const struct ruvm_engine *e, uint32_t layer)
 {
@@ -39,67 +46,59 @@ void ruvm_attention_rope(struct ruvm_engine *e, uint32_t n_tokens)
         int16_t *cosines = e->rope + (size_t)t * e->img.rope_dims;
         int16_t *sines = cosines + pairs;
         for (uint32_t i = 0; i < pairs; i++) {
-            uint32_t phase = e->img.rope_inc[i] * (e->position + t);
+            uint32_t phase = e->img.rope_inc[i] * e->rows[t].position;
             cosines[i] = ruvm_fixed_cos(phase);
             sines[i] = ruvm_fixed_sin(phase);
         }
     }
 }
 
-/* Brings one raw head vector to 14 bits, returning the right shift, so that rotation
- * and a 16-bit scale fit 32 bits. */
-static uint32_t shrink(const struct ruvm_engine *e, int32_t *v)
+/* Brings one raw head vector to 14 bits, so that rotation and a 16-bit scale fit 32, and
+ * rotates it; returns the right shift. */
+static int32_t rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
 {
-    uint32_t n = e->img.head_dim;
-    uint32_t bits = ruvm_bits(e->k->amax(v, n));
-    uint32_t down = bits > 14 ? bits - 14 : 0;
-    for (uint32_t i = 0; i < n; i++)
-        v[i] >>= down;
-    return down;
+    uint32_t dims = e->img.rope_dims;
+    return (int32_t)e->k->rotate(v, e->img.head_dim, e->rope + (size_t)t * dims, dims / 2u);
 }
 
-static void rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
+/* The cache of the text that token t belongs to, unpacked into the room of this thread. */
+static struct ruvm_cache keys_of(const struct ruvm_engine *e, uint32_t t)
 {
-    uint32_t pairs = e->img.rope_dims / 2u;
-    const int16_t *cosines = e->rope + (size_t)t * e->img.rope_dims;
-    const int16_t *sines = cosines + pairs;
-    for (uint32_t i = 0; i < pairs; i++) {
-        int32_t a = v[2 * i], b = v[2 * i + 1];
-        v[2 * i] = (a * cosines[i] - b * sines[i] + 8192) >> 14;
-        v[2 * i + 1] = (a * sines[i] + b * cosines[i] + 8192) >> 14;
-    }
+    struct ruvm_cache cache = e->rows[t].of->keys;
+    cache.room = e->keys.room;
+    return cache;
 }
 
-/* cached = clamp(v * inverse * unit - zero): |v| <= 2^14 * sqrt 2, so the
- * product fits. */
-static void to_cache(const struct ruvm_engine *e, int8_t *out, const int32_t *v,
-                     const uint16_t *inverse, const int16_t *zero, struct ruvm_real unit)
+static struct ruvm_cache values_of(const struct ruvm_engine *e, uint32_t t)
 {
-    struct ruvm_ratio r = ruvm_real_ratio(unit);
-    for (uint32_t i = 0; i < e->img.head_dim; i++) {
-        int32_t x = ruvm_fixed_scale(v[i] * (int32_t)inverse[i], r, INT16_MAX);
-        x -= zero ? zero[i] : 0;
-        out[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
-    }
+    struct ruvm_cache cache = e->rows[t].of->values;
+    cache.room = e->values.room;
+    return cache;
+}
+
+static void to_cache(const struct ruvm_engine *e, const struct ruvm_cache *cache, uint32_t head,
+                     uint32_t position, const int32_t *v, const struct ruvm_to_cache *p)
+{
+    e->k->to_cache(ruvm_cache_begin(cache, head, position), v, e->img.head_dim, p);
+    ruvm_cache_end(cache, head, position);
 }
 
 static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *k, int32_t *v,
                         struct ruvm_real k_unit, struct ruvm_real v_unit)
 {
     struct kv_scales s = scales_of(e, layer);
-    uint32_t hd = e->img.head_dim, position = e->position + t;
+    const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
+    uint32_t hd = e->img.head_dim, slot = ruvm_mask_slot(e, e->rows[t].position);
     for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
-        int32_t *kj = k + (size_t)j * hd, *vj = v + (size_t)j * hd;
-        int32_t k_down = (int32_t)shrink(e, kj), v_down = (int32_t)shrink(e, vj);
-        uint32_t head = layer * e->img.n_kv_heads + j;
-        size_t channel = (size_t)j * hd;
-        rotate(e, kj, t);
-        to_cache(e, ruvm_cache_begin(&e->keys, head, position), kj, s.k_inv + channel,
-                 s.k_zero + channel, ruvm_real_shift(k_unit, k_down + s.k_inv_exp));
-        ruvm_cache_end(&e->keys, head, position);
-        to_cache(e, ruvm_cache_begin(&e->values, head, position), vj, s.v_inv + channel, NULL,
-                 ruvm_real_shift(v_unit, v_down + s.v_inv_exp));
-        ruvm_cache_end(&e->values, head, position);
+        uint32_t head = layer * e->img.n_kv_heads + j, channel = j * hd;
+        struct ruvm_real unit = ruvm_real_shift(k_unit, rotate(e, k + channel, t) + s.k_inv_exp);
+        struct ruvm_ratio r = ruvm_real_ratio(unit);
+        to_cache(e, &keys, head, slot, k + channel,
+                 &(struct ruvm_to_cache){s.k_inv + channel, s.k_zero + channel, r.mult, r.shift});
+        int32_t down = (int32_t)e->k->rotate(v + channel, hd, NULL, 0);
+        r = ruvm_real_ratio(ruvm_real_shift(v_unit, down + s.v_inv_exp));
+        to_cache(e, &values, head, slot, v + channel,
+                 &(struct ruvm_to_cache){s.v_inv + channel, NULL, r.mult, r.shift});
     }
 }
 
@@ -109,87 +108,98 @@ static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_
                                       const uint16_t *k_scale, struct ruvm_real unit)
 {
     uint32_t hd = e->img.head_dim;
-    unit = ruvm_real_shift(unit, (int32_t)shrink(e, q));
-    rotate(e, q, t);
-    for (uint32_t i = 0; i < hd; i++)
-        q[i] *= (int32_t)k_scale[i];
-    struct ruvm_window w = ruvm_fixed_window(e->k->amax(q, hd));
-    int32_t mult = w.top ? (int32_t)(((uint32_t)RUVM_Q_MAX << 18) / w.top) : 0;
-    for (uint32_t i = 0; i < hd; i++) {
-        int32_t wide = (int32_t)((uint32_t)q[i] << w.up) >> w.down;
-        e->query[i] = (int16_t)((wide * mult + (1 << 17)) >> 18);
-    }
+    unit = ruvm_real_shift(unit, rotate(e, q, t));
+    struct ruvm_window w = ruvm_fixed_window(e->k->fold(q, k_scale, hd));
+    uint32_t mult = w.top ? ((uint32_t)RUVM_Q_MAX << 18) / w.top : 0;
+    e->k->narrow(e->query, q, hd, w.up, w.down, mult);
     struct ruvm_real step = ruvm_fixed_window_top(w);
     step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
     return ruvm_real_mul(step, unit);
 }
 
-/* Scores of the n_pos positions from `first` on. */
-static void score_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
+/* Scores of the n_pos slots from `first` on. */
+static void score_head(struct ruvm_engine *e, const struct ruvm_cache *cache, uint32_t head,
+                       uint32_t first, uint32_t n_pos)
 {
     uint32_t hd = e->img.head_dim;
     for (uint32_t p = 0, n; p < n_pos; p += n) {
         n = n_pos - p;
-        const int8_t *keys = ruvm_cache_read(&e->keys, head, first + p, &n);
+        const int8_t *keys = ruvm_cache_read(cache, head, first + p, &n);
         e->k->scores(e->scores + p, e->query, keys, n, hd, hd);
     }
 }
 
-/* The values of one head over those positions, weighted, into e->mixed_sum. Blocks keep
- * the kernel's sums within 32 bits. */
-static void mix_head(struct ruvm_engine *e, uint32_t head, uint32_t first, uint32_t n_pos)
+/* mixed_sum += mixed, in 64 bits, and mixed = 0. */
+static void carry_over(struct ruvm_engine *e)
 {
-    uint32_t hd = e->img.head_dim;
-    for (uint32_t i = 0; i < hd; i++)
-        e->mixed_sum[i] = 0;
-    for (uint32_t p = 0, n; p < n_pos; p += n) {
-        n = n_pos - p < RUVM_MIX_BLOCK ? n_pos - p : RUVM_MIX_BLOCK;
-        const int8_t *values = ruvm_cache_read(&e->values, head, first + p, &n);
-        for (uint32_t i = 0; i < hd; i++)
-            e->mixed[i] = 0;
-        e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
-        for (uint32_t i = 0; i < hd; i++)
-            e->mixed_sum[i] += e->mixed[i];
+    for (uint32_t i = 0; i < e->img.head_dim; i++) {
+        e->mixed_sum[i] += e->mixed[i];
+        e->mixed[i] = 0;
     }
 }
 
-/* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so
- * the quotient has 15 bits and times a 16-bit scale it fits 31. */
-static void divide_head(const struct ruvm_engine *e, int32_t *out, uint32_t total,
+/* The values of one head over those positions, weighted, into e->mixed; blocks keep the
+ * kernel's sums within 32 bits. Where there are several, all but the last are carried over
+ * to e->mixed_sum. */
+static void mix_head(struct ruvm_engine *e, const struct ruvm_cache *cache, uint32_t head,
+                     uint32_t first, uint32_t n_pos)
+{
+    uint32_t hd = e->img.head_dim, room = RUVM_MIX_BLOCK;
+    for (uint32_t i = 0; i < hd; i++)
+        e->mixed[i] = 0;
+    for (uint32_t i = 0; n_pos > RUVM_MIX_BLOCK && i < hd; i++)
+        e->mixed_sum[i] = 0;
+    for (uint32_t p = 0, n; p < n_pos; p += n, room -= n) {
+        if (room == 0) {
+            carry_over(e);
+            room = RUVM_MIX_BLOCK;
+        }
+        n = n_pos - p < room ? n_pos - p : room;
+        const int8_t *values = ruvm_cache_read(cache, head, first + p, &n);
+        e->k->mix(e->mixed, e->weights + p, values, n, hd, hd);
+    }
+}
+
+/* out = mixed / total * v_scale, in 1/256 of a cached step. |mixed| <= 127 * total, so the
+ * quotient has 15 bits and times a 16-bit scale it fits 31. */
+static void divide_head(struct ruvm_engine *e, int32_t *out, uint32_t n_pos, uint32_t total,
                         const uint16_t *v_scale)
 {
-    uint32_t bits = ruvm_bits(total);
+    uint32_t hd = e->img.head_dim, bits = ruvm_bits(total);
     uint32_t down = bits > 16 ? bits - 16 : 0;
-    int32_t inverse = (int32_t)((1u << 31) / (total >> down)); /* total >= RUVM_E_MAX */
-    for (uint32_t i = 0; i < e->img.head_dim; i++) {
-        int64_t q = ((e->mixed_sum[i] >> down) * inverse) >> 23;
-        int32_t o = q > 32767 ? 32767 : q < -32767 ? -32767 : (int32_t)q;
-        out[i] = o * (int32_t)v_scale[i];
+    uint32_t inverse = (1u << 31) / (total >> down); /* total >= RUVM_E_MAX */
+    if (n_pos > RUVM_MIX_BLOCK) {
+        for (uint32_t i = 0; i < hd; i++)
+            e->mixed[i] = (int32_t)((e->mixed_sum[i] + e->mixed[i]) >> down);
+        down = 0;
     }
+    e->k->divide(out, e->mixed, v_scale, hd, down, inverse);
 }
 
-static void attend_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *q,
-                         struct ruvm_real q_unit)
+/* Heads first .. end of token t; what they mix takes the place of their queries, in units of
+ * 2^(v_exp - 8). */
+static void attend_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h,
+                         uint32_t end)
 {
     struct kv_scales s = scales_of(e, layer);
+    const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
     uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
-    uint32_t n_pos = e->position + t + 1, window = ruvm_image_window(&e->img, layer);
-    uint32_t first = window && window < n_pos ? n_pos - window : 0;
-    n_pos -= first;
-    for (uint32_t h = 0; h < e->img.n_heads; h++) {
+    uint32_t position = e->rows[t].position, window = ruvm_image_window(&e->img, layer);
+    uint32_t oldest = window && window <= position ? position + 1 - window : 0;
+    uint32_t first = e->slots < e->context ? 0 : oldest; /* in a ring any slot may be seen */
+    uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
+    struct ruvm_real q_unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
+    for (int32_t *q = queries_of(e, t) + (size_t)h * hd; h < end; h++, q += hd) {
         uint32_t j = h / group, head = layer * e->img.n_kv_heads + j;
-        struct ruvm_real unit = prepare_query(e, q + (size_t)h * hd, t, s.k + (size_t)j * hd,
-                                              ruvm_real_shift(q_unit, s.k_exp));
+        struct ruvm_real unit = prepare_query(e, q, t, s.k + (size_t)j * hd, q_unit);
         /* weights() takes exp2 in Q15 */
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
         struct ruvm_ratio r = ruvm_real_ratio(unit);
-        score_head(e, head, first, n_pos);
-        uint32_t total = e->k->weights(e->weights, e->scores, n_pos, r.mult, r.shift);
-        mix_head(e, head, first, n_pos);
-        divide_head(e, e->vector + (size_t)h * hd, total, s.v + (size_t)j * hd);
+        score_head(e, &keys, head, first, n_pos);
+        uint32_t total = ruvm_mask_weights(e, first, n_pos, position, oldest, r);
+        mix_head(e, &values, head, first, n_pos);
+        divide_head(e, q, n_pos, total, s.v + (size_t)j * hd);
     }
-    struct ruvm_real out_unit = ruvm_real_make(1, s.v_exp - 8);
-    ruvm_vector_quantize(e, t, e->vector, e->q_dim, e->x_stride, out_unit);
 }
 
 /* What one of wq, wk and wv made of x of token t, with its bias; returns the worth of a step. */
@@ -201,23 +211,76 @@ static struct ruvm_real complete(const struct ruvm_engine *e, const struct ruvm_
     return ruvm_vector_add_bias(e, v, b, ruvm_vector_rescale(e, w, v, t, 0));
 }
 
+struct attention {
+    uint32_t layer;
+    struct ruvm_tensor w[3]; /* wq, wk, wv */
+};
+
+/* Keys and values into the cache, and queries as far as all heads have it in common. */
+static void cache_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct attention *a = job;
+    for (uint32_t t = first; t < end; t++) {
+        int32_t *q = queries_of(e, t), *k = q + e->q_dim, *v = k + e->kv_dim;
+        struct ruvm_real k_unit = complete(e, &a->w[1], k, t);
+        struct ruvm_real v_unit = complete(e, &a->w[2], v, t);
+        cache_token(e, a->layer, t, k, v, k_unit, v_unit);
+        e->rows[t].q_unit = complete(e, &a->w[0], q, t);
+    }
+}
+
+/* Items are heads of tokens. */
+static void attend_items(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct attention *a = job;
+    uint32_t n = e->img.n_heads;
+    for (uint32_t i = first, stop; i < end; i = stop) {
+        uint32_t t = i / n;
+        stop = (t + 1) * n < end ? (t + 1) * n : end;
+        attend_heads(e, a->layer, t, i - t * n, stop - t * n);
+    }
+}
+
+static void quantize_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct attention *a = job;
+    struct ruvm_real unit = ruvm_real_make(1, scales_of(e, a->layer).v_exp - 8);
+    for (uint32_t t = first; t < end; t++)
+        ruvm_vector_quantize(e, t, queries_of(e, t), e->q_dim, e->x_stride, unit);
+}
+
+static void attend_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    attend_items(e, job, first * e->img.n_heads, end * e->img.n_heads);
+    quantize_tokens(e, job, first, end);
+}
+
+/* All tokens are in the cache: each sees those that it may. A token a thread where there are
+ * enough of them, and else a head. */
+static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens)
+{
+    uint32_t most = e->rows[n_tokens - 1].position + 1;
+    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
+    if (e->parallel && n_tokens < e->parallel->n_parts) {
+        ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
+        quantize_tokens(e, a, 0, n_tokens);
+    } else {
+        ruvm_parallel_for(e, n_tokens, work, attend_tokens, a);
+    }
+}
+
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
-    const struct ruvm_tensor w[3] = {ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer),
-                                     ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer),
-                                     ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer)};
+    struct attention a = {.layer = layer,
+                          .w = {ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer),
+                                ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer),
+                                ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer)}};
     struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
 
     ruvm_vector_norm(e, 2 * layer, e->x_stride, n_tokens);
-    ruvm_vector_matmul_all(e, w, 3, n_tokens);
-    for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *q = e->work + (size_t)t * (e->q_dim + 2 * (size_t)e->kv_dim);
-        int32_t *k = q + e->q_dim, *v = k + e->kv_dim;
-        struct ruvm_real k_unit = complete(e, &w[1], k, t);
-        struct ruvm_real v_unit = complete(e, &w[2], v, t);
-        cache_token(e, layer, t, k, v, k_unit, v_unit);
-        attend_token(e, layer, t, q, complete(e, &w[0], q, t));
-    }
+    ruvm_vector_matmul_all(e, a.w, 3, n_tokens);
+    ruvm_parallel_tokens(e, n_tokens, e->q_dim + 2 * e->kv_dim, cache_tokens, &a);
+    attend(e, &a, n_tokens);
     ruvm_vector_add_to_residual(e, &wo, ruvm_image_bias(&e->img, RUVM_BIAS_WO, layer), e->x_stride,
                                 n_tokens);
 }

@@ -33,11 +33,14 @@ static int32_t step_of(const int8_t *v, uint32_t n)
     return largest ? (16 * largest + 7) / 15 : 1;
 }
 
-/* v = m is the end of the last step. */
-static uint32_t code_of(int32_t v, int32_t m)
+/* u = 8 (v + m) / m, where v = m is the end of the last step. inverse is just above 2^22 / m,
+ * which is near enough to multiply by: u * m is at most 16 * 135. */
+enum { INVERSE_BITS = 22 };
+
+static uint32_t code_of(int32_t v, int32_t m, uint32_t inverse)
 {
-    int32_t u = 8 * (v + m) / m;
-    return u > 15 ? 15 : (uint32_t)u;
+    uint32_t u = ((uint32_t)(8 * (v + m)) * inverse) >> INVERSE_BITS;
+    return u > 15 ? 15 : u;
 }
 
 void ruvm_cache_end(const struct ruvm_cache *c, uint32_t head, uint32_t position)
@@ -47,14 +50,11 @@ void ruvm_cache_end(const struct ruvm_cache *c, uint32_t head, uint32_t position
     size_t at = index_of(c, head, position);
     uint8_t *out = c->data + at * (c->head_dim / 2);
     int32_t m = step_of(c->room, c->head_dim);
+    uint32_t inverse = (1u << INVERSE_BITS) / (uint32_t)m + 1;
     for (uint32_t i = 0; i < c->head_dim; i += 2)
-        *out++ = (uint8_t)(code_of(c->room[i], m) | code_of(c->room[i + 1], m) << 4);
+        *out++ =
+            (uint8_t)(code_of(c->room[i], m, inverse) | code_of(c->room[i + 1], m, inverse) << 4);
     c->m[at] = (uint8_t)m;
-}
-
-static int8_t value_of(uint32_t u, int32_t m)
-{
-    return (int8_t)(((2 * (int32_t)u - 15) * m + 8) >> 4);
 }
 
 const int8_t *ruvm_cache_read(const struct ruvm_cache *c, uint32_t head, uint32_t position,
@@ -64,14 +64,50 @@ const int8_t *ruvm_cache_read(const struct ruvm_cache *c, uint32_t head, uint32_
     if (c->bits != 4)
         return (const int8_t *)c->data + at * c->head_dim;
     *n = *n < RUVM_UNPACK_BLOCK ? *n : RUVM_UNPACK_BLOCK;
-    const uint8_t *codes = c->data + at * (c->head_dim / 2);
-    int8_t *v = c->room;
-    for (uint32_t p = 0; p < *n; p++) {
-        int32_t m = c->m[at + p];
-        for (uint32_t i = 0; i < c->head_dim; i += 2, codes++) {
-            *v++ = value_of(*codes & 15u, m);
-            *v++ = value_of(*codes >> 4, m);
-        }
-    }
+    c->k->unpack(c->room, c->data + at * (c->head_dim / 2), c->m + at, *n, c->head_dim);
     return c->room;
+}
+
+/* ---- as bytes ---------------------------------------------------------------- */
+
+enum { LARGEST_STEP = 135 }; /* step_of() a vector with 127 in it */
+
+uint32_t ruvm_cache_stored_bytes(const struct ruvm_cache *c)
+{
+    return c->bits == 4 ? c->head_dim / 2 + 1 : c->head_dim;
+}
+
+void ruvm_cache_store(const struct ruvm_cache *c, uint32_t head, uint32_t position, uint8_t *out)
+{
+    size_t at = index_of(c, head, position);
+    uint32_t n = c->head_dim * c->bits / 8;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = c->data[at * n + i];
+    if (c->bits == 4)
+        out[n] = c->m[at];
+}
+
+/* The kernels' contract: values are -127..127, and a step is one that such values have. */
+static bool is_vector(const struct ruvm_cache *c, const uint8_t *in)
+{
+    if (c->bits == 4)
+        return in[c->head_dim / 2] >= 1 && in[c->head_dim / 2] <= LARGEST_STEP;
+    for (uint32_t i = 0; i < c->head_dim; i++)
+        if (in[i] == 0x80)
+            return false;
+    return true;
+}
+
+bool ruvm_cache_restore(const struct ruvm_cache *c, uint32_t head, uint32_t position,
+                        const uint8_t *in)
+{
+    size_t at = index_of(c, head, position);
+    uint32_t n = c->head_dim * c->bits / 8;
+    if (!is_vector(c, in))
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        c->data[at * n + i] = in[i];
+    if (c->bits == 4)
+        c->m[at] = in[n];
+    return true;
 }

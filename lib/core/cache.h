@@ -12,12 +12,16 @@
 #ifndef RUVM_CORE_CACHE_H
 #define RUVM_CORE_CACHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "kernels/kernels.h"
 
 /* Positions that are unpacked at a time. */
 enum { RUVM_UNPACK_BLOCK = 32 };
 
 struct ruvm_cache {
+    const struct ruvm_kernels *k;
     uint32_t bits; /* 8 or 4 */
     uint32_t context, head_dim;
     uint8_t
@@ -34,5 +38,13 @@ void ruvm_cache_end(const struct ruvm_cache *c, uint32_t head, uint32_t position
  * most RUVM_UNPACK_BLOCK. */
 const int8_t *ruvm_cache_read(const struct ruvm_cache *c, uint32_t head, uint32_t position,
                               uint32_t *n);
+
+/* The vector of a position as bytes that do not depend on where the cache keeps it, for a
+ * state that outlives the engine: of 8 bits its values, of 4 bits the codes, then m. */
+uint32_t ruvm_cache_stored_bytes(const struct ruvm_cache *c);
+void ruvm_cache_store(const struct ruvm_cache *c, uint32_t head, uint32_t position, uint8_t *out);
+/* And back. False, and nothing done, when no vector can have these bytes. */
+bool ruvm_cache_restore(const struct ruvm_cache *c, uint32_t head, uint32_t position,
+                        const uint8_t *in);
 
 #endif

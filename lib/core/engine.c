@@ -2,14 +2,17 @@
  *
  * eval() takes tokens in blocks: embedding into the residual stream, each
  * layer's attention and feed-forward for the whole block, and logits only where
- * somebody wants them. There is no allocation and no hidden state: everything
- * lives in struct ruvm_engine and the regions carved behind it.
+ * somebody wants them. The tokens of a block may belong to several texts, each with an
+ * engine of its own: only attention and positions tell them apart. There is no allocation
+ * and no hidden state: everything lives in struct ruvm_engine and the regions carved
+ * behind it.
  */
 #include "lib/core/engine.h"
 
 #include "formats/ruvm_codes.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
+#include "lib/core/parallel.h"
 
 /* Hands out consecutive regions; with base NULL it only counts. */
 struct carver {
@@ -42,7 +45,7 @@ static void carve_cache(struct carver *c, struct ruvm_cache *cache, uint64_t hea
 /* What both caches unpack into, one after the other. */
 static void carve_room(struct carver *c, struct ruvm_engine *e)
 {
-    uint32_t n = e->context < RUVM_UNPACK_BLOCK ? e->context : RUVM_UNPACK_BLOCK;
+    uint32_t n = e->slots < RUVM_UNPACK_BLOCK ? e->slots : RUVM_UNPACK_BLOCK;
     if (e->keys.bits == 4 || e->values.bits == 4)
         e->keys.room = e->values.room = carve(c, n, e->img.head_dim);
 }
@@ -55,6 +58,33 @@ static bool has_packed_rows(const struct ruvm_image *img)
             ruvm_image_find(img, RUVM_TENSOR_POSITION, 0).type != RUVM_TYPE_INT8);
 }
 
+/* What a thread needs for one token. */
+static void carve_thread(struct carver *c, struct ruvm_engine *e)
+{
+    const struct ruvm_image *img = &e->img;
+    e->vector = carve(c, max_u32(img->dim, img->hidden), sizeof *e->vector);
+    e->levels = carve(c, has_packed_rows(img) ? img->dim : 0, sizeof *e->levels);
+    e->query = carve(c, img->head_dim, sizeof *e->query);
+    e->mixed = carve(c, img->head_dim, sizeof *e->mixed);
+    e->mixed_sum = carve(c, img->head_dim, sizeof *e->mixed_sum);
+    e->scores = carve(c, e->slots, sizeof *e->scores);
+    e->weights = carve(c, e->slots, sizeof *e->weights);
+    carve_room(c, e);
+}
+
+/* The calling thread's view is the engine. */
+static void carve_views(struct carver *c, struct ruvm_engine *e)
+{
+    uint32_t n = e->parallel ? e->parallel->n_parts - 1 : 0;
+    struct ruvm_engine view = *e;
+    e->views = carve(c, n, sizeof *e->views);
+    for (uint32_t i = 0; i < n; i++) {
+        carve_thread(c, &view);
+        if (c->base)
+            e->views[i] = view;
+    }
+}
+
 /* The one description of the memory: ruvm_engine_bytes() and ruvm_engine_init() both
  * run it, so they cannot disagree. The caches come last: a full context touches the
  * last byte. */
@@ -63,25 +93,20 @@ static uint64_t carve_regions(struct ruvm_engine *e, void *memory)
     const struct ruvm_image *img = &e->img;
     struct carver c = {.base = memory};
     carve(&c, 1, sizeof *e);
+    e->rows = carve(&c, e->block, sizeof *e->rows);
     e->residual = carve(&c, (size_t)e->block * img->dim, sizeof *e->residual);
     e->layer_input = e->residual;
     if (img->parallel)
         e->layer_input = carve(&c, (size_t)e->block * img->dim, sizeof *e->layer_input);
     e->work = carve(&c, e->work_ints, sizeof *e->work);
-    e->vector = carve(&c, max_u32(max_u32(img->dim, img->hidden), e->q_dim), sizeof *e->vector);
-    e->levels = carve(&c, has_packed_rows(img) ? img->dim : 0, sizeof *e->levels);
     e->x = carve(&c, e->block, e->x_stride);
     e->x_unit = carve(&c, (size_t)e->block * RUVM_MAX_GROUPS, sizeof *e->x_unit);
     e->signs = carve(&c, e->block, e->sign_stride);
     e->sign_unit = carve(&c, e->sign_stride ? e->block : 0, sizeof *e->sign_unit);
     e->rope = carve(&c, (size_t)e->block * img->rope_dims, sizeof *e->rope);
-    e->query = carve(&c, img->head_dim, sizeof *e->query);
-    e->mixed = carve(&c, img->head_dim, sizeof *e->mixed);
-    e->mixed_sum = carve(&c, img->head_dim, sizeof *e->mixed_sum);
-    e->scores = carve(&c, e->context, sizeof *e->scores);
-    e->weights = carve(&c, e->context, sizeof *e->weights);
     e->logits = carve(&c, img->vocab, sizeof *e->logits);
-    carve_room(&c, e);
+    carve_thread(&c, e);
+    carve_views(&c, e);
     carve_cache(&c, &e->keys, (uint64_t)img->n_layers * img->n_kv_heads);
     carve_cache(&c, &e->values, (uint64_t)img->n_layers * img->n_kv_heads);
     return c.used;
@@ -110,7 +135,7 @@ static void set_widths(struct ruvm_engine *e)
     e->group = max_u32(ruvm_vector_padded(share), RUVM_MIN_GROUP);
     e->head_group = ruvm_vector_group(
         e, &head, img->dim <= RUVM_NARROW_DIM ? (uint32_t)RUVM_HEAD_GROUP : e->x_stride);
-    e->work_ints = e->block * max_u32(rows, img->dim);
+    e->work_ints = e->block * max_u32(max_u32(rows, img->dim), RUVM_PANEL_ROWS);
 }
 
 /* log2(e) times the scale of the scores, for weights are powers of two. */
@@ -130,13 +155,20 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     e->context = o && o->context ? o->context : img->context;
     e->block = o && o->block ? o->block : RUVM_DEFAULT_BLOCK;
     e->k = o && o->kernels ? o->kernels : &ruvm_kernels_scalar;
-    if (e->context > img->context || e->block > RUVM_MAX_BLOCK)
+    e->panels = o ? o->panels : NULL;
+    e->parallel = o && o->parallel && o->parallel->n_parts > 1 ? o->parallel : NULL;
+    if (e->context > img->context || e->block > RUVM_MAX_BLOCK ||
+        (e->parallel && e->parallel->n_parts > RUVM_MAX_PARTS))
         return RUVM_ERR_ARG;
     e->block = e->block < e->context ? e->block : e->context;
+    e->mask = o ? o->mask : (struct ruvm_mask){0};
+    if (ruvm_mask_check(&e->mask) != RUVM_OK)
+        return RUVM_ERR_ARG;
+    e->slots = ruvm_mask_slots(&e->mask, e->context, e->block);
     e->q_dim = (uint32_t)img->n_heads * img->head_dim;
     e->kv_dim = (uint32_t)img->n_kv_heads * img->head_dim;
-    e->keys =
-        (struct ruvm_cache){.bits = img->k_bits, .context = e->context, .head_dim = img->head_dim};
+    e->keys = (struct ruvm_cache){
+        .k = e->k, .bits = img->k_bits, .context = e->slots, .head_dim = img->head_dim};
     e->values = e->keys;
     e->values.bits = img->v_bits;
     set_widths(e);
@@ -164,22 +196,35 @@ int ruvm_engine_bytes(const void *image, size_t image_bytes,
     return need > SIZE_MAX / 2 ? RUVM_ERR_MEMORY : RUVM_OK;
 }
 
+/* Puts e and its regions into the caller's memory. */
+static int place(struct ruvm_engine **engine, struct ruvm_engine *e, void *memory,
+                 size_t memory_bytes)
+{
+    if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
+        return RUVM_ERR_ARG;
+    if (carve_regions(e, NULL) > memory_bytes)
+        return RUVM_ERR_MEMORY;
+    carve_regions(e, memory);
+    *engine = memory;
+    **engine = *e;
+    return RUVM_OK;
+}
+
 int ruvm_engine_init(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
                      const void *image, size_t image_bytes,
                      const struct ruvm_engine_options *options)
 {
     struct ruvm_engine e = {0};
     int rc = open_image(&e, image, image_bytes, options);
-    if (rc != RUVM_OK)
-        return rc;
-    if (((uintptr_t)memory & (REGION_ALIGN - 1)) != 0)
-        return RUVM_ERR_ARG;
-    if (carve_regions(&e, NULL) > memory_bytes)
-        return RUVM_ERR_MEMORY;
-    carve_regions(&e, memory);
-    *engine = memory;
-    **engine = e;
-    return RUVM_OK;
+    return rc == RUVM_OK ? place(engine, &e, memory, memory_bytes) : rc;
+}
+
+int ruvm_engine_init_like(struct ruvm_engine **engine, void *memory, size_t memory_bytes,
+                          const struct ruvm_engine *other)
+{
+    struct ruvm_engine e = *other;
+    e.position = e.written = 0;
+    return place(engine, &e, memory, memory_bytes);
 }
 
 /* Levels of a row of the embedding, or of the positions. */
@@ -208,63 +253,106 @@ static void add_row(const struct ruvm_engine *e, const struct ruvm_tensor *w, ui
     }
 }
 
-/* residual = row of the embedding, plus that of the position where those are learned. */
-static void embed(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens)
+struct embedding {
+    struct ruvm_tensor w, positions;
+    bool is_learned; /* positions */
+};
+
+static void embed_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
 {
-    bool is_learned = e->img.pos == RUVM_POS_LEARNED;
-    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0), positions;
-    if (is_learned)
-        positions = ruvm_image_find(&e->img, RUVM_TENSOR_POSITION, 0);
-    for (uint32_t t = 0; t < n_tokens; t++) {
+    const struct embedding *m = job;
+    for (uint32_t t = first; t < end; t++) {
+        const struct ruvm_block_row *row = &e->rows[t];
         int32_t *h = e->residual + (size_t)t * e->img.dim;
         for (uint32_t i = 0; i < e->img.dim; i++)
             h[i] = 0;
-        add_row(e, &w, tokens[t], h);
-        if (is_learned)
-            add_row(e, &positions, e->position + t, h);
+        add_row(e, &m->w, row->token, h);
+        if (m->is_learned)
+            add_row(e, &m->positions, row->position, h);
     }
 }
 
-/* Adds what one group of x, token t, contributes to the logits of the rows of w. */
-static void add_to_logits(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t t,
-                          uint32_t g, int32_t *logits)
+/* residual = row of the embedding, plus that of the position where those are learned. */
+static void embed(struct ruvm_engine *e, uint32_t n_tokens)
 {
-    const struct ruvm_part p = {.col = g * e->head_group,
+    struct embedding m = {.w = ruvm_image_find(&e->img, RUVM_TENSOR_EMBED, 0),
+                          .is_learned = e->img.pos == RUVM_POS_LEARNED};
+    if (m.is_learned)
+        m.positions = ruvm_image_find(&e->img, RUVM_TENSOR_POSITION, 0);
+    ruvm_parallel_tokens(e, n_tokens, e->img.dim, embed_tokens, &m);
+}
+
+/* ---- logits --------------------------------------------------------------- */
+
+/* The head's rows are taken in pieces, each with its part of the work area. */
+struct head {
+    struct ruvm_tensor w;
+    uint32_t n_tokens;
+    uint32_t piece_rows; /* a multiple of RUVM_PANEL_ROWS */
+    int32_t *work;       /* [n_tokens, piece_rows] a piece */
+    uint32_t n_pieces;   /* of the work area */
+};
+
+/* Adds what one group of x contributes to the logits of the rows of w, which begin at `row`. */
+static void add_to_logits(struct ruvm_engine *e, const struct head *head,
+                          const struct ruvm_tensor *w, uint32_t row, uint32_t g, int32_t *work)
+{
+    const struct ruvm_part p = {.row = row,
+                                .col = g * e->head_group,
                                 .n_cols = e->head_group,
-                                .token = t,
-                                .n_tokens = 1,
-                                .out = e->work,
+                                .n_tokens = head->n_tokens,
+                                .out = work,
                                 .out_stride = w->rows};
-    ruvm_vector_matmul(e, w, &p);
-    struct ruvm_real unit = ruvm_vector_rescale(e, w, e->work, t, g);
-    struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(unit, 16));
-    e->k->add_scaled(logits, e->work, w->rows, to_q16.mult, to_q16.shift);
-}
-
-/* n rows of a matrix, from one on. */
-static struct ruvm_tensor rows_of(const struct ruvm_tensor *w, uint32_t row, uint32_t n)
-{
-    struct ruvm_tensor part = *w;
-    part.rows = n;
-    part.data += (size_t)row * w->row_bytes;
-    part.scales += row;
-    if (w->mult)
-        part.mult += (size_t)row * w->mult_bytes;
-    return part;
-}
-
-/* Logits of x, token t, in parts that fit the work area. */
-static void head(struct ruvm_engine *e, uint32_t t, int32_t *logits)
-{
-    struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0);
-    for (uint32_t i = 0; i < w.rows; i++)
-        logits[i] = 0;
-    for (uint32_t row = 0, n; row < w.rows; row += n) {
-        n = w.rows - row < e->work_ints ? w.rows - row : e->work_ints;
-        struct ruvm_tensor part = rows_of(&w, row, n);
-        for (uint32_t g = 0; g * e->head_group < w.cols; g++)
-            add_to_logits(e, &part, t, g, logits + row);
+    ruvm_vector_matmul_part(e, w, &p);
+    for (uint32_t t = 0; t < head->n_tokens; t++, work += w->rows) {
+        struct ruvm_real unit = ruvm_vector_rescale(e, w, work, t, g);
+        struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(unit, 16));
+        e->k->add_scaled(e->rows[t].logits + row, work, w->rows, to_q16.mult, to_q16.shift);
     }
+}
+
+static void set_to_zero(int32_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = 0;
+}
+
+/* Items are parts of the work area; each takes its share of the rows. */
+static void head_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct head *head = job;
+    uint32_t panels = (head->w.rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
+    uint32_t begin = (uint32_t)((uint64_t)panels * first / head->n_pieces) * RUVM_PANEL_ROWS;
+    uint32_t stop = (uint32_t)((uint64_t)panels * end / head->n_pieces) * RUVM_PANEL_ROWS;
+    int32_t *work = head->work + (size_t)first * head->n_tokens * head->piece_rows;
+    stop = stop < head->w.rows ? stop : head->w.rows;
+    for (uint32_t row = begin, n; row < stop; row += n) {
+        n = stop - row < head->piece_rows ? stop - row : head->piece_rows;
+        struct ruvm_tensor part = ruvm_vector_rows(&head->w, row, n);
+        for (uint32_t t = 0; t < head->n_tokens; t++)
+            set_to_zero(e->rows[t].logits + row, n);
+        for (uint32_t g = 0; g * e->head_group < part.cols; g++)
+            add_to_logits(e, head, &part, row, g, work);
+    }
+}
+
+/* Each part of the logits is walked over three times, so it fits the nearest cache. */
+enum { HEAD_INTS = 2048 };
+
+/* Logits of x, as many tokens as have room for a panel each. */
+static void head(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    struct head h = {.w = ruvm_image_find(&e->img, RUVM_TENSOR_HEAD, 0),
+                     .n_tokens = n_tokens,
+                     .work = e->work,
+                     .n_pieces = 1};
+    uint32_t room = e->work_ints / n_tokens;
+    if (e->parallel && room / e->parallel->n_parts >= RUVM_PANEL_ROWS)
+        h.n_pieces = e->parallel->n_parts;
+    room /= h.n_pieces;
+    room = room < HEAD_INTS / n_tokens ? room : HEAD_INTS / n_tokens;
+    h.piece_rows = max_u32(room & ~(RUVM_PANEL_ROWS - 1u), RUVM_PANEL_ROWS);
+    ruvm_parallel_for(e, h.n_pieces, (uint64_t)h.w.rows * h.w.cols * n_tokens, head_rows, &h);
 }
 
 static void copy(int32_t *to, const int32_t *from, size_t n)
@@ -281,27 +369,47 @@ static void begin_layer(struct ruvm_engine *e, uint32_t n_tokens)
         copy(e->layer_input, e->residual, (size_t)n_tokens * e->img.dim);
 }
 
-/* n_tokens <= block. all_logits: [n_tokens, vocab] or NULL; last: the call's last block. */
-static void eval_block(struct ruvm_engine *e, const uint16_t *tokens, uint32_t n_tokens,
-                       int32_t *all_logits, bool last)
+/* Moves the rows whose logits are wanted to the front; returns how many they are. */
+static uint32_t keep_wanted(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    uint32_t n = 0, dim = e->img.dim;
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        if (!e->rows[t].logits)
+            continue;
+        if (n < t)
+            copy(e->residual + (size_t)n * dim, e->residual + (size_t)t * dim, dim);
+        e->rows[n++] = e->rows[t];
+    }
+    return n;
+}
+
+/* The n tokens of e->rows, at most a block. */
+static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
 {
     const struct ruvm_image *img = &e->img;
-    embed(e, tokens, n_tokens);
+    ruvm_parallel_refresh(e);
+    embed(e, n_tokens);
     ruvm_attention_rope(e, n_tokens);
     for (uint32_t l = 0; l < img->n_layers; l++) {
         begin_layer(e, n_tokens);
         ruvm_attention_run(e, l, n_tokens);
         ruvm_feed_forward_run(e, l, n_tokens);
     }
-    e->position += n_tokens;
-    if (!all_logits && !last)
+    n_tokens = keep_wanted(e, n_tokens);
+    if (n_tokens == 0)
         return;
     begin_layer(e, n_tokens);
     ruvm_vector_norm(e, 2u * img->n_layers, e->head_group, n_tokens);
-    for (uint32_t t = all_logits ? 0 : n_tokens - 1; t < n_tokens; t++)
-        head(e, t, all_logits ? all_logits + (size_t)t * img->vocab : e->logits);
-    if (all_logits && last)
-        copy(e->logits, all_logits + (size_t)(n_tokens - 1) * img->vocab, img->vocab);
+    head(e, n_tokens);
+}
+
+/* The next token of a text. */
+static struct ruvm_block_row next_row(struct ruvm_engine *of, uint16_t token, int32_t *logits)
+{
+    struct ruvm_block_row row = {
+        .of = of, .position = of->position++, .token = token, .logits = logits};
+    of->written = max_u32(of->written, of->position);
+    return row;
 }
 
 int ruvm_engine_eval(struct ruvm_engine *e, const uint16_t *tokens, size_t n, int32_t *all_logits)
@@ -313,13 +421,63 @@ int ruvm_engine_eval(struct ruvm_engine *e, const uint16_t *tokens, size_t n, in
     for (size_t i = 0; i < n; i++)
         if (tokens[i] >= e->img.vocab)
             return RUVM_ERR_ARG;
-    for (size_t done = 0; done < n;) {
-        uint32_t part = n - done < e->block ? (uint32_t)(n - done) : e->block;
-        int32_t *logits = all_logits ? all_logits + done * e->img.vocab : NULL;
-        eval_block(e, tokens + done, part, logits, done + part == n);
-        done += part;
+    uint32_t vocab = e->img.vocab, in_block = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t *logits = all_logits ? all_logits + i * vocab : i + 1 == n ? e->logits : NULL;
+        e->rows[in_block++] = next_row(e, tokens[i], logits);
+        if (in_block < e->block && i + 1 < n)
+            continue;
+        eval_block(e, in_block);
+        in_block = 0;
     }
+    if (all_logits)
+        copy(e->logits, all_logits + (n - 1) * vocab, vocab);
     return RUVM_OK;
+}
+
+/* ---- several texts --------------------------------------------------------- */
+
+static bool is_alike(const struct ruvm_engine *a, const struct ruvm_engine *b)
+{
+    return a->img.data == b->img.data && a->context == b->context && a->block == b->block &&
+           a->slots == b->slots && a->mask.kind == b->mask.kind && a->mask.n[0] == b->mask.n[0] &&
+           a->mask.n[1] == b->mask.n[1] && a->mask.n[2] == b->mask.n[2];
+}
+
+/* Positions are counted while it goes and given back: nobody has seen them. */
+static int check_rows(const struct ruvm_engine *e, const struct ruvm_row *rows, size_t n)
+{
+    int rc = RUVM_OK;
+    size_t counted = 0;
+    for (size_t i = 0; i < n && rc == RUVM_OK; i++) {
+        struct ruvm_engine *of = rows[i].engine;
+        if (rows[i].token >= e->img.vocab || !is_alike(e, of))
+            rc = RUVM_ERR_ARG;
+        else if (of->position == of->context)
+            rc = RUVM_ERR_FULL;
+        else
+            of->end = ++of->position;
+        counted += rc == RUVM_OK;
+    }
+    while (counted > 0)
+        rows[--counted].engine->position--;
+    return n ? rc : RUVM_ERR_ARG;
+}
+
+int ruvm_engine_eval_rows(struct ruvm_engine *e, const struct ruvm_row *rows, size_t n)
+{
+    uint32_t in_block = 0;
+    int rc = check_rows(e, rows, n);
+    for (size_t i = 0; rc == RUVM_OK && i < n; i++) {
+        struct ruvm_engine *of = rows[i].engine;
+        int32_t *logits = of->position + 1 == of->end ? of->logits : NULL;
+        e->rows[in_block++] = next_row(of, rows[i].token, logits);
+        if (in_block < e->block && i + 1 < n)
+            continue;
+        eval_block(e, in_block);
+        in_block = 0;
+    }
+    return rc;
 }
 
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *e)
@@ -336,7 +494,11 @@ int ruvm_engine_rewind(struct ruvm_engine *e, uint32_t n)
 {
     if (n > e->position)
         return RUVM_ERR_ARG;
+    if (!ruvm_mask_can_rewind(e, n))
+        return RUVM_ERR_UNSUPPORTED;
     e->position = n;
+    if (n <= e->mask.n[1]) /* sinks, or nothing: the ring is empty */
+        e->written = n;
     return RUVM_OK;
 }
 

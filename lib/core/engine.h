@@ -15,6 +15,7 @@
 #include "kernels/kernels.h"
 #include "lib/core/cache.h"
 #include "lib/core/fixed.h"
+#include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
@@ -38,11 +39,28 @@ _Static_assert(RUVM_NARROW_DIM / RUVM_HEAD_GROUP <= RUVM_MAX_GROUPS,
 _Static_assert(RUVM_MIN_GROUP % RUVM_X_ALIGN == 0 && RUVM_HEAD_GROUP % RUVM_X_ALIGN == 0,
                "groups begin at whole columns of the kernels");
 
+/* A token of the block at hand. */
+struct ruvm_block_row {
+    struct ruvm_engine *of; /* whose text it belongs to: its position and caches */
+    uint32_t position;      /* there */
+    uint16_t token;
+    int32_t *logits;         /* [vocab] where they are wanted, or NULL */
+    struct ruvm_real q_unit; /* worth of a step of its queries */
+};
+
 struct ruvm_engine {
     struct ruvm_image img;
+    const struct ruvm_parallel *parallel; /* of the options, or NULL */
+    struct ruvm_engine *views;            /* [n_parts - 1] of the other threads: parallel.h */
+
     const struct ruvm_kernels *k;
-    uint32_t context, block;     /* positions and prompt tokens there is room for */
-    uint32_t position;           /* tokens in the context */
+    const uint8_t *const *panels; /* [img.n_tensors] of the options, or NULL */
+    uint32_t context, block;      /* positions and prompt tokens there is room for */
+    uint32_t position;            /* tokens in the context */
+    uint32_t end;                 /* position after the rows of the call at hand */
+    struct ruvm_mask mask;
+    uint32_t slots;              /* positions that the caches keep: context, or fewer */
+    uint32_t written;            /* slots hold the newest positions below this one */
     uint32_t q_dim, kv_dim;      /* n_heads * head_dim, n_kv_heads * head_dim */
     uint32_t x_stride;           /* bytes of one quantized vector */
     uint32_t sign_stride;        /* bytes of its packed signs; 0: no matrix is XNOR */
@@ -51,10 +69,11 @@ struct ruvm_engine {
     uint32_t work_ints;          /* capacity of work */
     struct ruvm_real inv_dim;    /* 1 / dim */
     struct ruvm_real score_unit; /* log2(e) times the scale of the scores */
+    struct ruvm_block_row *rows; /* [block] */
     int32_t *residual;           /* [block, dim] unit 2^resid_exp */
     int32_t *layer_input;        /* the same, or what it was before a parallel layer */
     int32_t *work;               /* [work_ints] raw outputs of a block's matrix */
-    int32_t *vector;             /* [max(dim, hidden, q_dim)] one token's before quantizing */
+    int32_t *vector;             /* [max(dim, hidden)] one token's before quantizing */
     int8_t *levels;              /* [dim] a row of embedding or positions; when packed */
     int8_t *x;                   /* [block, x_stride] quantized inputs of a matrix */
     struct ruvm_real *x_unit;    /* [block, RUVM_MAX_GROUPS] worth of one step of x */
@@ -62,8 +81,8 @@ struct ruvm_engine {
     struct ruvm_real *sign_unit; /* [block] mean magnitude of x: worth of a sign */
     int16_t *rope;               /* [block, rope_dims]: cosines, then sines, Q14 */
     int16_t *query;              /* [head_dim] */
-    int32_t *scores;             /* [context] */
-    uint16_t *weights;           /* [context] */
+    int32_t *scores;             /* [slots] */
+    uint16_t *weights;           /* [slots] */
     int32_t *mixed;              /* [head_dim] */
     int64_t *mixed_sum;          /* [head_dim] */
     int32_t *logits;             /* [vocab] Q16 */
@@ -85,19 +104,23 @@ static inline uint32_t ruvm_vector_group(const struct ruvm_engine *e, const stru
 }
 
 /* A part of a product of a matrix and the quantized vectors: which columns, from a
- * group's first one on, and which tokens. n_cols may reach beyond the last column. */
+ * group's first one on, and which tokens. n_cols may reach beyond the last column. Where
+ * there are panels, the first row is a multiple of RUVM_PANEL_ROWS. */
 struct ruvm_part {
+    uint32_t row; /* of the whole matrix, where the tensor at hand begins */
     uint32_t col, n_cols, token, n_tokens;
     int32_t *out; /* [n_tokens, out_stride] */
     uint32_t out_stride;
 };
 
+/* n rows of a matrix, from one on. */
+struct ruvm_tensor ruvm_vector_rows(const struct ruvm_tensor *w, uint32_t row, uint32_t n);
 /* The sums of that part, not yet scaled: out[t * out_stride + r]. */
-void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+void ruvm_vector_matmul(struct ruvm_engine *e, const struct ruvm_tensor *w,
                         const struct ruvm_part *p);
 /* The sums of n matrices with x as one group, side by side: rows of all of them a token
  * in e->work. They follow each other in the image and have the same width. */
-void ruvm_vector_matmul_all(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
+void ruvm_vector_matmul_all(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
                             uint32_t n_tokens);
 /* Quantizes v[n] into x of token t (zero-padded as above) in groups of
  * `group` values, at most RUVM_MAX_GROUPS; unit: the worth of one step of v. */
@@ -118,7 +141,11 @@ struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, s
 void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
                                  struct ruvm_bias bias, uint32_t group, uint32_t n_tokens);
 
-/* The two halves of layer l for the block's n tokens at positions e->position.. */
+/* The same by the calling thread alone, whose view e is. */
+void ruvm_vector_matmul_part(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                             const struct ruvm_part *p);
+
+/* The two halves of layer l for the block's n tokens, as e->rows has them. */
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);
 /* Fills e->rope for the block's positions. */

@@ -6,6 +6,7 @@
  * keeps its own. GELU is x times a sigmoid of its own, so the same holds for it.
  */
 #include "lib/core/engine.h"
+#include "lib/core/parallel.h"
 
 static uint32_t down_to_15_bits(const struct ruvm_engine *e, const int32_t *v)
 {
@@ -73,24 +74,36 @@ static struct ruvm_real activate_token(const struct ruvm_engine *e, uint32_t t,
     return ruvm_real_shift(unit, -15);
 }
 
+struct activation {
+    struct ruvm_tensor w[2]; /* up, and gate if n is 2 */
+    uint32_t n, group;
+};
+
+static void activate_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct activation *a = job;
+    uint32_t hidden = e->img.hidden;
+    for (uint32_t t = first; t < end; t++) {
+        int32_t *up = e->work + (size_t)t * a->n * hidden;
+        struct ruvm_real unit =
+            a->n == 2 ? gate_token(e, t, a->w, up, up + hidden) : activate_token(e, t, a->w, up);
+        ruvm_vector_quantize(e, t, e->vector, hidden, a->group, unit);
+    }
+}
+
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
     bool gated = e->img.act == RUVM_ACT_SILU_GATED;
-    const struct ruvm_tensor w[2] = {
-        ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer),
-        ruvm_image_find(&e->img, gated ? RUVM_TENSOR_W_GATE : RUVM_TENSOR_W_UP, layer)};
     struct ruvm_tensor w_down = ruvm_image_find(&e->img, RUVM_TENSOR_W_DOWN, layer);
     struct ruvm_bias bias = ruvm_image_bias(&e->img, RUVM_BIAS_W_DOWN, layer);
-    uint32_t hidden = e->img.hidden, group = ruvm_vector_group(e, &w_down, e->group);
-    uint32_t n = gated ? 2 : 1;
+    struct activation a = {
+        .w = {ruvm_image_find(&e->img, RUVM_TENSOR_W_UP, layer),
+              ruvm_image_find(&e->img, gated ? RUVM_TENSOR_W_GATE : RUVM_TENSOR_W_UP, layer)},
+        .n = gated ? 2 : 1,
+        .group = ruvm_vector_group(e, &w_down, e->group)};
 
     ruvm_vector_norm(e, 2 * layer + 1, e->x_stride, n_tokens);
-    ruvm_vector_matmul_all(e, w, n, n_tokens);
-    for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *up = e->work + (size_t)t * n * hidden;
-        struct ruvm_real unit =
-            gated ? gate_token(e, t, w, up, up + hidden) : activate_token(e, t, w, up);
-        ruvm_vector_quantize(e, t, e->vector, hidden, group, unit);
-    }
-    ruvm_vector_add_to_residual(e, &w_down, bias, group, n_tokens);
+    ruvm_vector_matmul_all(e, a.w, a.n, n_tokens);
+    ruvm_parallel_tokens(e, n_tokens, 4 * e->img.hidden, activate_tokens, &a);
+    ruvm_vector_add_to_residual(e, &w_down, bias, a.group, n_tokens);
 }

@@ -32,9 +32,12 @@ static uint64_t next_random(struct ruvm_sampler *s)
 static uint16_t largest(const int32_t *x, uint32_t n)
 {
     uint32_t best = 0;
+    int32_t most = x[0]; /* not x[best], whose address would have to be waited for */
     for (uint32_t i = 1; i < n; i++)
-        if (x[i] > x[best])
+        if (x[i] > most) {
+            most = x[i];
             best = i;
+        }
     return (uint16_t)best;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "lib/base/bytes.h"
 #include "lib/core/engine.h"
+#include "lib/core/parallel.h"
 
 #define ONE_127TH ((struct ruvm_real){0x81020408u, -38}) /* 1/127 to 2^-32 */
 
@@ -36,9 +37,40 @@ static uint32_t columns_of(const struct ruvm_tensor *w, const struct ruvm_part *
     return left < p->n_cols ? left : p->n_cols;
 }
 
-void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                        const struct ruvm_part *p)
+static const uint8_t *panels_of(const struct ruvm_engine *e, const struct ruvm_tensor *w)
 {
+    return e->panels ? e->panels[w->index] : NULL;
+}
+
+static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                            const uint8_t *panels, const struct ruvm_part *p)
+{
+    uint32_t bytes = ruvm_panels_bytes(w->row_bytes, w->mult_bytes);
+    e->k->matmul_panels(&(struct ruvm_matmul_panels){
+        .w = panels + (size_t)(p->row / RUVM_PANEL_ROWS) * bytes,
+        .x = e->x + (size_t)p->token * e->x_stride + p->col,
+        .out = p->out,
+        .bits = w->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .n_rows = w->rows,
+        .first_col = p->col,
+        .n_cols = columns_of(w, p),
+        .panel_bytes = bytes,
+        .group = w->group,
+        .mult_off = w->row_bytes * RUVM_PANEL_ROWS,
+        .n_vecs = p->n_tokens,
+        .x_stride = e->x_stride,
+        .out_stride = p->out_stride,
+    });
+}
+
+void ruvm_vector_matmul_part(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                             const struct ruvm_part *p)
+{
+    const uint8_t *panels = panels_of(e, w);
+    if (panels) {
+        multiply_panels(e, w, panels, p);
+        return;
+    }
     struct ruvm_matmul_codes m = {
         .w = (const uint8_t *)w->data,
         .mult = w->mult,
@@ -68,14 +100,64 @@ void ruvm_vector_matmul(const struct ruvm_engine *e, const struct ruvm_tensor *w
     }
 }
 
-void ruvm_vector_matmul_all(const struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
+struct ruvm_tensor ruvm_vector_rows(const struct ruvm_tensor *w, uint32_t row, uint32_t n)
+{
+    struct ruvm_tensor part = *w;
+    part.rows = n;
+    part.data += (size_t)row * w->row_bytes;
+    part.scales += row;
+    if (w->mult)
+        part.mult += (size_t)row * w->mult_bytes;
+    return part;
+}
+
+struct product {
+    const struct ruvm_tensor *w;
+    const struct ruvm_part *p;
+};
+
+/* Items are as many rows as a panel has. */
+static void multiply_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct product *product = job;
+    const struct ruvm_tensor *w = product->w;
+    uint32_t row = first * RUVM_PANEL_ROWS, stop = end * RUVM_PANEL_ROWS;
+    struct ruvm_tensor rows = ruvm_vector_rows(w, row, (stop < w->rows ? stop : w->rows) - row);
+    struct ruvm_part p = *product->p;
+    p.row += row;
+    p.out += row;
+    ruvm_vector_matmul_part(e, &rows, &p);
+}
+
+void ruvm_vector_matmul(struct ruvm_engine *e, const struct ruvm_tensor *w,
+                        const struct ruvm_part *p)
+{
+    uint32_t n_cols = p->n_cols < w->cols ? p->n_cols : w->cols;
+    struct product product = {w, p};
+    ruvm_parallel_for(e, (w->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS,
+                      (uint64_t)w->rows * n_cols * p->n_tokens, multiply_rows, &product);
+}
+
+/* Whether the rows of b come behind those of a, so that both are one matrix. */
+static bool follows(const struct ruvm_engine *e, const struct ruvm_tensor *a,
+                    const struct ruvm_tensor *b)
+{
+    const uint8_t *pa = panels_of(e, a), *pb = panels_of(e, b);
+    if (!pa && !pb)
+        return a->type == RUVM_TYPE_INT8 && b->type == RUVM_TYPE_INT8;
+    size_t bytes = ruvm_panels_bytes(a->row_bytes, a->mult_bytes);
+    return pa && pb && a->type == b->type && a->group == b->group &&
+           a->rows % RUVM_PANEL_ROWS == 0 && pb == pa + a->rows / RUVM_PANEL_ROWS * bytes;
+}
+
+void ruvm_vector_matmul_all(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t n,
                             uint32_t n_tokens)
 {
     struct ruvm_tensor all = w[0];
-    bool is_one = w[0].type == RUVM_TYPE_INT8;
+    bool is_one = true;
     for (uint32_t i = 1; i < n; i++) {
         all.rows += w[i].rows;
-        is_one = is_one && w[i].type == RUVM_TYPE_INT8;
+        is_one = is_one && follows(e, &w[i - 1], &w[i]);
     }
     struct ruvm_part p = {
         .n_cols = e->x_stride, .n_tokens = n_tokens, .out = e->work, .out_stride = all.rows};
@@ -197,10 +279,21 @@ static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint3
     ruvm_vector_quantize(e, t, e->vector, img->dim, group, unit);
 }
 
+struct norm {
+    uint32_t norm, group;
+};
+
+static void norm_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct norm *n = job;
+    for (uint32_t t = first; t < end; t++)
+        norm_one(e, n->norm, n->group, t);
+}
+
 void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens)
 {
-    for (uint32_t t = 0; t < n_tokens; t++)
-        norm_one(e, norm, group, t);
+    struct norm n = {norm, group};
+    ruvm_parallel_tokens(e, n_tokens, e->img.dim, norm_tokens, &n);
 }
 
 /* ---- after a matrix ------------------------------------------------------ */
@@ -259,23 +352,32 @@ struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, s
     return ruvm_real_make(1, step);
 }
 
-static void add_group(struct ruvm_engine *e, const struct ruvm_tensor *w, uint32_t g,
-                      uint32_t n_tokens)
-{
-    for (uint32_t t = 0; t < n_tokens; t++) {
-        int32_t *sums = e->work + (size_t)t * w->rows;
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, t, g);
-        struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
-        e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
-    }
-}
+struct addition {
+    const struct ruvm_tensor *w;
+    struct ruvm_bias bias;
+    uint32_t g;
+    bool is_last; /* group: then the bias */
+};
 
 /* The residual has a unit of its own, which any bias can be brought to. */
-static void add_bias_to_residual(struct ruvm_engine *e, struct ruvm_bias b, uint32_t n_tokens)
+static void add_bias_to_residual(struct ruvm_engine *e, struct ruvm_bias b, uint32_t t)
 {
     struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_make(1, b.exp - e->img.resid_exp));
-    for (uint32_t t = 0; t < n_tokens; t++)
-        e->k->add_bias(e->residual + (size_t)t * b.n, b.m, b.n, r.mult, r.shift);
+    e->k->add_bias(e->residual + (size_t)t * b.n, b.m, b.n, r.mult, r.shift);
+}
+
+static void add_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct addition *a = job;
+    const struct ruvm_tensor *w = a->w;
+    for (uint32_t t = first; t < end; t++) {
+        int32_t *sums = e->work + (size_t)t * w->rows;
+        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, t, a->g);
+        struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
+        e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
+        if (a->is_last && a->bias.m)
+            add_bias_to_residual(e, a->bias, t);
+    }
 }
 
 void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
@@ -283,10 +385,10 @@ void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor
 {
     struct ruvm_part p = {
         .n_cols = group, .n_tokens = n_tokens, .out = e->work, .out_stride = w->rows};
-    for (uint32_t g = 0; p.col < w->cols; p.col += group, g++) {
+    struct addition a = {.w = w, .bias = bias};
+    for (; p.col < w->cols; p.col += group, a.g++) {
+        a.is_last = p.col + group >= w->cols;
         ruvm_vector_matmul(e, w, &p);
-        add_group(e, w, g, n_tokens);
+        ruvm_parallel_tokens(e, n_tokens, w->rows, add_tokens, &a);
     }
-    if (bias.m)
-        add_bias_to_residual(e, bias, n_tokens);
 }

@@ -9,12 +9,14 @@
 #include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
 #include "lib/base/arena.h"
+#include "lib/base/crc32.h"
 #include "lib/base/error.h"
 #include "lib/convert/samples.h"
 #include "lib/convert/source.h"
 #include "lib/measure/exact_match.h"
 #include "lib/measure/kernel_rates.h"
 #include "lib/measure/machine.h"
+#include "lib/measure/profile.h"
 #include "lib/measure/quality.h"
 #include "lib/measure/speed.h"
 #include "lib/run/session.h"
@@ -92,7 +94,7 @@ static int draw_text(struct bench *b, struct ruvm_text *text, struct ruvm_source
         .n_positions = n_positions(b->o),
         .seed = (b->o->seed ? b->o->seed : 1) ^ EVAL_SEED,
         .start = t && t->bos != NO_TOKEN ? t->bos : ruvm_source_start(source),
-        .end = t ? t->eos : NO_TOKEN,
+        .end = t && t->eos != NO_TOKEN ? t->eos : RUVM_VOCAB_NONE,
         .context = source->model.context,
         .progress = b->o->progress,
         .stage = "sample",
@@ -107,6 +109,7 @@ static int measure_text(struct bench *b, struct ruvm_quality *q, const struct ru
         .image = b->session->file.data,
         .image_bytes = b->session->file.size,
         .kernels = b->session->kernels,
+        .mask = b->session->mask,
         .text = text,
         .reference = reference,
         .progress = b->o->progress,
@@ -173,15 +176,25 @@ static int measure(struct bench *b)
 {
     const struct ruvm_bench_options *o = b->o;
     int rc = o->no_speed ? RUVM_OK : measure_speed(b);
-    if (rc == RUVM_OK && o->kernel_rates)
-        rc = ruvm_kernel_rates_measure(&b->r->kernel_list, &b->r->n_kernels, o, b->err);
+    if (rc == RUVM_OK && o->profile)
+        rc = ruvm_profile_measure(&b->r->profile, b->session, o, b->err);
     if (rc == RUVM_OK && o->questions)
         rc = ask_questions(b);
     if (rc == RUVM_OK && o->quality)
         rc = measure_quality(b);
     else if (rc == RUVM_OK && o->eval_text)
         rc = measure_perplexity(b);
+    /* what measures the machine takes memory that no model needs */
+    b->r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
+    if (rc == RUVM_OK && o->kernel_rates)
+        rc = ruvm_kernel_rates_measure(b->r, o, b->err);
     return rc;
+}
+
+/* A token is one row of the embedding and all rows of everything else. */
+static bool is_read_by_each_token(const struct ruvm_image *img, const struct ruvm_tensor *t)
+{
+    return t->kind != RUVM_TENSOR_POSITION && (t->kind != RUVM_TENSOR_EMBED || img->tied);
 }
 
 /* Bits a weight and types, from the directory of the image, which opened. */
@@ -197,6 +210,8 @@ static void describe_weights(struct ruvm_bench_result *r, const struct ruvm_file
         struct ruvm_tensor t = ruvm_image_tensor(&img, i);
         weights += (uint64_t)t.rows * t.cols;
         bytes += (uint64_t)t.data_bytes + t.scale_bytes;
+        if (is_read_by_each_token(&img, &t))
+            r->token_bytes += (uint64_t)t.data_bytes + t.scale_bytes;
         count[t.type]++;
     }
     r->bits_per_weight = 8.0 * (double)bytes / (double)weights;
@@ -212,24 +227,41 @@ static void describe(struct bench *b)
     snprintf(r->model, sizeof r->model, "%s", b->session->file.name);
     snprintf(r->kernels, sizeof r->kernels, "%s", ruvm_session_kernels(b->session));
     r->image_bytes = b->session->file.size;
+    r->image_crc = ruvm_crc32(0, b->session->file.data, b->session->file.size);
+    r->block = ruvm_session_block(b->session);
+    r->batch = b->o->batch ? b->o->batch : 1;
+    r->threads = ruvm_session_threads(b->session);
     r->engine_bytes = ruvm_session_engine_bytes(b->session);
+    r->has_mask = b->o->mask != NULL;
+    snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");
+    r->context = ruvm_session_context(b->session);
+    r->cached_positions = ruvm_session_cached(b->session);
     describe_weights(r, &b->session->file);
     ruvm_machine_describe(r->machine, sizeof r->machine);
+}
+
+/* A block has room for a token of each text of a batch. */
+static uint32_t block_of(const struct ruvm_bench_options *o)
+{
+    return o->batch > 1 && o->block < o->batch ? o->batch : o->block;
 }
 
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err)
 {
     struct bench b = {.o = o, .r = r, .err = err};
-    const struct ruvm_session_options session = {
-        .model = o->model, .context = o->context, .block = o->block, .kernels = o->kernels};
+    const struct ruvm_session_options session = {.model = o->model,
+                                                 .context = o->context,
+                                                 .block = block_of(o),
+                                                 .threads = o->threads,
+                                                 .kernels = o->kernels,
+                                                 .mask = o->mask};
     *r = (struct ruvm_bench_result){0};
     int rc = ruvm_session_open(&b.session, &session, err);
     if (rc != RUVM_OK)
         return rc;
     describe(&b);
     rc = measure(&b);
-    r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
     ruvm_session_close(b.session);
     if (rc != RUVM_OK)
         ruvm_bench_free(r);

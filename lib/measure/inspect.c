@@ -12,6 +12,7 @@
 #include "lib/base/arena.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/bundle/pack_open.h"
 #include "lib/convert/vocab_open.h"
 #include "lib/measure/inspect_subject.h"
 
@@ -189,14 +190,20 @@ static uint64_t count_vectors(const struct ruvm_image *img)
     return n;
 }
 
+static uint32_t token(const uint8_t *field)
+{
+    uint16_t id = ruvm_load_u16(field);
+    return id == RUVM_NO_TOKEN ? RUVM_VOCAB_NONE : id;
+}
+
 static void describe_extras(struct ruvm_inspect_result *r, const struct ruvm_image *img)
 {
     if (img->tokn) {
         r->has_tokenizer = true;
         r->n_pieces = ruvm_load_u16(img->tokn + RUVM_TOKN_N_PIECES);
-        r->bos = ruvm_load_u16(img->tokn + RUVM_TOKN_BOS);
-        r->eos = ruvm_load_u16(img->tokn + RUVM_TOKN_EOS);
-        r->unk = ruvm_load_u16(img->tokn + RUVM_TOKN_UNK);
+        r->bos = token(img->tokn + RUVM_TOKN_BOS);
+        r->eos = token(img->tokn + RUVM_TOKN_EOS);
+        r->unk = token(img->tokn + RUVM_TOKN_UNK);
     }
     if (img->gold) {
         r->n_golden_prompt = ruvm_load_u16(img->gold + RUVM_GOLD_N_PROMPT);
@@ -303,6 +310,11 @@ static int describe_foreign(struct job *j)
             "FILE --v0-scale STEP -o OUT.ruvm");
     }
     describe_vocab(j);
+    if (j->s.has_model && r->vocab > RUVM_NO_TOKEN && !r->note[0])
+        snprintf(r->note, sizeof r->note,
+                 "an image holds at most %d tokens: ruvm quantize --vocab-prune keeps those that a "
+                 "text needs",
+                 RUVM_NO_TOKEN);
     return j->s.container.kind == RUVM_CONTAINER_ONNX ? describe_operators(j) : RUVM_OK;
 }
 
@@ -325,13 +337,32 @@ static int refuse_name(const struct job *j)
                      j->o->tensor, names);
 }
 
+/* The pack around the model, if there is one; all of it is checked. */
+static int describe_pack(struct job *j)
+{
+    struct ruvm_pack pack;
+    const struct ruvm_file *f = &j->s.file;
+    if (!f->pack)
+        return RUVM_OK;
+    int rc = ruvm_pack_open_bytes(&pack, j->s.name, f->pack, f->pack_size, j->err);
+    struct ruvm_pack_result *r = ruvm_arena_alloc(j->arena, 1, sizeof *r);
+    if (rc != RUVM_OK || !r)
+        return rc != RUVM_OK ? rc : no_memory(j);
+    ruvm_pack_describe(r, &pack);
+    j->r->pack = r;
+    return RUVM_OK;
+}
+
 static int describe(struct job *j)
 {
     struct ruvm_inspect_result *r = j->r;
     r->file_bytes = j->s.file.size;
-    r->bos = r->eos = r->unk = RUVM_NO_TOKEN;
+    r->bos = r->eos = r->unk = RUVM_VOCAB_NONE;
+    int rc = describe_pack(j);
+    if (rc != RUVM_OK)
+        return rc;
     ruvm_subject_numbers(r, &j->s);
-    int rc = j->s.is_image ? describe_image(j) : describe_foreign(j);
+    rc = j->s.is_image ? describe_image(j) : describe_foreign(j);
     if (rc == RUVM_OK)
         rc = describe_tensors(j);
     if (rc != RUVM_OK)

@@ -1,115 +1,83 @@
-/* Multiply-accumulates and bytes a second of matmul_s8, for each table and shape.
+/* Multiply-accumulates and bytes a second of each kernel, and how near to a roof that is.
  *
- * A kernel is too fast for a clock, so one measurement is as many calls as fill
- * half a millisecond. Tables and shapes take turns in every repetition: a
- * disturbance of the machine then meets all of them alike.
+ * A kernel is too fast for a clock, so one measurement is as many calls as fill half a
+ * millisecond, on one piece of the weights after the other. Roofs, tables, kernels and
+ * shapes take turns in every repetition: a disturbance of the machine then meets all of
+ * them alike.
  */
 #include "lib/measure/kernel_rates.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/measure/kernel_calls.h"
+#include "lib/measure/roofs.h"
 #include "lib/measure/spread.h"
 
-enum { ALIGN = 64, DEFAULT_REPETITIONS = 9, MAX_CELLS = 128 };
+enum { DEFAULT_REPETITIONS = 9 };
 
-static const double measurement_s = 0.5e-3;
-
-/* Projections and feed-forwards of models of 0.2 to 40 million weights. */
-static const struct shape {
-    uint32_t rows, cols;
-} shapes[] = {
-    {64, 64}, {176, 64}, {64, 176}, {512, 64}, {768, 288}, {2048, 768},
-};
-enum {
-    N_SHAPES = sizeof shapes / sizeof *shapes,
-    MOST_ROWS = 2048,
-    MOST_COLS = 768,
-    MOST_WEIGHTS = MOST_ROWS * MOST_COLS
-};
-
-/* One table with one shape. */
+/* One kernel of one table with one shape. */
 struct cell {
     const struct ruvm_kernels *kernels;
-    struct shape shape;
-    uint32_t calls; /* in one measurement */
-    double *rates;  /* [repetitions] calls a second */
+    struct ruvm_kernel_call call;
+    uint32_t n_calls; /* in one measurement */
+    double *rates;    /* [repetitions] calls a second */
 };
 
 struct rates {
-    struct cell cells[MAX_CELLS];
+    struct ruvm_roofs roofs;
+    struct ruvm_kernel_room room;
+    struct cell *cells; /* owned */
+    double *values;     /* the cells' rates, owned */
     uint32_t n_cells, repetitions;
-    int8_t *w, *x;
-    int32_t *out;
-    double *values; /* the cells' rates */
 };
 
-static void fill(int8_t *x, size_t n)
-{
-    uint32_t state = 1;
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        x[i] = (int8_t)((int32_t)((state >> 16) % 255) - 127);
-    }
-}
-
 /* Seconds of n calls. */
-static double time_calls(const struct rates *r, const struct cell *c, uint32_t n)
+static double time_calls(struct rates *r, const struct cell *c, uint32_t n)
 {
-    const struct ruvm_matmul m = {
-        .w = r->w,
-        .x = r->x,
-        .out = r->out,
-        .n_rows = c->shape.rows,
-        .n_cols = c->shape.cols,
-        .row_bytes = c->shape.cols,
-        .n_vecs = 1,
-        .x_stride = c->shape.cols,
-        .out_stride = c->shape.rows,
-    };
+    const struct ruvm_kernel_call *call = &c->call;
     double start = ruvm_clock_s();
     for (uint32_t i = 0; i < n; i++)
-        c->kernels->matmul_s8(&m);
+        call->kind->run(call, c->kernels, &r->room,
+                        ruvm_roofs_next(&r->roofs, call->level, call->advance));
     return ruvm_clock_s() - start;
 }
 
 /* Finds how many calls one measurement takes; this is also the warm-up. */
-static void calibrate(const struct rates *r, struct cell *c)
+static void calibrate(struct rates *r, struct cell *c)
 {
-    c->calls = 1;
-    while (time_calls(r, c, c->calls) < measurement_s && c->calls < 1u << 24)
-        c->calls *= 2;
+    c->n_calls = 1;
+    while (time_calls(r, c, c->n_calls) < RUVM_ROOFS_MEASUREMENT_S && c->n_calls < 1u << 24)
+        c->n_calls *= 2;
 }
 
-static int open_rates(struct rates *r, struct ruvm_error *err)
+static void add_cells(struct rates *r, const struct ruvm_kernels *k,
+                      const struct ruvm_kernel_call *calls, uint32_t n)
 {
-    for (unsigned i = 0; ruvm_kernels_all[i]; i++)
-        for (unsigned j = 0; j < N_SHAPES && r->n_cells < MAX_CELLS; j++)
-            if (ruvm_kernels_all[i]->available())
-                r->cells[r->n_cells++] =
-                    (struct cell){.kernels = ruvm_kernels_all[i], .shape = shapes[j]};
-    r->w = aligned_alloc(ALIGN, MOST_WEIGHTS);
-    r->x = aligned_alloc(ALIGN, MOST_COLS);
-    r->out = aligned_alloc(ALIGN, MOST_ROWS * sizeof *r->out);
-    r->values = calloc((size_t)r->n_cells * r->repetitions, sizeof *r->values);
-    if (!r->w || !r->x || !r->out || !r->values)
+    for (uint32_t i = 0; i < n; i++) {
+        if (!ruvm_kernel_calls_has(k, &calls[i]))
+            continue;
+        double *rates = r->values + (size_t)r->n_cells * r->repetitions;
+        r->cells[r->n_cells++] = (struct cell){.kernels = k, .call = calls[i], .rates = rates};
+    }
+}
+
+static int open_cells(struct rates *r, struct ruvm_error *err)
+{
+    struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS];
+    uint32_t n = ruvm_kernel_calls_list(calls, &r->roofs.shape), n_tables = 0;
+    while (ruvm_kernels_all[n_tables])
+        n_tables++;
+    r->cells = calloc((size_t)n * n_tables, sizeof *r->cells);
+    r->values = calloc((size_t)n * n_tables * r->repetitions, sizeof *r->values);
+    if (!r->cells || !r->values)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for measuring kernels");
-    fill(r->w, MOST_WEIGHTS);
-    fill(r->x, MOST_COLS);
-    for (uint32_t i = 0; i < r->n_cells; i++)
-        r->cells[i].rates = r->values + (size_t)i * r->repetitions;
+    for (uint32_t i = 0; i < n_tables; i++)
+        if (ruvm_kernels_all[i]->available())
+            add_cells(r, ruvm_kernels_all[i], calls, n);
     return RUVM_OK;
-}
-
-static void close_rates(struct rates *r)
-{
-    free(r->w);
-    free(r->x);
-    free(r->out);
-    free(r->values);
 }
 
 static int measure(struct rates *r, const struct ruvm_progress *p, struct ruvm_error *err)
@@ -117,9 +85,11 @@ static int measure(struct rates *r, const struct ruvm_progress *p, struct ruvm_e
     for (uint32_t i = 0; i < r->n_cells; i++)
         calibrate(r, &r->cells[i]);
     for (uint32_t n = 0; n < r->repetitions; n++) {
+        ruvm_roofs_measure(&r->roofs, n);
         for (uint32_t i = 0; i < r->n_cells; i++) {
             struct cell *c = &r->cells[i];
-            c->rates[n] = c->calls / time_calls(r, c, c->calls);
+            ruvm_roofs_warm(&r->roofs, c->call.level);
+            c->rates[n] = c->n_calls / time_calls(r, c, c->n_calls);
         }
         if (p->report && p->report(p->user, "kernels", n + 1, r->repetitions) != 0)
             return ruvm_fail(err, RUVM_ERR_IO, "interrupted");
@@ -127,46 +97,68 @@ static int measure(struct rates *r, const struct ruvm_progress *p, struct ruvm_e
     return RUVM_OK;
 }
 
-static struct ruvm_spread scaled(struct ruvm_spread s, double factor)
+/* Multiplications, or the values of a vector. */
+static double work_of(const struct ruvm_kernel_call *c)
 {
-    s.median *= factor;
-    s.min *= factor;
-    s.max *= factor;
-    return s;
+    return (double)c->cols * (c->rows ? (double)c->rows * c->vectors : 1);
 }
 
-static void report(struct ruvm_bench_kernel *out, const struct cell *c, uint32_t repetitions)
+/* Seconds that the slower of the two roofs needs for a call, over those that it took. */
+static void set_share(struct ruvm_bench_kernel *out, const struct ruvm_kernel_call *c,
+                      const struct ruvm_bench_roofs *roofs, double calls_per_s)
 {
+    double read_s = c->bytes * 1e-9 / roofs->levels[c->level].gb_per_s.median;
+    double multiply_s = c->has_products ? work_of(c) * 1e-9 / roofs->gmac_per_s.median : 0;
+    out->arithmetic_binds = multiply_s > read_s;
+    out->roof_share = (out->arithmetic_binds ? multiply_s : read_s) * calls_per_s;
+}
+
+static void report(struct ruvm_bench_kernel *out, const struct cell *c,
+                   const struct ruvm_bench_roofs *roofs, uint32_t repetitions)
+{
+    const struct ruvm_kernel_call *call = &c->call;
     struct ruvm_spread calls = ruvm_spread_of(c->rates, repetitions);
-    double weights = (double)c->shape.rows * c->shape.cols;
-    *out = (struct ruvm_bench_kernel){.rows = c->shape.rows, .cols = c->shape.cols};
+    *out = (struct ruvm_bench_kernel){.rows = call->rows,
+                                      .cols = call->cols,
+                                      .vectors = call->vectors,
+                                      .level = call->level,
+                                      .multiplies = call->rows > 0};
     strncpy(out->kernels, c->kernels->name, sizeof out->kernels - 1);
-    out->gmac_per_s = scaled(calls, weights * 1e-9);
-    out->gb_per_s = scaled(calls, weights * sizeof(int8_t) * 1e-9);
+    strncpy(out->name, call->kind->name, sizeof out->name - 1);
+    out->gmac_per_s = ruvm_spread_scaled(calls, work_of(call) * 1e-9);
+    out->gb_per_s = ruvm_spread_scaled(calls, call->bytes * 1e-9);
+    set_share(out, call, roofs, calls.median);
 }
 
 /* The measurements as a list, the caller's. */
-static int make_list(struct ruvm_bench_kernel **list, const struct rates *r, struct ruvm_error *err)
+static int make_list(struct ruvm_bench_result *out, struct rates *r, struct ruvm_error *err)
 {
-    *list = calloc(r->n_cells, sizeof **list);
-    if (!*list)
+    out->kernel_list = calloc(r->n_cells, sizeof *out->kernel_list);
+    if (!out->kernel_list)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for the rates of the kernels");
+    ruvm_roofs_report(&r->roofs, &out->roofs, r->repetitions);
     for (uint32_t i = 0; i < r->n_cells; i++)
-        report(&(*list)[i], &r->cells[i], r->repetitions);
+        report(&out->kernel_list[i], &r->cells[i], &out->roofs, r->repetitions);
+    out->n_kernels = r->n_cells;
     return RUVM_OK;
 }
 
-int ruvm_kernel_rates_measure(struct ruvm_bench_kernel **list, uint32_t *n,
-                              const struct ruvm_bench_options *o, struct ruvm_error *err)
+int ruvm_kernel_rates_measure(struct ruvm_bench_result *out, const struct ruvm_bench_options *o,
+                              struct ruvm_error *err)
 {
     struct rates r = {.repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
-    int rc = open_rates(&r, err);
-    *list = NULL;
+    int rc = ruvm_roofs_open(&r.roofs, r.repetitions, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_kernel_room_open(&r.room, err);
+    if (rc == RUVM_OK)
+        rc = open_cells(&r, err);
     if (rc == RUVM_OK)
         rc = measure(&r, &o->progress, err);
     if (rc == RUVM_OK)
-        rc = make_list(list, &r, err);
-    *n = *list ? r.n_cells : 0;
-    close_rates(&r);
+        rc = make_list(out, &r, err);
+    free(r.cells);
+    free(r.values);
+    ruvm_kernel_room_close(&r.room);
+    ruvm_roofs_close(&r.roofs);
     return rc;
 }

@@ -73,6 +73,65 @@ void ruvm_machine_describe(char *text, size_t size)
              n == 1 ? "" : "s", COMPILER, tables);
 }
 
+/* ---- caches ----------------------------------------------------------------- */
+
+/* The first word of a file of one cache in /sys; "" when there is none. */
+static void read_word(char *word, size_t size, int cache, const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", cache, name);
+    FILE *f = fopen(path, "re");
+    word[0] = '\0';
+    if (f && fgets(word, (int)size, f))
+        word[strcspn(word, "\n")] = '\0';
+    if (f)
+        fclose(f);
+}
+
+/* "32K" and the like. */
+static uint64_t bytes_of(const char *word)
+{
+    char *end;
+    uint64_t n = strtoull(word, &end, 10);
+    return *end == 'K' ? n << 10 : *end == 'M' ? n << 20 : n;
+}
+
+static void caches_of_sys(uint64_t bytes[RUVM_MACHINE_CACHES])
+{
+    char level[32], type[32], size[32];
+    for (int i = 0; i < 16; i++) {
+        read_word(level, sizeof level, i, "level");
+        read_word(type, sizeof type, i, "type");
+        read_word(size, sizeof size, i, "size");
+        long at = strtol(level, NULL, 10);
+        if (at >= 1 && at <= RUVM_MACHINE_CACHES && strcmp(type, "Instruction") != 0)
+            bytes[at - 1] = bytes_of(size);
+    }
+}
+
+static void caches_of_sysconf(uint64_t bytes[RUVM_MACHINE_CACHES])
+{
+    static const int names[RUVM_MACHINE_CACHES] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE,
+                                                   _SC_LEVEL3_CACHE_SIZE};
+    for (int i = 0; i < RUVM_MACHINE_CACHES; i++) {
+        long n = sysconf(names[i]);
+        bytes[i] = n > 0 ? (uint64_t)n : 0;
+    }
+}
+
+bool ruvm_machine_caches(uint64_t bytes[RUVM_MACHINE_CACHES])
+{
+    static const uint64_t usual[RUVM_MACHINE_CACHES] = {32 << 10, 1 << 20, 16 << 20};
+    memset(bytes, 0, RUVM_MACHINE_CACHES * sizeof *bytes);
+    caches_of_sys(bytes);
+    if (!bytes[0])
+        caches_of_sysconf(bytes);
+    if (bytes[0])
+        return true;
+    memcpy(bytes, usual, sizeof usual);
+    return false;
+}
+
 uint64_t ruvm_machine_peak_rss_bytes(void)
 {
     struct rusage usage;

@@ -1,6 +1,6 @@
 /* Compares two distributions at every position of a text.
  *
- * The engine computes a few tokens at once, the reference one by one; then each
+ * The engine computes a few tokens at once, and so does the reference; then each
  * position yields a divergence, two losses and two agreements. The divergences
  * are kept to the end, because a percentile needs them all.
  */
@@ -65,7 +65,7 @@ static uint32_t largest(const double *x, uint32_t n)
     return best;
 }
 
-static void compare(struct meter *m, const float *reference, uint16_t next)
+static void compare(struct meter *m, const float *reference, uint32_t next)
 {
     for (uint32_t i = 0; i < m->vocab; i++)
         m->p[i] = (double)reference[i];
@@ -77,10 +77,23 @@ static void compare(struct meter *m, const float *reference, uint16_t next)
     m->top5 += rank < TOP;
 }
 
-/* n tokens at the engine's position, each followed by the one it should predict. */
-static int measure_chunk(struct meter *m, const uint16_t *tokens, uint32_t n)
+static int tell(const struct meter *m, uint64_t done)
 {
-    int rc = ruvm_engine_eval(m->engine, tokens, n, m->logits);
+    const struct ruvm_progress *p = &m->o->progress;
+    if (p->report && p->report(p->user, "measure", done, m->o->text->n_positions) != 0)
+        return ruvm_fail(m->err, RUVM_ERR_IO, "interrupted");
+    return RUVM_OK;
+}
+
+/* n tokens at the engine's position, each followed by the one it should predict. reference:
+ * the float model's logits, step floats apart, or NULL. */
+static int measure_chunk(struct meter *m, const uint32_t *tokens, uint32_t n,
+                         const float *reference, size_t step)
+{
+    uint16_t ids[CHUNK] = {0};
+    for (uint32_t t = 0; t < n; t++)
+        ids[t] = (uint16_t)tokens[t]; /* of the image, which has no more */
+    int rc = ruvm_engine_eval(m->engine, ids, n, m->logits);
     if (rc != RUVM_OK)
         return ruvm_fail(m->err, rc, "a window of the text does not fit the image: %s",
                          ruvm_status_text(rc));
@@ -89,24 +102,45 @@ static int measure_chunk(struct meter *m, const uint16_t *tokens, uint32_t n)
             m->q[i] = m->logits[(size_t)t * m->vocab + i] / 65536.0;
         ruvm_quality_log_softmax(m->q, m->vocab);
         m->loss -= m->q[tokens[t + 1]];
-        if (m->o->reference)
-            compare(m, ruvm_reference_step(m->o->reference, tokens[t]), tokens[t + 1]);
+        if (reference)
+            compare(m, reference + t * step, tokens[t + 1]);
         m->n++;
     }
-    const struct ruvm_progress *p = &m->o->progress;
-    if (p->report && p->report(p->user, "measure", m->n, m->o->text->n_positions) != 0)
-        return ruvm_fail(m->err, RUVM_ERR_IO, "interrupted");
     return RUVM_OK;
 }
 
-static int measure_window(struct meter *m, const uint16_t *tokens, uint32_t n_predictions)
+/* A window while the reference reads it. */
+struct window {
+    struct meter *m;
+    const uint32_t *tokens;
+    uint64_t before; /* positions of the windows before */
+};
+
+static int see_logits(void *user, uint32_t first, uint32_t n, const float *logits, size_t step)
 {
+    struct window *w = user;
+    return measure_chunk(w->m, w->tokens + first, n, logits, step);
+}
+
+static int see_progress(void *user, uint32_t done)
+{
+    const struct window *w = user;
+    return tell(w->m, w->before + done);
+}
+
+static int measure_window(struct meter *m, const uint32_t *tokens, uint32_t n_predictions)
+{
+    struct window w = {m, tokens, m->n};
+    const struct ruvm_reference_reader reader = {
+        .user = &w, .logits = see_logits, .progress = see_progress};
     int rc = ruvm_engine_rewind(m->engine, 0);
-    if (m->o->reference)
-        ruvm_reference_reset(m->o->reference);
+    if (rc == RUVM_OK && m->o->reference)
+        return ruvm_reference_read(m->o->reference, tokens, n_predictions, &reader, m->err);
     for (uint32_t i = 0; i < n_predictions && rc == RUVM_OK; i += CHUNK) {
         uint32_t left = n_predictions - i;
-        rc = measure_chunk(m, tokens + i, left < CHUNK ? left : CHUNK);
+        rc = measure_chunk(m, tokens + i, left < CHUNK ? left : CHUNK, NULL, 0);
+        if (rc == RUVM_OK)
+            rc = tell(m, m->n);
     }
     return rc;
 }
@@ -171,7 +205,7 @@ static int open_meter(struct meter *m, struct ruvm_arena *arena)
     if (!m->logits || !m->p || !m->q || !m->divergence)
         return ruvm_fail(m->err, RUVM_ERR_MEMORY, "memory is short for measuring %llu positions",
                          (unsigned long long)o->text->n_positions);
-    struct ruvm_engine_options engine = {.kernels = o->kernels, .block = CHUNK};
+    struct ruvm_engine_options engine = {.kernels = o->kernels, .block = CHUNK, .mask = o->mask};
     return ruvm_engine_open(&m->engine, arena, o->image, o->image_bytes, &engine, m->err);
 }
 

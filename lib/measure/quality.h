@@ -20,6 +20,7 @@ struct ruvm_quality_options {
     const void *image; /* RUVM v1, 16-byte aligned */
     size_t image_bytes;
     const struct ruvm_kernels *kernels; /* NULL: the best of this machine */
+    struct ruvm_mask mask;              /* of the image's attention */
     const struct ruvm_text *text;       /* windows of at most the image's context */
     struct ruvm_reference *reference;   /* same vocabulary, same context; or NULL */
     struct ruvm_progress progress;      /* stage "measure", in positions */

@@ -12,11 +12,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/measure/spread.h"
+#include "lib/run/batch.h"
 
 enum { DEFAULT_TOKENS = 128, DEFAULT_REPETITIONS = 9 };
 
 struct run {
     struct ruvm_engine *engine;
+    struct ruvm_batch batch; /* texts that are generated together; the first is engine's */
     const struct ruvm_bench_options *o;
     uint32_t vocab, n_prompt, n_generate;
     uint16_t start;
@@ -26,12 +28,15 @@ struct run {
     uint32_t n, repetitions; /* rounds measured, and to measure */
 };
 
-static uint32_t argmax(const int32_t *x, uint32_t n)
+uint32_t ruvm_speed_argmax(const int32_t *x, uint32_t n)
 {
     uint32_t best = 0;
+    int32_t most = x[0]; /* not x[best], whose address would have to be waited for */
     for (uint32_t i = 1; i < n; i++)
-        if (x[i] > x[best])
+        if (x[i] > most) {
+            most = x[i];
             best = i;
+        }
     return best;
 }
 
@@ -54,18 +59,25 @@ static double read_prompt(const struct run *r)
     return rc == RUVM_OK ? r->n_prompt / (ruvm_clock_s() - start) : rc;
 }
 
+/* Each text begins with another token; the tokens of all count. */
 static double decode(const struct run *r)
 {
-    uint16_t id = r->start;
-    ruvm_engine_rewind(r->engine, 0);
+    struct ruvm_row rows[RUVM_BATCH_MOST];
+    uint32_t n = r->batch.n;
+    for (uint32_t t = 0; t < n; t++) {
+        rows[t] = (struct ruvm_row){r->batch.engines[t], (uint16_t)((r->start + t) % r->vocab)};
+        ruvm_engine_rewind(rows[t].engine, 0);
+    }
     double start = ruvm_clock_s();
     for (uint32_t i = 0; i < r->n_generate; i++) {
-        int rc = ruvm_engine_eval(r->engine, &id, 1, NULL);
+        int rc = ruvm_engine_eval_rows(r->engine, rows, n);
         if (rc != RUVM_OK)
             return rc;
-        id = (uint16_t)argmax(ruvm_engine_logits(r->engine), r->vocab);
+        for (uint32_t t = 0; t < n; t++)
+            rows[t].token =
+                (uint16_t)ruvm_speed_argmax(ruvm_engine_logits(rows[t].engine), r->vocab);
     }
-    return r->n_generate / (ruvm_clock_s() - start);
+    return (double)n * r->n_generate / (ruvm_clock_s() - start);
 }
 
 static int measure_round(struct run *r, bool keep, struct ruvm_error *err)
@@ -97,7 +109,7 @@ static int measure(struct run *r, struct ruvm_error *err)
 }
 
 /* What was asked for, or the default as far as the context allows. */
-static int choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
+int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
 {
     *n = asked ? asked : DEFAULT_TOKENS < context ? DEFAULT_TOKENS : context;
     if (*n > context)
@@ -108,7 +120,7 @@ static int choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct r
     return RUVM_OK;
 }
 
-static uint16_t start_of(const struct ruvm_session *s)
+uint16_t ruvm_speed_start(const struct ruvm_session *s)
 {
     const struct ruvm_tokenizer *t = ruvm_session_tokenizer(s);
     return t && t->bos < t->n_pieces ? t->bos : 0;
@@ -120,23 +132,26 @@ int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,
     struct run r = {.engine = ruvm_session_engine(s),
                     .o = o,
                     .vocab = ruvm_session_info(s)->vocab,
-                    .start = start_of(s),
+                    .start = ruvm_speed_start(s),
                     .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
     uint32_t context = o->context ? o->context : ruvm_session_info(s)->context;
-    int rc = choose_length(&r.n_prompt, o->prompt_tokens, context, err);
+    int rc = ruvm_speed_choose_length(&r.n_prompt, o->prompt_tokens, context, err);
     if (rc == RUVM_OK)
-        rc = choose_length(&r.n_generate, o->generate_tokens, context, err);
+        rc = ruvm_speed_choose_length(&r.n_generate, o->generate_tokens, context, err);
     if (rc != RUVM_OK)
         return rc;
+    rc = ruvm_batch_open(&r.batch, s, o->batch ? o->batch : 1, err);
     r.prompt = calloc(r.n_prompt, sizeof *r.prompt);
     r.prompt_rates = calloc(r.repetitions, sizeof(double));
     r.decode_rates = calloc(r.repetitions, sizeof(double));
-    rc = measure(&r, err);
+    if (rc == RUVM_OK)
+        rc = measure(&r, err);
     if (rc == RUVM_OK)
         *speed = (struct ruvm_speed){.prompt_tokens = r.n_prompt,
                                      .generate_tokens = r.n_generate,
                                      .prompt = ruvm_spread_of(r.prompt_rates, r.n),
                                      .decode = ruvm_spread_of(r.decode_rates, r.n)};
+    ruvm_batch_close(&r.batch);
     free(r.prompt);
     free(r.prompt_rates);
     free(r.decode_rates);

@@ -23,3 +23,11 @@ struct ruvm_spread ruvm_spread_of(double *values, uint32_t n)
         .n = n,
     };
 }
+
+struct ruvm_spread ruvm_spread_scaled(struct ruvm_spread s, double factor)
+{
+    s.median *= factor;
+    s.min *= factor;
+    s.max *= factor;
+    return s;
+}

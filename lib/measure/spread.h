@@ -6,5 +6,7 @@
 
 /* values[n] is sorted in place. The median of an even number is the mean of the middle two. */
 struct ruvm_spread ruvm_spread_of(double *values, uint32_t n);
+/* The same in another unit. */
+struct ruvm_spread ruvm_spread_scaled(struct ruvm_spread s, double factor);
 
 #endif

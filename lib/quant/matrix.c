@@ -9,19 +9,26 @@
 
 enum { BYTE_MAX = 127 };
 
-bool ruvm_quant_matrix_open(struct ruvm_quant_matrix *q, struct ruvm_arena *arena,
-                            struct ruvm_scheme scheme, uint32_t rows, uint32_t cols)
+bool ruvm_quant_matrix_open_sliced(struct ruvm_quant_matrix *q, struct ruvm_arena *arena,
+                                   struct ruvm_scheme scheme, uint32_t rows, uint32_t cols)
 {
     *q = (struct ruvm_quant_matrix){.scheme = scheme, .rows = rows, .cols = cols, .n_groups = 1};
     if (scheme.group)
         q->n_groups = (cols + scheme.group - 1) / scheme.group;
-    q->level = ruvm_arena_alloc(arena, rows, cols);
     q->mult = ruvm_arena_alloc(arena, rows, q->n_groups);
     q->scale = ruvm_arena_alloc(arena, rows, sizeof *q->scale);
-    if (!q->level || !q->mult || !q->scale)
+    if (!q->mult || !q->scale)
         return false;
     memset(q->mult, 1, (size_t)rows * q->n_groups);
     return true;
+}
+
+bool ruvm_quant_matrix_open(struct ruvm_quant_matrix *q, struct ruvm_arena *arena,
+                            struct ruvm_scheme scheme, uint32_t rows, uint32_t cols)
+{
+    bool ok = ruvm_quant_matrix_open_sliced(q, arena, scheme, rows, cols);
+    q->level = ruvm_arena_alloc(arena, rows, cols);
+    return ok && q->level;
 }
 
 uint32_t ruvm_quant_matrix_group(const struct ruvm_quant_matrix *q)
@@ -45,6 +52,17 @@ void ruvm_quant_matrix_row(const struct ruvm_quant_matrix *q, uint32_t r, double
     }
 }
 
+struct ruvm_quant_matrix ruvm_quant_matrix_slice(const struct ruvm_quant_matrix *q, uint32_t first,
+                                                 uint32_t n, int8_t *level)
+{
+    struct ruvm_quant_matrix slice = *q;
+    slice.rows = n;
+    slice.level = level ? level : q->level + (size_t)first * q->cols;
+    slice.mult += (size_t)first * q->n_groups;
+    slice.scale += first;
+    return slice;
+}
+
 static void pack_multipliers(const struct ruvm_quant_matrix *q, uint8_t *out)
 {
     uint32_t bytes = ruvm_codes_mult_bytes(q->cols, q->scheme.group);
@@ -55,52 +73,84 @@ static void pack_multipliers(const struct ruvm_quant_matrix *q, uint8_t *out)
         }
 }
 
+void ruvm_quant_matrix_pack_slice(const struct ruvm_quant_matrix *slice, uint32_t first,
+                                  uint32_t rows, uint8_t *data, uint8_t *scales)
+{
+    uint32_t row_bytes = ruvm_codes_row_bytes(slice->scheme.type, slice->cols);
+    uint32_t mult_bytes = ruvm_codes_mult_bytes(slice->cols, slice->scheme.group);
+    data += (size_t)first * row_bytes;
+    for (uint32_t r = 0; r < slice->rows; r++) {
+        ruvm_codes_pack(slice->scheme.type, data + (size_t)r * row_bytes,
+                        slice->level + (size_t)r * slice->cols, slice->cols);
+        ruvm_store_u16(scales + 2 * ((size_t)first + r), slice->scale[r]);
+    }
+    if (slice->scheme.group)
+        pack_multipliers(slice, scales + 2 * (size_t)rows + (size_t)first * mult_bytes);
+}
+
 void ruvm_quant_matrix_pack(const struct ruvm_quant_matrix *q, uint8_t *data, uint8_t *scales)
 {
-    uint32_t row_bytes = ruvm_codes_row_bytes(q->scheme.type, q->cols);
-    for (uint32_t r = 0; r < q->rows; r++) {
-        ruvm_codes_pack(q->scheme.type, data + (size_t)r * row_bytes,
-                        q->level + (size_t)r * q->cols, q->cols);
-        ruvm_store_u16(scales + 2 * (size_t)r, q->scale[r]);
-    }
-    if (q->scheme.group)
-        pack_multipliers(q, scales + 2 * (size_t)q->rows);
+    ruvm_quant_matrix_pack_slice(q, 0, q->rows, data, scales);
 }
 
 /* ---- what was lost --------------------------------------------------------- */
 
-struct energy {
-    double signal, noise; /* sums of squares */
-};
-
-static double decibels(struct energy e)
+static double decibels(struct ruvm_quant_energy e)
 {
     if (e.noise <= 0.0 || e.signal <= 0.0)
         return RUVM_MAX_SNR_DB;
     return fmin(10.0 * log10(e.signal / e.noise), RUVM_MAX_SNR_DB);
 }
 
+void ruvm_quant_matrix_energy(struct ruvm_quant_energy *e, const struct ruvm_quant_matrix *slice,
+                              const float *w, double *work)
+{
+    for (uint32_t r = 0; r < slice->rows; r++, w += slice->cols, e++) {
+        *e = (struct ruvm_quant_energy){0.0, 0.0};
+        ruvm_quant_matrix_row(slice, r, work);
+        for (uint32_t c = 0; c < slice->cols; c++) {
+            double x = (double)w[c], lost = x - work[c];
+            e->signal += x * x;
+            e->noise += lost * lost;
+        }
+    }
+}
+
+static void add_row(struct ruvm_quant_loss *loss, struct ruvm_quant_energy e, uint32_t r)
+{
+    if (e.signal <= 0.0 && loss->zero_rows++ == 0)
+        loss->first_zero_row = r;
+    if (decibels(e) < loss->worst_row_snr_db) {
+        loss->worst_row_snr_db = decibels(e);
+        loss->worst_row = r;
+    }
+}
+
+struct ruvm_quant_loss ruvm_quant_energy_loss(const struct ruvm_quant_energy *e, uint32_t rows)
+{
+    struct ruvm_quant_energy all = {0.0, 0.0};
+    struct ruvm_quant_loss loss = {.worst_row_snr_db = RUVM_MAX_SNR_DB};
+    for (uint32_t r = 0; r < rows; r++) {
+        all.signal += e[r].signal;
+        all.noise += e[r].noise;
+        add_row(&loss, e[r], r);
+    }
+    loss.snr_db = decibels(all);
+    return loss;
+}
+
 struct ruvm_quant_loss ruvm_quant_matrix_loss(const struct ruvm_quant_matrix *q, const float *w,
                                               double *work)
 {
-    struct energy all = {0.0, 0.0};
+    struct ruvm_quant_energy all = {0.0, 0.0};
     struct ruvm_quant_loss loss = {.worst_row_snr_db = RUVM_MAX_SNR_DB};
-    for (uint32_t r = 0; r < q->rows; r++, w += q->cols) {
-        struct energy e = {0.0, 0.0};
-        ruvm_quant_matrix_row(q, r, work);
-        for (uint32_t c = 0; c < q->cols; c++) {
-            double x = (double)w[c], lost = x - work[c];
-            e.signal += x * x;
-            e.noise += lost * lost;
-        }
+    for (uint32_t r = 0; r < q->rows; r++) {
+        const struct ruvm_quant_matrix row = ruvm_quant_matrix_slice(q, r, 1, NULL);
+        struct ruvm_quant_energy e;
+        ruvm_quant_matrix_energy(&e, &row, w + (size_t)r * q->cols, work);
         all.signal += e.signal;
         all.noise += e.noise;
-        if (e.signal <= 0.0 && loss.zero_rows++ == 0)
-            loss.first_zero_row = r;
-        if (decibels(e) < loss.worst_row_snr_db) {
-            loss.worst_row_snr_db = decibels(e);
-            loss.worst_row = r;
-        }
+        add_row(&loss, e, r);
     }
     loss.snr_db = decibels(all);
     return loss;
@@ -108,12 +158,12 @@ struct ruvm_quant_loss ruvm_quant_matrix_loss(const struct ruvm_quant_matrix *q,
 
 /* ---- what comes in --------------------------------------------------------- */
 
-int ruvm_quant_weights(float *w, const struct ruvm_view *view, const char *name,
-                       struct ruvm_error *err)
+int ruvm_quant_weights_rows(float *w, const struct ruvm_view *view, uint32_t first, uint32_t n,
+                            const char *name, struct ruvm_error *err)
 {
-    uint32_t rows = (uint32_t)view->dims[0], cols = (uint32_t)view->dims[1];
-    for (uint32_t r = 0; r < rows; r++) {
-        float *row = w + (size_t)r * cols, largest = 0.0f;
+    uint32_t cols = (uint32_t)view->dims[1];
+    for (uint32_t r = first; r < first + n; r++) {
+        float *row = w + (size_t)(r - first) * cols, largest = 0.0f;
         ruvm_view_row(view, r, row);
         for (uint32_t c = 0; c < cols; c++) {
             if (!isfinite(row[c]))
@@ -130,4 +180,10 @@ int ruvm_quant_weights(float *w, const struct ruvm_view *view, const char *name,
                              name, (double)largest);
     }
     return RUVM_OK;
+}
+
+int ruvm_quant_weights(float *w, const struct ruvm_view *view, const char *name,
+                       struct ruvm_error *err)
+{
+    return ruvm_quant_weights_rows(w, view, 0, (uint32_t)view->dims[0], name, err);
 }

@@ -10,11 +10,11 @@
 #include <string.h>
 
 #include "lib/base/exp.h"
+#include "lib/base/pool.h"
 #include "lib/base/random.h"
 #include "lib/train/math.h"
 #include "lib/train/matrix.h"
 #include "lib/train/pass.h"
-#include "lib/train/pool.h"
 
 enum { N_SLOTS = 4 };
 #define MOST_BYTES ((uint64_t)1 << 30) /* of all moments kept at a time */
@@ -24,7 +24,7 @@ struct slot {
     struct ruvm_moments *m;
     struct ruvm_pass *pass;
     struct ruvm_network_observer observer;
-    const uint16_t *tokens; /* of the window */
+    const uint32_t *tokens; /* of the window */
     double **inputs;        /* [2 * n_matrices] products: multiplied, then looked up */
     double **share;
     double **outputs;

@@ -7,8 +7,14 @@
 #include "lib/quant/steps.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/quant/mantissa.h"
+#include "lib/train/isa.h"
+
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF /* gcc contracts nothing under -std=c11 */
+#endif
 
 /* Fractions of the largest weight that are tried as the largest level. */
 enum { N_FRACTIONS = 48 };
@@ -45,6 +51,49 @@ static double error_of(const struct group *g, double step)
         sum += weight_of(g, i) * lost * lost;
     }
     return sum;
+}
+
+/* ---- several steps at once ------------------------------------------------------- */
+
+/* Errors of this many steps are summed side by side: each of them still runs plainly from the
+ * first weight to the last, so none differs from error_of() by a bit. */
+enum { ABREAST = 8 };
+
+/* 2 * floor(x / 2) + 1 as ruvm_steps_level() has it, of types with odd levels. */
+static inline RUVM_ISA_BODY void odd_errors_body(double *restrict errors, const struct group *g,
+                                                 const double *restrict steps)
+{
+    double sums[ABREAST] = {0.0}, most = g->max_level;
+    for (uint32_t i = 0; i < g->n; i++) {
+        double w = (double)g->w[i], weight = weight_of(g, i);
+        for (int k = 0; k < ABREAST; k++) {
+            double level = 2 * floor(w / steps[k] / 2) + 1;
+            level = level > most ? most : level;
+            level = level < -most ? -most : level;
+            double lost = w - steps[k] * level;
+            sums[k] += weight * lost * lost;
+        }
+    }
+    for (int k = 0; k < ABREAST; k++)
+        errors[k] = sums[k];
+}
+
+RUVM_ISA_EACH(odd_errors, (double *errors, const struct group *g, const double *steps), errors, g,
+              steps)
+
+static bool has_odd_levels(int type)
+{
+    return type != RUVM_TYPE_INT8 && type != RUVM_TYPE_TERNARY;
+}
+
+/* errors[k] = error_of(g, steps[k]), all steps above 0. */
+static void errors_of(double *errors, const struct group *g, const double *steps, int n)
+{
+    int k = 0;
+    for (; has_odd_levels(g->type) && k + ABREAST <= n; k += ABREAST)
+        odd_errors(errors + k, g, steps + k);
+    for (; k < n; k++)
+        errors[k] = error_of(g, steps[k]);
 }
 
 static double largest_of(const struct group *g)
@@ -84,14 +133,18 @@ static double refine(const struct group *g, double step)
 static double best_step(const struct group *g)
 {
     double largest = largest_of(g), best = largest / g->max_level, least = error_of(g, best);
-    for (int k = 0; k < N_FRACTIONS && largest > 0.0; k++) {
+    double steps[N_FRACTIONS], errors[N_FRACTIONS];
+    for (int k = 0; k < N_FRACTIONS; k++) {
         double fraction = FRACTION_MIN + (FRACTION_MAX - FRACTION_MIN) * k / (N_FRACTIONS - 1);
-        double step = largest * fraction / g->max_level, error = error_of(g, step);
-        if (error < least) {
-            least = error;
-            best = step;
-        }
+        steps[k] = largest * fraction / g->max_level;
     }
+    if (largest > 0.0)
+        errors_of(errors, g, steps, N_FRACTIONS);
+    for (int k = 0; k < N_FRACTIONS && largest > 0.0; k++)
+        if (errors[k] < least) {
+            least = errors[k];
+            best = steps[k];
+        }
     for (int k = 0; k < N_REFINEMENTS && best > 0.0; k++) {
         double step = refine(g, best), error = error_of(g, step);
         if (error < least) {
@@ -118,9 +171,9 @@ struct row {
     const float *w;
     const double *importance;
     enum ruvm_steps_rule rule;
-    double *wish;  /* [n_groups] steps */
-    uint8_t *mult; /* [n_groups] result */
-    uint8_t *trial;
+    double *wish;    /* [n_groups] steps */
+    uint8_t *mult;   /* [n_groups] result */
+    uint8_t *trials; /* [N_ROW_SCALES, n_groups] */
 };
 
 static struct group group_of(const struct row *r, uint32_t i)
@@ -133,23 +186,28 @@ static struct group group_of(const struct row *r, uint32_t i)
                           .max_level = ruvm_codes_max_level(r->q->scheme.type)};
 }
 
-/* The best multiplier near the wish, and the error it leaves. */
-static double choose_mult(const struct row *r, uint32_t i, double scale, uint8_t *mult)
+/* The multipliers near the wish of group i for each scale of the row that is tried: the best
+ * of them goes to r->trials, and its error is added to the sum of that scale. */
+static void add_mults(const struct row *r, uint32_t i, const double *scales, double *sums)
 {
+    enum { NEAR = 3 };
+    double mults[N_ROW_SCALES * NEAR], steps[N_ROW_SCALES * NEAR], errors[N_ROW_SCALES * NEAR];
     struct group g = group_of(r, i);
-    double near = floor(r->wish[i] / scale + 0.5), least = HUGE_VAL;
-    *mult = 0;
     if (r->wish[i] <= 0.0)
-        return 0.0;
-    for (int d = -1; d <= 1; d++) {
-        double m = fmin(fmax(near + d, 1.0), RUVM_MULT_MAX);
-        double error = error_of(&g, m * scale);
-        if (error < least) {
-            least = error;
-            *mult = (uint8_t)m;
-        }
+        return; /* the multiplier is 0 */
+    for (int k = 0; k < N_ROW_SCALES * NEAR; k++) {
+        double scale = scales[k / NEAR], near = floor(r->wish[i] / scale + 0.5);
+        mults[k] = fmin(fmax(near + k % NEAR - 1, 1.0), RUVM_MULT_MAX);
+        steps[k] = mults[k] * scale;
     }
-    return least;
+    errors_of(errors, &g, steps, N_ROW_SCALES * NEAR);
+    for (int k = 0; k < N_ROW_SCALES; k++) {
+        int best = k * NEAR;
+        for (int d = 1; d < NEAR; d++)
+            best = errors[k * NEAR + d] < errors[best] ? k * NEAR + d : best;
+        sums[k] += errors[best];
+        r->trials[(size_t)k * r->q->n_groups + i] = (uint8_t)mults[best];
+    }
 }
 
 /* Nothing is clipped: the largest wish has the largest multiplier, others round up. */
@@ -165,20 +223,19 @@ static double multiples_above(struct row *r, double largest)
 
 static double multiples_near(struct row *r, double largest)
 {
-    double best = 0.0, least = HUGE_VAL;
+    double scales[N_ROW_SCALES], sums[N_ROW_SCALES] = {0.0};
+    size_t n = r->q->n_groups, best = 0;
     for (int k = 0; k < N_ROW_SCALES; k++) {
         double factor = ROW_SCALE_MIN + (ROW_SCALE_MAX - ROW_SCALE_MIN) * k / (N_ROW_SCALES - 1);
-        double scale = largest * factor / RUVM_MULT_MAX, sum = 0.0;
-        for (uint32_t i = 0; i < r->q->n_groups && sum < least; i++)
-            sum += choose_mult(r, i, scale, &r->trial[i]);
-        if (sum < least) {
-            least = sum;
-            best = scale;
-            for (uint32_t i = 0; i < r->q->n_groups; i++)
-                r->mult[i] = r->trial[i];
-        }
+        scales[k] = largest * factor / RUVM_MULT_MAX;
     }
-    return best;
+    memset(r->trials, 0, n * N_ROW_SCALES);
+    for (uint32_t i = 0; i < n; i++)
+        add_mults(r, i, scales, sums);
+    for (size_t k = 1; k < N_ROW_SCALES; k++)
+        best = sums[k] < sums[best] ? k : best;
+    memcpy(r->mult, r->trials + best * n, n);
+    return scales[best];
 }
 
 /* The real scale of a row; its multipliers are set. */
@@ -207,25 +264,35 @@ static void round_scales(struct ruvm_quant_matrix *q, const double *scale)
         q->scale[r] = ruvm_mantissa_round(scale[r], q->scale_exp);
 }
 
+int ruvm_steps_find(const struct ruvm_quant_matrix *slice, double *scale, const float *w,
+                    enum ruvm_steps_rule rule, const double *importance, struct ruvm_error *err)
+{
+    struct row r = {.q = slice, .importance = importance, .rule = rule};
+    r.wish = calloc(slice->n_groups, sizeof *r.wish);
+    r.trials = calloc(slice->n_groups, N_ROW_SCALES);
+    bool ok = r.wish && r.trials;
+    for (uint32_t i = 0; ok && i < slice->rows; i++) {
+        r.w = w + (size_t)i * slice->cols;
+        r.mult = slice->mult + (size_t)i * slice->n_groups;
+        scale[i] = choose_row(&r);
+    }
+    free(r.wish);
+    free(r.trials);
+    return ok ? RUVM_OK
+              : ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", slice->rows);
+}
+
 int ruvm_steps_choose(struct ruvm_quant_matrix *q, const float *w, enum ruvm_steps_rule rule,
                       const double *importance, struct ruvm_error *err)
 {
     double *scale = calloc(q->rows, sizeof *scale);
-    struct row r = {.q = q, .importance = importance, .rule = rule};
-    r.wish = calloc(q->n_groups, sizeof *r.wish);
-    r.trial = calloc(q->n_groups, 1);
-    bool ok = scale && r.wish && r.trial;
-    for (uint32_t i = 0; ok && i < q->rows; i++) {
-        r.w = w + (size_t)i * q->cols;
-        r.mult = q->mult + (size_t)i * q->n_groups;
-        scale[i] = choose_row(&r);
-    }
-    if (ok)
+    if (!scale)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", q->rows);
+    int rc = ruvm_steps_find(q, scale, w, rule, importance, err);
+    if (rc == RUVM_OK)
         round_scales(q, scale);
     free(scale);
-    free(r.wish);
-    free(r.trial);
-    return ok ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "memory is short for %u rows", q->rows);
+    return rc;
 }
 
 void ruvm_steps_round(struct ruvm_quant_matrix *q, const float *w)

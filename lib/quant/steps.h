@@ -35,10 +35,16 @@ static inline int ruvm_steps_level(int type, int max_level, double x)
 int ruvm_steps_choose(struct ruvm_quant_matrix *q, const float *w, enum ruvm_steps_rule rule,
                       const double *importance, struct ruvm_error *err);
 
+/* The same in slices of rows: each slice's real scales are found on their own, and its
+ * multipliers set; then ruvm_steps_take() rounds the scales of all rows together. scale:
+ * [slice->rows]. */
+int ruvm_steps_find(const struct ruvm_quant_matrix *slice, double *scale, const float *w,
+                    enum ruvm_steps_rule rule, const double *importance, struct ruvm_error *err);
+
 /* Rounds every weight to the nearest level of its step. */
 void ruvm_steps_round(struct ruvm_quant_matrix *q, const float *w);
 
-/* Takes real scales [rows] that training found; levels and multipliers stay. */
+/* Takes real scales [rows] that were found otherwise; levels and multipliers stay. */
 void ruvm_steps_take(struct ruvm_quant_matrix *q, const double *scale);
 
 #endif

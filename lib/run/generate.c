@@ -6,145 +6,74 @@
  * the next turn of a conversation goes on from there. A token that ends the text
  * is counted and reported, but it is no part of the conversation.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
-#include "lib/run/chat.h"
-#include "lib/run/outlet.h"
-#include "lib/run/session.h"
-
-enum { CUSTOMARY_START = 1 }; /* BOS where SentencePiece and llama2.c put it */
-
-struct turn {
-    struct ruvm_session *s;
-    const struct ruvm_generate_options *o;
-    struct ruvm_generate_result *r;
-    struct ruvm_error *err;
-    struct ruvm_outlet outlet;
-    uint16_t last; /* the token before the next one, for its text */
-};
-
-/* ---- the prompt ------------------------------------------------------------ */
-
-static int does_not_fit(const struct turn *t, size_t n)
-{
-    const struct ruvm_session *s = t->s;
-    if (s->n_tokens)
-        return ruvm_fail(t->err, RUVM_ERR_FULL,
-                         "the conversation has %u tokens and this turn %zu more, the context holds "
-                         "%u: begin anew or raise --ctx (at most %u for this model)",
-                         s->n_tokens, n, s->context, s->info.context);
-    return ruvm_fail(t->err, RUVM_ERR_FULL,
-                     "the prompt has %zu tokens, the context holds %u: shorten it or raise --ctx "
-                     "(at most %u for this model)",
-                     n, s->context, s->info.context);
-}
-
-static int append(struct turn *t, const uint16_t *ids, size_t n)
-{
-    struct ruvm_session *s = t->s;
-    if (s->n_tokens > s->context || n > s->context - s->n_tokens)
-        return does_not_fit(t, n);
-    memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
-    s->n_tokens += (uint32_t)n;
-    t->r->n_prompt_tokens = (uint32_t)n;
-    return RUVM_OK;
-}
-
-/* A text needs a first token to be predicted from, even an empty one. */
-static uint16_t start_of(const struct ruvm_session *s)
-{
-    if (s->has_tokenizer && s->tokenizer.bos != RUVM_NO_PREVIOUS)
-        return s->tokenizer.bos;
-    return s->info.vocab > CUSTOMARY_START ? CUSTOMARY_START : 0;
-}
-
-static int encode_into(struct turn *t, uint16_t *ids, size_t max_ids)
-{
-    const struct ruvm_session *s = t->s;
-    unsigned flags = s->n_tokens ? RUVM_ENCODE_PLAIN : 0;
-    const void *text = t->o->n_prompt_bytes ? t->o->prompt : "";
-    int n = ruvm_encode(&s->tokenizer, ids, max_ids, text, t->o->n_prompt_bytes, flags);
-    if (n < 0)
-        return ruvm_fail(t->err, n, "the vocabulary cannot express the prompt: %s",
-                         ruvm_status_text(n));
-    if (n == 0 && s->n_tokens == 0)
-        ids[n++] = start_of(s);
-    return append(t, ids, (size_t)n);
-}
-
-static int encode_message(struct turn *t)
-{
-    const struct ruvm_chat_turn turn = {.message = t->o->prompt,
-                                        .n_bytes = t->o->n_prompt_bytes,
-                                        .system = t->o->system,
-                                        .first = t->s->n_tokens == 0};
-    uint16_t *ids;
-    size_t n;
-    int rc = ruvm_chat_encode(&ids, &n, &t->s->tokenizer, &turn, t->err);
-    if (rc == RUVM_OK)
-        rc = append(t, ids, n);
-    free(ids);
-    return rc;
-}
-
-static int encode(struct turn *t)
-{
-    if (t->o->chat)
-        return encode_message(t);
-    size_t max_ids = RUVM_MAX_TOKENS(t->o->n_prompt_bytes);
-    uint16_t *ids = malloc(max_ids * sizeof *ids);
-    if (!ids)
-        return ruvm_fail(t->err, RUVM_ERR_MEMORY, "no memory for a prompt of %zu bytes",
-                         t->o->n_prompt_bytes);
-    int rc = encode_into(t, ids, max_ids);
-    free(ids);
-    return rc;
-}
-
-static int take_prompt(struct turn *t)
-{
-    struct ruvm_session *s = t->s;
-    if (!t->o->continue_context) {
-        s->n_tokens = 0;
-        ruvm_engine_rewind(s->engine, 0);
-    }
-    if (s->has_tokenizer)
-        return encode(t);
-    if (t->o->n_prompt_bytes || t->o->n_stops || !t->o->token)
-        return ruvm_fail(t->err, RUVM_ERR_UNSUPPORTED,
-                         "%s: has no tokenizer, so it takes and gives token ids only: quantize the "
-                         "model again with --tokenizer",
-                         s->file.name);
-    const uint16_t start = start_of(s);
-    return append(t, &start, s->n_tokens ? 0 : 1);
-}
+#include "lib/run/draft.h"
+#include "lib/run/prompt_cache.h"
+#include "lib/run/turn.h"
 
 /* Computes what the engine has not seen yet; at least the last token, so that the
  * logits are those of this text whatever the engine did in between. */
-static int compute(struct turn *t, double *seconds)
+static int compute(struct ruvm_turn *t, double *seconds)
 {
     struct ruvm_session *s = t->s;
     double start = ruvm_clock_s();
     uint32_t known = ruvm_engine_position(s->engine);
     known = known < s->n_tokens ? known : s->n_tokens - 1;
-    int rc = ruvm_engine_rewind(s->engine, known);
-    if (rc == RUVM_OK)
-        rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
+    if (ruvm_engine_rewind(s->engine, known) != RUVM_OK)
+        ruvm_engine_rewind(s->engine, known = 0); /* a window has forgotten too much */
+    int rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
     *seconds += ruvm_clock_s() - start;
     return rc == RUVM_OK ? rc : ruvm_fail(t->err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }
 
-/* ---- the answer ------------------------------------------------------------ */
+/* ---- the prompt ------------------------------------------------------------ */
 
-/* Draws a token from the engine's logits, which stay as they are. The CRC is taken
- * outside the clock: it proves the generation and is no part of it. */
-static uint16_t draw(struct turn *t)
+/* Tokens that the engine knows from a file, if this turn begins anew. */
+static int load_cache(struct ruvm_turn *t, bool *is_used)
+{
+    double start = ruvm_clock_s();
+    *is_used = t->o->prompt_cache && (!t->o->continue_context || t->s->n_tokens == 0);
+    if (!*is_used)
+        return RUVM_OK;
+    int rc = ruvm_prompt_cache_load(t->s, t->o->prompt_cache, t->r->cache_note,
+                                    sizeof t->r->cache_note, t->err);
+    t->known = ruvm_engine_position(t->s->engine);
+    t->r->prompt_s += ruvm_clock_s() - start;
+    return rc;
+}
+
+/* The prompt's tokens, computed as far as they are not known; a file that knows other ones is
+ * replaced. Equal ones leave nothing to do, for the logits came with them. */
+static int take_prompt(struct ruvm_turn *t)
 {
     struct ruvm_session *s = t->s;
-    const int32_t *logits = ruvm_engine_logits(s->engine);
+    bool caches;
+    int rc = load_cache(t, &caches);
+    uint32_t loaded = t->known;
+    if (rc == RUVM_OK)
+        rc = ruvm_prompt_take(t);
+    if (rc != RUVM_OK)
+        return rc;
+    if (caches && loaded && t->r->n_reused == loaded && s->n_tokens == loaded)
+        return RUVM_OK;
+    t->r->n_reused -= t->r->n_reused == s->n_tokens;
+    rc = compute(t, &t->r->prompt_s);
+    if (rc != RUVM_OK || !caches)
+        return rc;
+    t->r->cache_written = true;
+    return ruvm_prompt_cache_save(s, t->o->prompt_cache, t->err);
+}
+
+/* ---- the answer ------------------------------------------------------------ */
+
+/* Draws a token from logits, which stay as they are. The CRC is taken outside the clock: it
+ * proves the generation and is no part of it. */
+static uint16_t draw(struct ruvm_turn *t, const int32_t *logits)
+{
+    struct ruvm_session *s = t->s;
     uint32_t vocab = s->info.vocab;
     t->r->logits_crc32 = ruvm_logits_crc(t->r->logits_crc32, logits, vocab);
     double start = ruvm_clock_s();
@@ -155,7 +84,7 @@ static uint16_t draw(struct turn *t)
     return id;
 }
 
-static void say(struct turn *t, uint16_t id)
+static void say(struct ruvm_turn *t, uint16_t id)
 {
     const struct ruvm_tokenizer *tokenizer = &t->s->tokenizer;
     size_t n;
@@ -167,16 +96,15 @@ static void say(struct turn *t, uint16_t id)
     t->last = id;
 }
 
-static bool ends_text(const struct turn *t, uint16_t id)
+static bool ends_text(const struct ruvm_turn *t, uint16_t id)
 {
     return t->s->has_tokenizer && !t->o->ignore_end && ruvm_is_end(&t->s->tokenizer, id);
 }
 
-/* Draws, keeps and says one token. True when it is the last of this turn, with the reason. */
-static bool step(struct turn *t, enum ruvm_stop *stop)
+bool ruvm_turn_step(struct ruvm_turn *t, const int32_t *logits, enum ruvm_stop *stop)
 {
     struct ruvm_session *s = t->s;
-    uint16_t id = draw(t);
+    uint16_t id = draw(t, logits);
     bool refused = t->o->token && t->o->token(t->o->user, id) != 0;
     bool ended = ends_text(t, id);
     if (!ended)
@@ -198,31 +126,109 @@ static bool step(struct turn *t, enum ruvm_stop *stop)
     return true;
 }
 
-static int answer(struct turn *t)
+/* Tokens that may still be drawn after the next one, and have room in the context. */
+static uint32_t room_for_guesses(const struct ruvm_turn *t)
 {
+    const struct ruvm_session *s = t->s;
+    uint32_t wanted = t->o->n_tokens ? t->o->n_tokens - t->r->n_tokens - 1 : UINT32_MAX;
+    uint32_t room = s->context - s->n_tokens;
+    return wanted < room ? wanted : room;
+}
+
+/* Draws from the logits behind each guess as long as the guesses are what is drawn; then the
+ * engine forgets the others. True at the end of the turn. */
+static bool accept(struct ruvm_turn *t, uint32_t n, enum ruvm_stop *stop)
+{
+    struct ruvm_session *s = t->s;
+    const int32_t *logits = s->draft->rows;
+    uint32_t first = s->n_tokens, right = 0;
+    bool done = false, matches = true;
+    for (; matches && !done; logits += s->info.vocab) {
+        uint16_t guess = right < n ? s->tokens[first + right] : 0;
+        done = ruvm_turn_step(t, logits, stop);
+        matches =
+            right < n && s->n_tokens == first + right + 1 && s->tokens[first + right] == guess;
+        right += matches;
+    }
+    ruvm_engine_rewind(s->engine, first + right);
+    t->r->drafts.n_rounds++;
+    t->r->drafts.n_tokens += n;
+    t->r->drafts.n_accepted += right;
+    ruvm_draft_learn(s->draft, n, right);
+    return done;
+}
+
+/* The tokens that are not computed yet and n guesses behind them, as a block. */
+static int compute_guesses(struct ruvm_turn *t, uint32_t n)
+{
+    struct ruvm_session *s = t->s;
+    double start = ruvm_clock_s();
+    uint32_t known = s->n_tokens - 1;
+    int rc = ruvm_engine_rewind(s->engine, known);
+    if (rc == RUVM_OK)
+        rc = ruvm_engine_eval(s->engine, s->tokens + known, n + 1, s->draft->rows);
+    t->r->generate_s += ruvm_clock_s() - start;
+    return rc == RUVM_OK ? rc : ruvm_fail(t->err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
+}
+
+static uint32_t guess(struct ruvm_turn *t)
+{
+    struct ruvm_draft *d = t->s->draft;
+    if (!d || !ruvm_pace_wants_draft(&d->pace))
+        return 0;
+    double start = ruvm_clock_s();
+    uint32_t n = ruvm_draft_guess(d, t->s, room_for_guesses(t));
+    t->r->generate_s += ruvm_clock_s() - start;
+    return n;
+}
+
+/* Computes what the next token needs and draws it, and further ones that were guessed. */
+static int round_of(struct ruvm_turn *t, bool *done, enum ruvm_stop *stop)
+{
+    struct ruvm_session *s = t->s;
+    double start = t->r->generate_s;
+    uint32_t before = t->r->n_tokens, n = guess(t);
+    int rc = n ? compute_guesses(t, n) : compute(t, &t->r->generate_s);
+    if (rc != RUVM_OK)
+        return rc;
+    *done = n ? accept(t, n, stop) : ruvm_turn_step(t, ruvm_engine_logits(s->engine), stop);
+    if (s->draft)
+        ruvm_pace_note(&s->draft->pace, n != 0, t->r->n_tokens - before, t->r->generate_s - start);
+    return RUVM_OK;
+}
+
+static int answer(struct ruvm_turn *t)
+{
+    struct ruvm_session *s = t->s;
     enum ruvm_stop stop;
     int rc = RUVM_OK;
-    t->last = t->s->tokens[t->s->n_tokens - 1];
-    while (rc == RUVM_OK && !step(t, &stop))
-        rc = compute(t, &t->r->generate_s);
+    uint32_t n_off = s->draft ? s->draft->pace.n_off : 0;
+    t->last = s->tokens[s->n_tokens - 1];
+    bool done = ruvm_turn_step(t, ruvm_engine_logits(s->engine), &stop);
+    while (rc == RUVM_OK && !done)
+        rc = round_of(t, &done, &stop);
     if (rc != RUVM_OK)
         return rc;
     ruvm_outlet_end(&t->outlet);
     t->r->stop = stop;
+    t->r->drafts.n_switched_off = s->draft ? s->draft->pace.n_off - n_off : 0;
     return RUVM_OK;
+}
+
+int ruvm_turn_begin(struct ruvm_turn *t)
+{
+    size_t max_put = t->s->has_tokenizer ? t->s->tokenizer.max_piece : 0;
+    return ruvm_outlet_open(&t->outlet, t->o, max_put, t->err);
 }
 
 int ruvm_generate(struct ruvm_session *s, const struct ruvm_generate_options *o,
                   struct ruvm_generate_result *r, struct ruvm_error *err)
 {
-    struct turn t = {.s = s, .o = o, .r = r, .err = err};
+    struct ruvm_turn t = {.s = s, .o = o, .r = r, .err = err};
     *r = (struct ruvm_generate_result){0};
-    size_t max_put = s->has_tokenizer ? s->tokenizer.max_piece : 0;
-    int rc = ruvm_outlet_open(&t.outlet, o, max_put, err);
+    int rc = ruvm_turn_begin(&t);
     if (rc == RUVM_OK)
         rc = take_prompt(&t);
-    if (rc == RUVM_OK)
-        rc = compute(&t, &r->prompt_s);
     if (rc == RUVM_OK)
         rc = answer(&t);
     ruvm_outlet_close(&t.outlet);

@@ -1,11 +1,12 @@
-/* Opens a model's bytes: a file mapped as it is, or the demo model that is part of
- * the library. Both are read in place; neither is looked into here.
+/* Opens a model's bytes: a file mapped as it is, the model in a pack, or the demo model that
+ * is part of the library. All are read in place; only a pack is looked into here.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/bundle/pack_open.h"
 #include "lib/run/session.h"
 
 int ruvm_file_open(struct ruvm_file *file, const char *path, struct ruvm_error *err)
@@ -26,7 +27,10 @@ int ruvm_file_open(struct ruvm_file *file, const char *path, struct ruvm_error *
         return rc;
     }
     *file = (struct ruvm_file){.data = map->data, .size = map->size, .name = path, .owned = map};
-    return RUVM_OK;
+    rc = ruvm_pack_open_model(file, err);
+    if (rc != RUVM_OK)
+        ruvm_file_close(file);
+    return rc;
 }
 
 void ruvm_file_close(struct ruvm_file *file)

@@ -14,8 +14,13 @@
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/core/engine.h"
+#include "lib/run/draft.h"
 
 enum { ENGINE_ALIGN = 64 };
+
+/* Prompt tokens that share each weight that is loaded: a workstation has the memory. */
+enum { SESSION_TOGETHER = 32 };
 
 /* A file that is no image at all: say what it is, and how to make one of it. */
 static int refuse(const struct ruvm_file *file, struct ruvm_error *err)
@@ -69,22 +74,39 @@ static int check_options(const struct ruvm_session *s, const struct ruvm_session
     return RUVM_OK;
 }
 
+/* A guess is verified in one block. */
+static uint32_t block_of(const struct ruvm_session_options *o)
+{
+    uint32_t block = o->block ? o->block : SESSION_TOGETHER;
+    uint32_t guess = o->draft_tokens ? o->draft_tokens : RUVM_DRAFT_DEFAULT;
+    return o->draft && guess <= RUVM_DRAFT_MAX && guess >= block ? guess + 1 : block;
+}
+
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
-    const struct ruvm_engine_options engine = {
-        .context = s->context, .block = o->block, .kernels = s->kernels};
+    struct ruvm_engine_options engine = {
+        .context = s->context,
+        .block = block_of(o),
+        .kernels = s->kernels,
+        .mask = s->mask,
+        .panels = s->panels.of_tensor,
+    };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
+    s->memory_bytes = s->engine_bytes;
+    engine.parallel = s->threads.parallel.n_parts > 1 ? &s->threads.parallel : NULL;
+    if (rc == RUVM_OK && engine.parallel)
+        rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->memory_bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
-    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->engine_bytes, ENGINE_ALIGN));
+    s->memory = aligned_alloc(ENGINE_ALIGN, ruvm_align_up(s->memory_bytes, ENGINE_ALIGN));
     s->tokens = calloc((size_t)s->context + 1, sizeof *s->tokens);
     s->logits = calloc(s->info.vocab, sizeof *s->logits);
     if (!s->memory || !s->tokens || !s->logits)
         return ruvm_fail(err, RUVM_ERR_MEMORY,
                          "%s: no memory for an engine of %zu bytes: lower the context (--ctx)",
                          s->file.name, s->engine_bytes);
-    rc = ruvm_engine_init(&s->engine, s->memory, s->engine_bytes, s->file.data, s->file.size,
+    rc = ruvm_engine_init(&s->engine, s->memory, s->memory_bytes, s->file.data, s->file.size,
                           &engine);
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }
@@ -101,10 +123,12 @@ static int make_tokenizer(struct ruvm_session *s, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
+static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, uint32_t most,
                   struct ruvm_error *err)
 {
     int rc = ruvm_kernels_find(&s->kernels, o->kernels, err);
+    if (rc == RUVM_OK && o->mask)
+        rc = ruvm_mask_parse(&s->mask, o->mask, err);
     if (rc == RUVM_OK)
         rc = open_image(s, o->model, err);
     if (rc == RUVM_OK)
@@ -112,19 +136,36 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o,
     if (rc != RUVM_OK)
         return rc;
     s->context = o->context ? o->context : s->info.context;
+    s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
-    rc = make_engine(s, o, err);
-    return rc == RUVM_OK ? make_tokenizer(s, err) : rc;
+    rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_threads_open(&s->threads, o->threads, s->file.size, err);
+    if (rc == RUVM_OK)
+        rc = make_engine(s, o, err);
+    if (rc == RUVM_OK)
+        rc = make_tokenizer(s, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
+    if (rc == RUVM_OK)
+        ruvm_threads_choose(&s->threads, s->engine);
+    return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
 int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_options *o,
                       struct ruvm_error *err)
 {
+    return ruvm_session_open_within(session, o, UINT32_MAX, err);
+}
+
+int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
+                             uint32_t most, struct ruvm_error *err)
+{
     struct ruvm_session *s = calloc(1, sizeof *s);
     *session = NULL;
     if (!s)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a session");
-    int rc = set_up(s, o, err);
+    int rc = set_up(s, o, most, err);
     if (rc == RUVM_OK)
         *session = s;
     else
@@ -136,7 +177,10 @@ void ruvm_session_close(struct ruvm_session *s)
 {
     if (!s)
         return;
+    ruvm_draft_close(s->draft);
     ruvm_file_close(&s->file);
+    ruvm_panels_free(&s->panels);
+    ruvm_threads_close(&s->threads);
     free(s->memory);
     free(s->tokens);
     free(s->logits);
@@ -160,10 +204,35 @@ struct ruvm_engine *ruvm_session_engine(struct ruvm_session *s)
 
 size_t ruvm_session_engine_bytes(const struct ruvm_session *s)
 {
-    return s->engine_bytes;
+    return s->engine_bytes + (s->draft && s->draft->model ? s->draft->model->engine_bytes : 0);
 }
 
 const char *ruvm_session_kernels(const struct ruvm_session *s)
 {
     return ruvm_kernels_name(s->kernels);
+}
+
+void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
+{
+    ruvm_sampler_seed(&s->sampler, seed);
+}
+
+uint32_t ruvm_session_context(const struct ruvm_session *s)
+{
+    return s->context;
+}
+
+uint32_t ruvm_session_threads(const struct ruvm_session *s)
+{
+    return s->threads.parallel.n_parts;
+}
+
+uint32_t ruvm_session_block(const struct ruvm_session *s)
+{
+    return s->engine->block;
+}
+
+uint32_t ruvm_session_cached(const struct ruvm_session *s)
+{
+    return s->engine->slots;
 }

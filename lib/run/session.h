@@ -8,24 +8,37 @@
 #ifndef RUVM_RUN_SESSION_H
 #define RUVM_RUN_SESSION_H
 
+#include "lib/run/panels.h"
+#include "lib/run/threads.h"
 #include "lib/ruvm_tool.h"
+
+struct ruvm_draft;
 
 struct ruvm_session {
     struct ruvm_file file;
     struct ruvm_model_info info;
     const struct ruvm_kernels *kernels;
+    struct ruvm_panels panels;
+    struct ruvm_threads threads;
     struct ruvm_engine *engine;
     void *memory; /* the engine's, owned */
-    size_t engine_bytes;
-    uint32_t context; /* positions the engine has room for */
+    size_t memory_bytes;
+    size_t engine_bytes; /* that one thread needs of it */
+    uint32_t context;    /* positions the engine has room for */
+    struct ruvm_mask mask;
     bool has_tokenizer;
     struct ruvm_tokenizer tokenizer;
     uint8_t joins[8192]; /* the tokenizer's */
     struct ruvm_sampler sampler;
-    uint16_t *tokens;  /* [context + 1] */
-    uint32_t n_tokens; /* in the text so far; the engine's position is at most this */
-    int32_t *logits;   /* [vocab] the sampler's copy, which it changes */
+    uint16_t *tokens;         /* [context + 1] */
+    uint32_t n_tokens;        /* in the text so far; the engine's position is at most this */
+    int32_t *logits;          /* [vocab] the sampler's copy, which it changes */
+    struct ruvm_draft *draft; /* owned; NULL: a token at a time */
 };
+
+/* Opens with the context of the options, or the image's, but not more than `most`. */
+int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
+                             uint32_t most, struct ruvm_error *err);
 
 /* The demo model inside the library (lib/demo.S). */
 extern const unsigned char ruvm_demo_start[], ruvm_demo_end[];

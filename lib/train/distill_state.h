@@ -3,11 +3,11 @@
 #ifndef RUVM_TRAIN_DISTILL_STATE_H
 #define RUVM_TRAIN_DISTILL_STATE_H
 
+#include "lib/base/pool.h"
 #include "lib/train/batches.h"
 #include "lib/train/checkpoint.h"
 #include "lib/train/distill.h"
 #include "lib/train/pass.h"
-#include "lib/train/pool.h"
 
 /* Weights of types whose largest level is at most this have few levels. */
 enum { RUVM_DISTILL_FEW = 3 };
@@ -43,6 +43,8 @@ struct ruvm_distill {
     const uint32_t *windows;
     uint64_t positions;           /* in the batch */
     float share;                  /* of the learning rates at this step */
+    uint32_t fall;                /* the power with which they fall */
+    float pull;                   /* share of a step towards the middle of a level */
     uint32_t step;                /* done */
     double began, seconds_before; /* the clock at the start; what earlier calls took */
     uint32_t identity;

@@ -64,6 +64,8 @@ static void gather_part(void *user, uint32_t i, uint32_t thread)
                                  d->optimizer.values + p->steps.first);
 }
 
+static const float max_pull = 0.5f; /* of the way, in one step */
+
 /* How much of the rounding is in the weights that the next step uses: few levels come little
  * by little, so that what a weight is rounded to has time to turn out wrong. */
 static float hardness(const struct ruvm_distill *d, const struct distill_part *p)
@@ -86,6 +88,21 @@ static void quantize_part(struct ruvm_distill *d, const struct distill_part *p)
         ruvm_math_blend(out, w, hard, p->weights.n);
 }
 
+/* Draws a part's latent weights to their levels, so much that one whose gradients do not agree
+ * never reaches the end of its level, half a gap away. */
+static void pull_part(struct ruvm_distill *d, const struct distill_part *p)
+{
+    float *w = d->optimizer.values + p->weights.first;
+    const float *levels = d->student.values + p->weights.first;
+    const float *steps = d->optimizer.values + p->steps.first;
+    float sum = 0;
+    for (size_t i = 0; i < p->steps.n; i++)
+        sum += steps[i];
+    float half_gap = sum / (float)p->steps.n * ruvm_fake_quant_half_gap(&p->quant);
+    float pull = d->pull * p->weights.rate * d->share / half_gap;
+    ruvm_math_blend(w, levels, 1.0f - (pull < max_pull ? pull : max_pull), p->weights.n);
+}
+
 static void move_part(void *user, uint32_t i, uint32_t thread)
 {
     struct ruvm_distill *d = user;
@@ -94,6 +111,8 @@ static void move_part(void *user, uint32_t i, uint32_t thread)
     ruvm_optimizer_move(&d->optimizer, &p->weights, d->share);
     ruvm_optimizer_move(&d->optimizer, &p->steps, d->share);
     quantize_part(d, p);
+    if (d->pull > 0 && p->steps.n > 0 && hardness(d, p) >= 1.0f)
+        pull_part(d, p);
 }
 
 void ruvm_distill_quantize(struct ruvm_distill *d)
@@ -104,12 +123,15 @@ void ruvm_distill_quantize(struct ruvm_distill *d)
 
 /* ---- the step ---------------------------------------------------------------------- */
 
-/* A short rise, for Adam's averages to fill, then a straight fall to nothing. */
-static float share_at(uint32_t step, uint32_t steps)
+/* A short rise, for Adam's averages to fill, then a fall that ends flat. */
+static float share_at(const struct ruvm_distill *d)
 {
-    uint32_t rise = steps / 50 + 1;
-    float left = (float)(steps - step) / (float)steps, risen = (float)(step + 1) / (float)rise;
-    return risen < left ? risen : left;
+    uint32_t rise = d->o.steps / 50 + 1;
+    float left = (float)(d->o.steps - d->step) / (float)d->o.steps, share = 1.0f;
+    float risen = (float)(d->step + 1) / (float)rise;
+    for (uint32_t i = 0; i < d->fall; i++)
+        share *= left;
+    return risen < share ? risen : share;
 }
 
 double ruvm_distill_step(struct ruvm_distill *d)
@@ -123,7 +145,7 @@ double ruvm_distill_step(struct ruvm_distill *d)
     for (uint32_t i = 0; i < d->batches.batch; i++)
         loss += d->losses[i];
     ruvm_pool_run(d->pool, gather_part, d, d->n_parts);
-    d->share = share_at(d->step, d->o.steps);
+    d->share = share_at(d);
     d->step++;
     ruvm_optimizer_begin(&d->optimizer);
     ruvm_pool_run(d->pool, move_part, d, d->n_parts);

@@ -75,6 +75,11 @@ uint32_t ruvm_fake_quant_groups(const struct ruvm_fake_quant *f)
     return f->group ? (f->cols + f->group - 1) / f->group : 1;
 }
 
+float ruvm_fake_quant_half_gap(const struct ruvm_fake_quant *f)
+{
+    return levels_of(f->type).has_zero ? 0.5f : 1.0f;
+}
+
 static uint32_t group_cols(const struct ruvm_fake_quant *f, uint32_t g)
 {
     uint32_t group = f->group ? f->group : f->cols, left = f->cols - g * group;

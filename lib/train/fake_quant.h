@@ -25,6 +25,9 @@ struct ruvm_fake_quant {
 /* Steps a row; 0 for RUVM_FAKE_QUANT_FLOAT. */
 uint32_t ruvm_fake_quant_groups(const struct ruvm_fake_quant *f);
 
+/* From a level to the middle between it and the next, in steps. */
+float ruvm_fake_quant_half_gap(const struct ruvm_fake_quant *f);
+
 /* Steps [rows, groups] of least square error for the weights [rows, cols]; all positive. */
 void ruvm_fake_quant_start(const struct ruvm_fake_quant *f, float *steps, const float *w);
 

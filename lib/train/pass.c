@@ -40,7 +40,7 @@ struct ruvm_pass {
     const struct ruvm_network *net;
     struct ruvm_network *grad;
     const struct ruvm_network_observer *o;
-    const uint16_t *tokens;
+    const uint32_t *tokens;
     uint32_t n;
 };
 
@@ -320,7 +320,7 @@ static void look_up(const struct ruvm_pass *p, float *h)
 }
 
 float *ruvm_pass_forward(struct ruvm_pass *p, const struct ruvm_network *net,
-                         const uint16_t *tokens, uint32_t n, const struct ruvm_network_observer *o)
+                         const uint32_t *tokens, uint32_t n, const struct ruvm_network_observer *o)
 {
     assert(n > 0 && n <= p->max_tokens);
     p->net = net;

@@ -39,7 +39,7 @@ int ruvm_pass_open(struct ruvm_pass **pass, struct ruvm_arena *arena,
 /* Logits [n, vocab] after each of n tokens from position 0 on, 1 <= n <= max_tokens, each
  * < vocab. They belong to the pass, and the caller may change them. o may be NULL. */
 float *ruvm_pass_forward(struct ruvm_pass *pass, const struct ruvm_network *net,
-                         const uint16_t *tokens, uint32_t n, const struct ruvm_network_observer *o);
+                         const uint32_t *tokens, uint32_t n, const struct ruvm_network_observer *o);
 
 /* Once after a forward with the same net and tokens still in place: its logits now hold
  * the derivative of the loss by them. Adds to grad; NULL: only the observer is told. */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/base/status.h"
 #include "lib/bundle/embed.h"
 #include "lib/vector/words.h"
 

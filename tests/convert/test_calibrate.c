@@ -70,8 +70,8 @@ Test(samples, the_same_seed_gives_the_same_text_and_another_seed_another)
     cr_assert_eq(ruvm_samples_draw(&c, &o.source.arena, o.reference, vocab, &oc, NULL), RUVM_OK);
     cr_assert_eq(a.n_positions, 300);
     cr_assert(a.n_tokens == b.n_tokens && a.n_windows == b.n_windows);
-    cr_assert(memcmp(a.tokens, b.tokens, 2 * a.n_tokens) == 0);
-    cr_assert(memcmp(a.tokens, c.tokens, 2 * 100) != 0);
+    cr_assert(memcmp(a.tokens, b.tokens, 4 * a.n_tokens) == 0);
+    cr_assert(memcmp(a.tokens, c.tokens, 4 * 100) != 0);
     ruvm_source_close(&o.source);
 }
 
@@ -84,7 +84,7 @@ Test(samples, windows_end_where_texts_end)
     ruvm_samples_draw(&t, &o.source.arena, o.reference, o.source.model.vocab, &so, NULL);
     uint64_t positions = 0;
     for (uint32_t w = 0; w < t.n_windows; w++) {
-        const uint16_t *tokens = t.tokens + t.first[w];
+        const uint32_t *tokens = t.tokens + t.first[w];
         uint32_t n = t.first[w + 1] - t.first[w];
         cr_assert_eq(tokens[0], 1);
         cr_assert(n >= 2 && n <= shape.context + 1);

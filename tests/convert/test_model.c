@@ -170,7 +170,7 @@ Test(model, numbers_beyond_the_image_are_refused)
         int code;
         const char *text;
     } cases[] = {
-        {"vocab_size", 65536, RUVM_ERR_UNSUPPORTED, "vocab_size is 65536, an image holds at most"},
+        {"vocab_size", 2097153, RUVM_ERR_UNSUPPORTED, "vocab_size is 2097153, expected at most"},
         {"dim", 70000, RUVM_ERR_UNSUPPORTED, "dim is 70000, an image holds at most 65535"},
         {"hidden_dim", 65536, RUVM_ERR_UNSUPPORTED, "hidden_dim is 65536"},
         {"max_seq_len", 0.5, RUVM_ERR_UNSUPPORTED, "max_seq_len is 0.5"},

@@ -301,6 +301,7 @@ Test(model_networks, rope_is_scaled_by_a_tensor_of_factors)
                           .data = (const uint8_t *)factors,
                           .bytes = sizeof factors};
     cr_assert(ruvm_tensors_add(&tensors, &arena, &v));
+    set_text("rope_scaling", "factors"); /* as a GGUF file is read */
     set("rope_theta", 1000);
     cr_assert_eq(gather(), RUVM_OK, "%s", err.text);
     cr_assert_float_eq(ruvm_model_turn(&model, 1), 0.05, 1e-12);

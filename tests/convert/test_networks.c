@@ -185,7 +185,7 @@ static struct ruvm_samples_options samples(const struct ruvm_model *m, uint64_t 
     return (struct ruvm_samples_options){.n_positions = 1000,
                                          .seed = seed,
                                          .start = 1,
-                                         .end = RUVM_NO_TOKEN,
+                                         .end = RUVM_VOCAB_NONE,
                                          .context = m->context,
                                          .fill_context = true,
                                          .stage = "sample"};
@@ -217,7 +217,8 @@ static struct ruvm_buffer build(const struct ruvm_model *m, const char *type,
     cr_assert_eq(ruvm_calibrate_run(&c, &arena, open_reference(m), m, &so, &err), RUVM_OK, "%s",
                  err.text);
     ruvm_image_build_ranges(&b, &c);
-    cr_assert_eq(ruvm_image_build_write(&image, &b, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_image_build_write(&b, &err), RUVM_OK, "%s", err.text);
+    ruvm_buffer_bytes(&image, b.file.data, b.file.size);
     ruvm_image_build_close(&b);
     return image;
 }

@@ -221,7 +221,7 @@ Test(prune, what_is_not_there_cannot_be_pruned)
     o = (struct ruvm_prune_options){.ffn = 23};
     expect_refusal(&o, true, "23 feed-forward units cannot be pruned: every layer has 23");
     o = (struct ruvm_prune_options){.vocab = true};
-    expect_refusal(&o, true, "tokenizer.bin");
+    expect_refusal(&o, true, "--tokenizer");
     o = (struct ruvm_prune_options){.ffn = 1};
     expect_refusal(&o, false, "no calibration text");
 }

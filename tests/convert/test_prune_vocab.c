@@ -11,22 +11,8 @@
 #include "lib/convert/source.h"
 #include "lib/convert/tokenizer_build.h"
 #include "lib/core/tokenizer.h"
+#include "tests/convert/random_vocab.h"
 #include "tests/support/tiny_model.h"
-
-/* ---- a tokenizer of a vocabulary, without an image ---------------------------- */
-
-struct encoder {
-    struct ruvm_buffer section;
-    struct ruvm_tokenizer t;
-};
-
-static struct encoder encoder_of(const struct ruvm_vocab *v)
-{
-    struct encoder e = {0};
-    cr_assert_eq(ruvm_tokenizer_build(&e.section, v, NULL), RUVM_OK);
-    ruvm_tokenizer_over(&e.t, e.section.data);
-    return e;
-}
 
 static size_t decode(const struct ruvm_tokenizer *t, char *out, const uint16_t *ids, size_t n)
 {
@@ -40,97 +26,6 @@ static size_t decode(const struct ruvm_tokenizer *t, char *out, const uint16_t *
         previous = ids[i];
     }
     return used;
-}
-
-/* ---- random vocabularies -------------------------------------------------------- */
-
-enum { MAX_PIECES = 128, MAX_TEXT = 40 };
-
-static const char *const letters[] = {"a", "b", "c", " ", "\xC3\xA9"};
-
-static size_t random_text(char *out, uint64_t *rng, size_t n_letters)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < n_letters; i++) {
-        const char *letter = letters[tiny_random(rng) % 5];
-        memcpy(out + n, letter, strlen(letter));
-        n += strlen(letter);
-    }
-    return n;
-}
-
-static uint32_t find_text(const struct ruvm_vocab *v, const char *text, size_t n)
-{
-    for (uint32_t i = 3; i < v->n_pieces; i++)
-        if (v->pieces[i].kind == RUVM_PIECE_NORMAL && v->pieces[i].n_bytes == n &&
-            memcmp(v->pieces[i].text, text, n) == 0)
-            return i;
-    return RUVM_NO_TOKEN;
-}
-
-/* Half of the ways to make a piece of two, in the order of the first parts' scores; of bytes
- * or of characters. */
-static void random_merges(struct ruvm_vocab *v, struct ruvm_arena *arena, uint64_t *rng)
-{
-    enum { MAX_MERGES = 400 };
-    char text[64];
-    v->options = !v->space_prefix && tiny_random(rng) % 2 ? RUVM_TOKN_BYTE_LEVEL : 0;
-    v->merges = ruvm_arena_alloc(arena, MAX_MERGES, sizeof *v->merges);
-    for (int order = 0; order > -12; order--)
-        for (uint32_t a = 3; a < v->n_pieces; a++)
-            for (uint32_t b = 3; b < v->n_pieces; b++) {
-                const struct ruvm_piece *x = &v->pieces[a], *y = &v->pieces[b];
-                if ((int)x->score != order || x->n_bytes + y->n_bytes > sizeof text ||
-                    x->n_bytes == 0 || y->n_bytes == 0 || tiny_random(rng) % 2)
-                    continue;
-                memcpy(text, x->text, x->n_bytes);
-                memcpy(text + x->n_bytes, y->text, y->n_bytes);
-                uint32_t result = find_text(v, text, x->n_bytes + y->n_bytes);
-                if (result != RUVM_NO_TOKEN && v->n_merges < MAX_MERGES)
-                    v->merges[v->n_merges++] = (struct ruvm_merge){a, b, result};
-            }
-}
-
-/* Specials, bytes (some written as text), letters, and pieces that are joined from others or
- * from nothing that is there; some twice, some with equal scores. */
-static struct ruvm_vocab random_vocab(struct ruvm_arena *arena, uint64_t *rng)
-{
-    static uint8_t bytes[] = {'a', 'b', 'c', ' ', 0xC3, 0xA9};
-    struct ruvm_piece *p = ruvm_arena_alloc(arena, MAX_PIECES, sizeof *p);
-    uint32_t n = 3;
-    for (uint32_t i = 0; i < 3; i++)
-        p[i] = (struct ruvm_piece){.text = bytes, .kind = RUVM_PIECE_CONTROL};
-    for (uint32_t i = 0; i < 6; i++)
-        p[n++] =
-            (struct ruvm_piece){.text = &bytes[i],
-                                .n_bytes = 1,
-                                .score = -(float)(tiny_random(rng) % 9),
-                                .kind = tiny_random(rng) % 3 ? RUVM_PIECE_BYTE : RUVM_PIECE_NORMAL};
-    while (n < 60) {
-        const struct ruvm_piece *a = &p[tiny_random(rng) % n], *b = &p[tiny_random(rng) % n];
-        char *text = ruvm_arena_alloc(arena, 16, 1);
-        size_t n_bytes = a->n_bytes + b->n_bytes;
-        if (n > 14 && n_bytes > 0 && n_bytes <= 16) {
-            memcpy(text, a->text, a->n_bytes);
-            memcpy(text + a->n_bytes, b->text, b->n_bytes);
-        } else {
-            n_bytes = random_text(text, rng, n < 20 ? 1 : 1 + tiny_random(rng) % 4);
-        }
-        p[n++] = (struct ruvm_piece){.text = (const uint8_t *)text,
-                                     .n_bytes = (uint32_t)n_bytes,
-                                     .score = -(float)(tiny_random(rng) % 12)};
-    }
-    struct ruvm_vocab v = {.pieces = p,
-                           .n_pieces = n,
-                           .bos = 1,
-                           .eos = 2,
-                           .unk = tiny_random(rng) % 2 ? 0 : RUVM_NO_TOKEN,
-                           .add_bos = tiny_random(rng) % 2,
-                           .space_prefix = tiny_random(rng) % 2};
-    v.kind = (enum ruvm_tokn_kind)(1 + tiny_random(rng) % 3);
-    if (v.kind == RUVM_TOKN_MERGES)
-        random_merges(&v, arena, rng);
-    return v;
 }
 
 /* The pieces kept, in their order; ids of the pruned vocabulary in now[]. */
@@ -147,7 +42,7 @@ static struct ruvm_vocab kept_of(struct ruvm_arena *arena, const struct ruvm_voc
     }
     out.bos = now[v->bos];
     out.eos = now[v->eos];
-    out.unk = v->unk == RUVM_NO_TOKEN ? RUVM_NO_TOKEN : now[v->unk];
+    out.unk = v->unk == RUVM_VOCAB_NONE ? RUVM_VOCAB_NONE : now[v->unk];
     out.merges = ruvm_arena_alloc(arena, v->n_merges + 1u, sizeof *out.merges);
     out.n_merges = 0;
     for (uint32_t i = 0; i < v->n_merges; i++) {
@@ -163,22 +58,22 @@ static unsigned check_vocab(uint64_t *rng)
 {
     struct ruvm_arena arena = {0};
     struct ruvm_vocab v = random_vocab(&arena, rng);
-    struct encoder all = encoder_of(&v);
-    bool keep[MAX_PIECES] = {false};
-    uint16_t now[MAX_PIECES], ids[200], pruned_ids[200];
-    char text[2 * MAX_TEXT], back[2 * MAX_TEXT];
-    size_t n_text = random_text(text, rng, 1 + tiny_random(rng) % 30);
+    struct random_vocab_encoder all = random_vocab_encoder(&v);
+    bool keep[RANDOM_VOCAB_PIECES] = {false};
+    uint16_t now[RANDOM_VOCAB_PIECES], ids[200], pruned_ids[200];
+    char text[RANDOM_VOCAB_TEXT], back[RANDOM_VOCAB_TEXT];
+    size_t n_text = random_vocab_text(text, rng, 1 + tiny_random(rng) % 30);
     int n = ruvm_encode(&all.t, ids, 200, text, n_text, 0);
     cr_assert_gt(n, 0);
     for (int i = 0; i < n; i++)
         keep[ids[i]] = true;
     cr_assert_eq(ruvm_prune_vocab(keep, &v, &arena, NULL), RUVM_OK);
     struct ruvm_vocab pruned = kept_of(&arena, &v, keep, now);
-    struct encoder less = encoder_of(&pruned);
+    struct random_vocab_encoder less = random_vocab_encoder(&pruned);
     cr_assert_eq(ruvm_encode(&less.t, pruned_ids, 200, text, n_text, 0), n);
     for (int i = 0; i < n; i++)
         cr_assert_eq(pruned_ids[i], now[ids[i]], "token %d of \"%.*s\"", i, (int)n_text, text);
-    n_text = random_text(text, rng, 30);
+    n_text = random_vocab_text(text, rng, 30);
     n = ruvm_encode(&less.t, ids, 200, text, n_text, 0);
     cr_assert_gt(n, 0);
     cr_assert_eq(decode(&less.t, back, ids, (size_t)n), n_text);
@@ -215,8 +110,12 @@ Test(prune_vocab, keeps_the_way_of_merges_and_nothing_else)
         PIECE(" ", 0, BYTE),     PIECE("b\xF0", -9, NORMAL)};
     enum { N = sizeof p / sizeof *p };
     const char expected[N + 1] = "#########.###..#..##";
-    struct ruvm_vocab v = {
-        .pieces = p, .n_pieces = N, .bos = 1, .eos = RUVM_NO_TOKEN, .unk = 0, .space_prefix = true};
+    struct ruvm_vocab v = {.pieces = p,
+                           .n_pieces = N,
+                           .bos = 1,
+                           .eos = RUVM_VOCAB_NONE,
+                           .unk = 0,
+                           .space_prefix = true};
     struct ruvm_arena arena = {0};
     bool keep[N] = {[11] = true, [19] = true}; /* of 19 no text can be made */
     char found[N + 1] = "";
@@ -232,7 +131,7 @@ Test(prune_vocab, keeps_the_way_of_merges_and_nothing_else)
 struct opened {
     struct ruvm_source source;
     struct ruvm_prune_subject s;
-    struct encoder encoder; /* of the source */
+    struct random_vocab_encoder encoder; /* of the source */
     struct ruvm_error err;
 };
 
@@ -254,7 +153,7 @@ static struct opened open_demo(bool untied)
                                      .tokenizer = "tests/demo/demo-tokenizer.bin"};
     cr_assert_eq(ruvm_source_open(&o.source, &so, &o.err), RUVM_OK, "%s", o.err.text);
     ruvm_buffer_free(&model);
-    o.encoder = encoder_of(&o.source.vocab);
+    o.encoder = random_vocab_encoder(&o.source.vocab);
     o.s = (struct ruvm_prune_subject){
         .model = o.source.model, .has_vocab = true, .vocab = o.source.vocab};
     return o;
@@ -361,7 +260,7 @@ Test(prune_vocab, the_texts_are_encoded_as_before)
         ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err),
         RUVM_OK, "%s", o.err.text);
     cr_assert(o.s.eval.n_windows == 0 && r.steps[0].perplexity_after == 0.0);
-    struct encoder less = encoder_of(&o.s.vocab);
+    struct random_vocab_encoder less = random_vocab_encoder(&o.s.vocab);
     find_old(old, &o.s.vocab, &o.source.vocab);
     int n = ruvm_encode(&less.t, ids, 128, text, strlen(text), 0);
     cr_assert_eq(n, (int)before.first[1]);
@@ -382,7 +281,7 @@ Test(prune_vocab, a_text_to_measure_on_is_cut_at_pruned_tokens)
     struct opened o = open_demo(false);
     struct ruvm_prune_report r;
     /* 300 and 301 are pieces that nothing else of the text is made of */
-    uint16_t calibration[] = {1, 270, 271, 272},
+    uint32_t calibration[] = {1, 270, 271, 272},
              eval[] = {1, 270, 300, 271, 1, 271, 272, 270, 1, 300, 1, 272, 301, 270, 271};
     uint32_t one[] = {0, 4}, four[] = {0, 4, 8, 10, 15};
     o.s.calibration =
@@ -450,19 +349,20 @@ Test(prune_vocab, special_tokens_stay_and_follow)
 {
     struct opened o = open_demo(false);
     struct ruvm_prune_report r;
-    uint16_t calibration[] = {420, 270, 271}, old[512];
+    uint32_t calibration[] = {420, 270, 271};
+    uint16_t old[512];
     uint32_t one[] = {0, 3};
     o.s.calibration =
         (struct ruvm_text){.tokens = calibration, .first = one, .n_windows = 1, .n_positions = 2};
     o.s.vocab.bos = 420;
     o.s.vocab.eos = 430;
-    o.s.vocab.unk = RUVM_NO_TOKEN;
+    o.s.vocab.unk = RUVM_VOCAB_NONE;
     cr_assert_eq(
         ruvm_prune(&r, &o.s, &o.source.arena, &(struct ruvm_prune_options){.vocab = true}, &o.err),
         RUVM_OK, "%s", o.err.text);
     find_old(old, &o.s.vocab, &o.source.vocab);
     cr_assert(old[o.s.vocab.bos] == 420 && old[o.s.vocab.eos] == 430);
-    cr_assert(o.s.vocab.bos < 420 && o.s.vocab.eos < 430 && o.s.vocab.unk == RUVM_NO_TOKEN);
+    cr_assert(o.s.vocab.bos < 420 && o.s.vocab.eos < 430 && o.s.vocab.unk == RUVM_VOCAB_NONE);
     cr_assert_eq(old[0], 3, "the unknown token of old is a token like any other");
     close_demo(&o);
 }
@@ -471,7 +371,7 @@ Test(prune_vocab, an_eval_text_in_which_nothing_is_left_is_not_measured_on)
 {
     struct opened o = open_demo(false);
     struct ruvm_prune_report r;
-    uint16_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 301};
+    uint32_t calibration[] = {1, 270, 271}, eval[] = {1, 300, 301};
     uint32_t one[] = {0, 3};
     o.s.calibration =
         (struct ruvm_text){.tokens = calibration, .first = one, .n_windows = 1, .n_positions = 2};

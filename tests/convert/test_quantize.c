@@ -312,7 +312,7 @@ Test(quantize, wrong_options)
     job_refused(&bad, RUVM_ERR_ARG, "int8");
     bad = o, bad.name = "two\nlines";
     job_refused(&bad, RUVM_ERR_ARG, "control character");
-    bad = o, bad.eval_text = "x", bad.tokenizer = NULL;
+    bad = o, bad.eval_text = f.model, bad.tokenizer = NULL;
     job_refused(&bad, RUVM_ERR_ARG, "tokenizer");
     bad = o, bad.context = 25;
     job_refused(&bad, RUVM_ERR_ARG, "24");
@@ -424,7 +424,7 @@ Test(quantize, a_dry_run_names_weights_but_measures_none)
     memset(b.data + TINY_FIRST_WEIGHT + 5 * row, 0, row);
     struct job j = job_start(&job_shapes[0]);
     j.o.input = tiny_file(b.data, b.size);
-    j.o.dry_run = true;
+    j.o.dry_run = j.o.tensor_losses = true;
     j.o.type = "int4";
     job_work(&j);
     cr_assert(j.r.tensors[0].zero_rows == 1 && j.r.tensors[0].first_zero_row == 5);
@@ -433,6 +433,9 @@ Test(quantize, a_dry_run_names_weights_but_measures_none)
     memcpy(b.data + TINY_FIRST_WEIGHT + 7 * row + 8, &nan, 4);
     j.o.input = tiny_file(b.data, b.size);
     job_refused(&j.o, RUVM_ERR_CORRUPT, "embed: row 7");
+    j.o.tensor_losses = false; /* the sizes alone need no weights */
+    job_work(&j);
+    cr_assert_eq(j.r.tensors[0].zero_rows, 0);
     ruvm_buffer_free(&b);
     job_finish(&j);
 }

@@ -10,6 +10,7 @@
 #include "formats/formats.h"
 #include "lib/base/crc32.h"
 #include "lib/base/file.h"
+#include "lib/base/pool.h"
 #include "lib/convert/reference.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -141,6 +142,146 @@ Test(reference, a_reset_forgets_everything)
         ruvm_reference_reset(l.reference);
         cr_assert_eq(ruvm_reference_position(l.reference), 0);
     }
+    unload(&l);
+}
+
+/* ---- every way gives the same bits ----------------------------------------- */
+
+static const char *const ways_models[] = {
+    "tests/golden/tiny-legacy-untied.bin",
+    "tests/golden/tiny-v1.bin",
+    "tests/golden/tiny-v2.bin",
+};
+enum { WAYS_TOKENS = 20, WAYS_VOCAB = 40 /* of the logits that are compared */ };
+
+static uint16_t way_token(uint32_t i)
+{
+    return (uint16_t)(i * 7 % WAYS_VOCAB);
+}
+
+static struct ruvm_reference *open_way(struct loaded *l, enum ruvm_reference_weights weights,
+                                       uint32_t n_sequences, struct ruvm_pool *pool)
+{
+    const struct ruvm_reference_options o = {.context = WAYS_TOKENS,
+                                             .n_sequences = n_sequences,
+                                             .window = WAYS_TOKENS,
+                                             .weights = weights,
+                                             .pool = pool};
+    struct ruvm_reference *r;
+    cr_assert_eq(ruvm_reference_open_with(&r, &l->arena, &l->model, &o, NULL), RUVM_OK);
+    return r;
+}
+
+/* Logits of all positions, one step after the other, with the weights in memory. */
+static void expect_logits(float (*out)[WAYS_VOCAB], struct loaded *l)
+{
+    struct ruvm_reference *r = open_way(l, RUVM_REFERENCE_TILED, 1, NULL);
+    for (uint32_t i = 0; i < WAYS_TOKENS; i++)
+        memcpy(out[i], ruvm_reference_step(r, way_token(i)), sizeof out[i]);
+}
+
+static void check_steps(struct loaded *l, float (*want)[WAYS_VOCAB], uint32_t threads)
+{
+    struct ruvm_pool *pool = NULL;
+    if (threads)
+        cr_assert_eq(ruvm_pool_open(&pool, threads, NULL), RUVM_OK);
+    struct ruvm_reference *r = open_way(l, RUVM_REFERENCE_IN_PLACE, 1, pool);
+    for (uint32_t i = 0; i < WAYS_TOKENS; i++)
+        cr_assert(memcmp(want[i], ruvm_reference_step(r, way_token(i)), sizeof want[i]) == 0);
+    ruvm_pool_close(pool);
+}
+
+/* Six sequences, of which sequence s began s steps late, in both ways of keeping weights. */
+static void check_side_by_side(struct loaded *l, float (*want)[WAYS_VOCAB],
+                               enum ruvm_reference_weights weights)
+{
+    enum { N = 6 };
+    struct ruvm_reference *r = open_way(l, weights, N, NULL);
+    for (uint32_t t = 0; t < WAYS_TOKENS; t++) {
+        uint32_t tokens[N];
+        for (uint32_t s = 0; s < N; s++) {
+            tokens[s] = way_token(t < s ? t : t - s);
+            if (t == s)
+                ruvm_reference_restart(r, s);
+        }
+        const float *logits = ruvm_reference_step_each(r, tokens, N);
+        for (uint32_t s = 0; s < N; s++, logits += ruvm_reference_logits_step(r))
+            cr_assert(memcmp(want[t < s ? t : t - s], logits, sizeof want[0]) == 0);
+    }
+}
+
+struct reading {
+    float (*want)[WAYS_VOCAB];
+    uint32_t next, done;
+};
+
+static int see_logits(void *user, uint32_t first, uint32_t n, const float *logits, size_t step)
+{
+    struct reading *s = user;
+    cr_assert_eq(first, s->next);
+    for (uint32_t i = 0; i < n; i++)
+        cr_assert(memcmp(s->want[first + i], logits + i * step, sizeof s->want[0]) == 0);
+    s->next += n;
+    return 0;
+}
+
+static int see_progress(void *user, uint32_t done)
+{
+    struct reading *s = user;
+    cr_assert(done >= s->done && done <= WAYS_TOKENS);
+    s->done = done;
+    return 0;
+}
+
+/* Between two steps, which must not notice. */
+static void check_reading(struct loaded *l, float (*want)[WAYS_VOCAB],
+                          enum ruvm_reference_weights weights)
+{
+    struct ruvm_reference *r = open_way(l, weights, 1, NULL);
+    struct reading seen = {.want = want};
+    const struct ruvm_reference_reader reader = {
+        .user = &seen, .logits = see_logits, .progress = see_progress};
+    uint32_t tokens[WAYS_TOKENS];
+    for (uint32_t i = 0; i < WAYS_TOKENS; i++)
+        tokens[i] = way_token(i);
+    ruvm_reference_step(r, tokens[0]);
+    cr_assert_eq(ruvm_reference_read(r, tokens, WAYS_TOKENS, &reader, NULL), RUVM_OK);
+    cr_assert_eq(seen.next, WAYS_TOKENS);
+    cr_assert_eq(seen.done, WAYS_TOKENS);
+    cr_assert(memcmp(want[1], ruvm_reference_step(r, tokens[1]), sizeof want[1]) == 0);
+}
+
+Test(reference, in_place_side_by_side_and_at_once_are_the_same_bits)
+{
+    for (size_t i = 0; i < COUNT(ways_models); i++) {
+        struct loaded l;
+        float want[WAYS_TOKENS][WAYS_VOCAB];
+        load(&l, ways_models[i], WAYS_TOKENS);
+        cr_assert_geq(l.model.vocab, WAYS_VOCAB);
+        expect_logits(want, &l);
+        check_steps(&l, want, 0);
+        check_steps(&l, want, 3);
+        check_side_by_side(&l, want, RUVM_REFERENCE_TILED);
+        check_side_by_side(&l, want, RUVM_REFERENCE_IN_PLACE);
+        check_reading(&l, want, RUVM_REFERENCE_TILED);
+        check_reading(&l, want, RUVM_REFERENCE_IN_PLACE);
+        unload(&l);
+    }
+}
+
+static int stop_at_once(void *user, uint32_t done)
+{
+    (void)user;
+    return done > 2 ? RUVM_ERR_IO : 0;
+}
+
+Test(reference, a_reading_stops_when_it_is_told)
+{
+    struct loaded l;
+    const uint32_t tokens[WAYS_TOKENS] = {1};
+    const struct ruvm_reference_reader reader = {.progress = stop_at_once};
+    load(&l, "tests/golden/tiny-v1.bin", WAYS_TOKENS);
+    cr_assert_eq(ruvm_reference_read(l.reference, tokens, WAYS_TOKENS, &reader, NULL), RUVM_ERR_IO);
     unload(&l);
 }
 

@@ -21,7 +21,7 @@ static struct ruvm_piece pieces[] = {
 };
 enum { N = sizeof pieces / sizeof *pieces };
 static const struct ruvm_vocab vocab = {
-    .pieces = pieces, .n_pieces = N, .bos = 1, .eos = RUVM_NO_TOKEN, .unk = 0, .add_bos = true};
+    .pieces = pieces, .n_pieces = N, .bos = 1, .eos = RUVM_VOCAB_NONE, .unk = 0, .add_bos = true};
 
 struct arrays {
     const uint8_t *off, *rank, *sorted, *byte_id, *kind, *n_sorted, *text;

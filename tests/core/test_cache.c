@@ -18,7 +18,8 @@ static struct ruvm_cache cache_of(uint32_t bits, uint32_t head_dim)
 {
     memset(codes, 0xEE, sizeof codes);
     memset(steps, 0xEE, sizeof steps);
-    return (struct ruvm_cache){.bits = bits,
+    return (struct ruvm_cache){.k = &ruvm_kernels_scalar,
+                               .bits = bits,
                                .context = CONTEXT,
                                .head_dim = head_dim,
                                .data = codes,

@@ -7,181 +7,12 @@
 
 #include "formats/ruvm_codes.h"
 #include "kernels/kernels.h"
+#include "lib/run/panels.h"
 #include "lib/ruvm.h"
+#include "tests/core/any_shape.h"
 #include "tests/core/plain_model.h"
-#include "tests/core/random_image.h"
 #include "tests/support/repair_image.h"
 #include "tests/support/strict_kernels.h"
-
-static const struct random_shape shapes[] = {
-    {.vocab = 40,
-     .dim = 16,
-     .hidden = 20,
-     .context = 24,
-     .head_dim = 8,
-     .layers = 1,
-     .heads = 2,
-     .kv_heads = 1,
-     .tied = true,
-     .seed = 1},
-    {.vocab = 97,
-     .dim = 64,
-     .hidden = 172,
-     .context = 40,
-     .head_dim = 8,
-     .layers = 3,
-     .heads = 8,
-     .kv_heads = 4,
-     .tied = true,
-     .seed = 2},
-    {.vocab = 33,
-     .dim = 36,
-     .hidden = 50,
-     .context = 17,
-     .head_dim = 6,
-     .layers = 2,
-     .heads = 6,
-     .kv_heads = 6,
-     .tied = false,
-     .seed = 3},
-    {.vocab = 300,
-     .dim = 48,
-     .hidden = 64,
-     .context = 70,
-     .head_dim = 48,
-     .layers = 2,
-     .heads = 1,
-     .kv_heads = 1,
-     .tied = false,
-     .seed = 4},
-    {.vocab = 64,
-     .dim = 30,
-     .hidden = 7,
-     .context = 1200,
-     .head_dim = 2,
-     .layers = 1,
-     .heads = 3,
-     .kv_heads = 1,
-     .tied = true,
-     .seed = 5},
-    /* part of a head rotates; heads do not make up dim; three query heads to a key head */
-    {.vocab = 50,
-     .dim = 70,
-     .hidden = 90,
-     .context = 30,
-     .head_dim = 12,
-     .rope_dims = 4,
-     .layers = 2,
-     .heads = 6,
-     .kv_heads = 2,
-     .tied = false,
-     .seed = 6},
-    /* the least of everything */
-    {.vocab = 1,
-     .dim = 1,
-     .hidden = 1,
-     .context = 1,
-     .head_dim = 2,
-     .layers = 1,
-     .heads = 1,
-     .kv_heads = 1,
-     .tied = true,
-     .seed = 7},
-    /* the widest head; fewer rows than a register has lanes */
-    {.vocab = 5,
-     .dim = 9,
-     .hidden = 3,
-     .context = 19,
-     .head_dim = 2048,
-     .layers = 1,
-     .heads = 2,
-     .kv_heads = 1,
-     .tied = true,
-     .seed = 8},
-};
-enum { N_SHAPES = sizeof shapes / sizeof *shapes };
-
-/* Images of packed weights: each type alone, then drawn shapes of drawn types; last, each
- * combination of what networks may be made of, with drawn shapes, biases and windows. */
-enum { N_DRAWN = 24, N_PACKED = RUVM_N_TYPES - 1 + N_DRAWN };
-enum { N_NETWORKS = 2 * RUVM_N_NORMS * RUVM_N_ACTS * RUVM_N_POS * 3 };
-enum { N_ALL = N_SHAPES + N_PACKED + N_NETWORKS };
-enum { MAX_TENSORS = 32 };
-
-static uint32_t draw(uint64_t *rng, uint32_t low, uint32_t high)
-{
-    return low + (uint32_t)(random_next(rng) % (high - low + 1));
-}
-
-/* Three images of four have no XNOR, which a tolerance must be wide for. */
-static uint8_t draw_type(uint64_t *rng, uint64_t seed)
-{
-    uint32_t most = seed % 4 ? RUVM_TYPE_TERNARY : RUVM_TYPE_XNOR;
-    uint32_t type = draw(rng, RUVM_TYPE_INT8, most);
-    uint32_t log2 = ruvm_codes_has_groups((int)type) ? draw(rng, 3, 6) : 3;
-    return (uint8_t)(type | (log2 > 3 ? log2 : 0) << RUVM_TYPE_GROUP_SHIFT);
-}
-
-/* Odd sizes, more than one group of everything, heads whose half is odd, vocabularies
- * that come in parts. */
-static struct random_shape draw_shape(uint64_t seed, uint8_t types[MAX_TENSORS])
-{
-    uint64_t rng = seed;
-    struct random_shape s = {.seed = seed, .types = types, .n_types = MAX_TENSORS};
-    s.vocab = (uint16_t)draw(&rng, 20, 400);
-    s.dim = (uint16_t)draw(&rng, 10, 150);
-    s.hidden = (uint16_t)draw(&rng, 5, seed % 2 ? 600 : 60);
-    s.context = (uint16_t)draw(&rng, 10, 80);
-    s.head_dim = (uint16_t)(2 * draw(&rng, 1, 13));
-    s.layers = (uint8_t)draw(&rng, 1, 2);
-    s.kv_heads = (uint8_t)draw(&rng, 1, 3);
-    s.heads = (uint8_t)(s.kv_heads * draw(&rng, 1, 3));
-    s.tied = draw(&rng, 0, 1);
-    s.k_bits = (uint8_t)(4 * draw(&rng, 0, 1));
-    s.v_bits = (uint8_t)(4 * draw(&rng, 0, 1));
-    for (size_t i = 0; i < MAX_TENSORS; i++)
-        types[i] = draw_type(&rng, seed);
-    return s;
-}
-
-/* Network i of N_NETWORKS, without XNOR. */
-static struct random_shape draw_network(uint32_t i, uint8_t types[MAX_TENSORS])
-{
-    static const char *const local[] = {NULL, "10", "01"};
-    uint64_t rng = i;
-    struct random_shape s = draw_shape(1001 + 4 * (uint64_t)i, types);
-    s.norm = (uint8_t)(i % RUVM_N_NORMS);
-    s.act = (uint8_t)(i / RUVM_N_NORMS % RUVM_N_ACTS);
-    s.pos = (uint8_t)(i / (RUVM_N_NORMS * RUVM_N_ACTS) % RUVM_N_POS);
-    s.parallel = i / (RUVM_N_NORMS * RUVM_N_ACTS * RUVM_N_POS) % 2;
-    s.window = (uint16_t)(i % 3 ? draw(&rng, 1, 30) : 0);
-    s.local = s.window ? local[draw(&rng, 0, 2)] : NULL;
-    s.rope_dims = (uint16_t)(s.head_dim - 2 * draw(&rng, 0, s.head_dim / 2u - 1));
-    s.score = draw(&rng, 0, 1) ? draw(&rng, 1, 9) : 0;
-    s.score_exp = s.score ? -4 : 0;
-    s.biases = (uint16_t)draw(&rng, 0, (1u << RUVM_N_BIASES) - 1);
-    if (s.act != RUVM_ACT_SILU_GATED)
-        s.biases &= (uint16_t) ~(1u << RUVM_BIAS_W_GATE);
-    if (draw(&rng, 0, 3)) { /* most have no other errors than those of eight bits */
-        s.k_bits = s.v_bits = 0;
-        s.types = NULL, s.n_types = 0;
-    }
-    return s;
-}
-
-/* Shape i of N_ALL; it is in use until the next call. */
-static struct random_shape shape_of(int i)
-{
-    static uint8_t types[MAX_TENSORS];
-    if (i < N_SHAPES)
-        return shapes[i];
-    if (i >= N_SHAPES + N_PACKED)
-        return draw_network((uint32_t)(i - N_SHAPES - N_PACKED), types);
-    struct random_shape s = draw_shape((uint64_t)i, types);
-    for (size_t k = 0; k < MAX_TENSORS && i < N_SHAPES + RUVM_N_TYPES - 1; k++)
-        types[k] = (uint8_t)(RUVM_TYPE_INT4 + i - N_SHAPES);
-    return s;
-}
 
 struct setup {
     struct ruvm_engine *e;
@@ -229,8 +60,8 @@ static int32_t *all_logits(const uint8_t *image, size_t image_bytes, const struc
 
 Test(engine, every_kernel_and_block_gives_the_same_logits)
 {
-    for (int i = 0; i < N_ALL; i++) {
-        const struct random_shape shape = shape_of(i), *s = &shape;
+    for (int i = 0; i < n_any_shapes; i++) {
+        const struct random_shape shape = any_shape(i), *s = &shape;
         size_t bytes;
         uint8_t *image = random_image(s, &bytes);
         uint16_t tokens[1200];
@@ -239,13 +70,20 @@ Test(engine, every_kernel_and_block_gives_the_same_logits)
         size_t size = (size_t)s->context * s->vocab * sizeof *expected;
         for (const struct ruvm_kernels *const *k = ruvm_kernels_all; *k; k++) {
             static const uint32_t blocks[] = {1, 3, 64};
-            for (size_t b = 0; (*k)->available() && b < 3; b++) {
-                struct ruvm_engine_options o = {.block = blocks[b], .kernels = *k};
+            struct ruvm_panels panels = {0};
+            if ((*k)->available())
+                cr_assert(ruvm_panels_plan(&panels, image, bytes, *k, NULL) == RUVM_OK &&
+                          ruvm_panels_fill(&panels, NULL, NULL) == RUVM_OK);
+            for (size_t b = 0; (*k)->available() && b < 6; b++) {
+                struct ruvm_engine_options o = {.block = blocks[b % 3], .kernels = *k};
+                o.panels = b < 3 ? NULL : panels.of_tensor;
                 int32_t *found = all_logits(image, bytes, s, tokens, &o);
-                cr_assert(memcmp(expected, found, size) == 0, "shape %d kernels %s block %u", i,
-                          (*k)->name, blocks[b]);
+                cr_assert(memcmp(expected, found, size) == 0,
+                          "shape %d kernels %s block %u panels %d", i, (*k)->name, o.block,
+                          o.panels != NULL);
                 free(found);
             }
+            ruvm_panels_free(&panels);
         }
         free(expected);
         free(image);
@@ -254,8 +92,8 @@ Test(engine, every_kernel_and_block_gives_the_same_logits)
 
 Test(engine, keeps_the_contract_of_the_kernels)
 {
-    for (int i = 0; i < N_ALL; i++) {
-        const struct random_shape shape = shape_of(i), *s = &shape;
+    for (int i = 0; i < n_any_shapes; i++) {
+        const struct random_shape shape = any_shape(i), *s = &shape;
         size_t bytes;
         uint8_t *image = random_image(s, &bytes);
         uint16_t tokens[1200];
@@ -279,8 +117,8 @@ static double tolerance(const struct random_shape *s)
 
 Test(engine, tracks_the_same_model_in_doubles)
 {
-    for (int i = 0; i < N_ALL; i++) {
-        const struct random_shape shape = shape_of(i), *s = &shape;
+    for (int i = 0; i < n_any_shapes; i++) {
+        const struct random_shape shape = any_shape(i), *s = &shape;
         size_t bytes;
         uint8_t *image = random_image(s, &bytes);
         struct ruvm_image img;
@@ -328,7 +166,7 @@ Test(engine, an_xnor_head_sees_signs_of_the_mean_size)
                                     RUVM_TYPE_INT8, RUVM_TYPE_INT8, RUVM_TYPE_XNOR};
     size_t n = 0, n_off = 0;
     for (uint16_t dim = 1; dim < 100; dim++) {
-        struct random_shape s = shapes[0];
+        struct random_shape s = any_shape(0);
         size_t bytes;
         s.dim = dim;
         s.tied = false;
@@ -350,7 +188,7 @@ Test(engine, groups_have_32768_columns_at_most)
                                     RUVM_TYPE_INT8, RUVM_TYPE_INT8,
                                     RUVM_TYPE_INT8, RUVM_TYPE_INT8,
                                     RUVM_TYPE_INT8, RUVM_TYPE_INT4 | 4 << RUVM_TYPE_GROUP_SHIFT};
-    struct random_shape s = shapes[6];
+    struct random_shape s = any_shape(6);
     s.types = types;
     s.n_types = 8;
     for (uint16_t hidden = 32767; hidden <= 32769; hidden++) {
@@ -374,7 +212,7 @@ Test(engine, groups_have_32768_columns_at_most)
 
 Test(engine, logits_depend_on_every_earlier_token)
 {
-    const struct random_shape *s = &shapes[1];
+    const struct random_shape shape = any_shape(1), *s = &shape;
     size_t bytes;
     uint8_t *image = random_image(s, &bytes);
     uint16_t tokens[40];
@@ -412,8 +250,8 @@ static size_t high_water(const uint8_t *image, size_t image_bytes, const struct 
 
 Test(engine, memory_is_exact_and_equals_the_high_water_mark)
 {
-    for (int i = 0; i < N_ALL; i++) {
-        const struct random_shape shape = shape_of(i), *s = &shape;
+    for (int i = 0; i < n_any_shapes; i++) {
+        const struct random_shape shape = any_shape(i), *s = &shape;
         size_t image_bytes, bytes;
         uint8_t *image = random_image(s, &image_bytes);
         cr_assert_eq(ruvm_engine_bytes(image, image_bytes, NULL, &bytes), RUVM_OK);
@@ -433,7 +271,7 @@ Test(engine, memory_is_exact_and_equals_the_high_water_mark)
 
 Test(engine, rewinding_repeats_exactly)
 {
-    const struct random_shape *s = &shapes[1];
+    const struct random_shape shape = any_shape(1), *s = &shape;
     size_t bytes;
     uint8_t *image = random_image(s, &bytes);
     struct setup u = start(image, bytes, NULL);
@@ -452,7 +290,7 @@ Test(engine, rewinding_repeats_exactly)
 
 Test(engine, refuses_what_does_not_fit)
 {
-    const struct random_shape *s = &shapes[0];
+    const struct random_shape shape = any_shape(0), *s = &shape;
     size_t bytes, need;
     uint8_t *image = random_image(s, &bytes);
     struct setup u = start(image, bytes, NULL);
@@ -474,7 +312,7 @@ Test(engine, refuses_what_does_not_fit)
 
 Test(engine, a_smaller_context_costs_less_and_changes_nothing)
 {
-    const struct random_shape *s = &shapes[1];
+    const struct random_shape shape = any_shape(1), *s = &shape;
     size_t bytes, all;
     uint8_t *image = random_image(s, &bytes);
     cr_assert_eq(ruvm_engine_bytes(image, bytes, NULL, &all), RUVM_OK);

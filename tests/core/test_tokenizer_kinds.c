@@ -51,8 +51,8 @@ static struct ruvm_merge merges[] = {{2, 0, 4}, {0, 1, 3}, {3, 1, 5}};
 static const struct ruvm_vocab byte_level = {.pieces = bytes,
                                              .n_pieces = COUNT(bytes),
                                              .bos = 6,
-                                             .eos = RUVM_NO_TOKEN,
-                                             .unk = RUVM_NO_TOKEN,
+                                             .eos = RUVM_VOCAB_NONE,
+                                             .unk = RUVM_VOCAB_NONE,
                                              .add_bos = true,
                                              .kind = RUVM_TOKN_MERGES,
                                              .pattern = RUVM_PATTERN(RUVM_PATTERN_GPT2, 0),
@@ -115,7 +115,7 @@ static struct ruvm_piece words[] = {
 static const struct ruvm_vocab spaced = {.pieces = words,
                                          .n_pieces = COUNT(words),
                                          .bos = 1,
-                                         .eos = RUVM_NO_TOKEN,
+                                         .eos = RUVM_VOCAB_NONE,
                                          .unk = 0,
                                          .add_bos = true,
                                          .space_prefix = true,
@@ -179,8 +179,8 @@ static struct ruvm_piece scored[] = {
 };
 static const struct ruvm_vocab likely = {.pieces = scored,
                                          .n_pieces = COUNT(scored),
-                                         .bos = RUVM_NO_TOKEN,
-                                         .eos = RUVM_NO_TOKEN,
+                                         .bos = RUVM_VOCAB_NONE,
+                                         .eos = RUVM_VOCAB_NONE,
                                          .unk = 0,
                                          .kind = RUVM_TOKN_UNIGRAM};
 

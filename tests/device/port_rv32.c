@@ -1,7 +1,7 @@
 /* A place without a C library: rv32 Linux system calls, as qemu-riscv32 serves them. */
 #include "tests/device/port.h"
 
-#include "kernels/kernels.h"
+#include "kernels/variants.h"
 #include "kernels/vectors.h"
 
 enum { SYS_OPENAT = 56, SYS_READ = 63, SYS_WRITE = 64, SYS_EXIT = 93, AT_CWD = -100 };
@@ -58,8 +58,7 @@ void port_write(const char *text, size_t n)
 
 const struct ruvm_kernels *port_kernels(const char *name)
 {
-    (void)name;
-    return &ruvm_kernels_scalar;
+    return name[0] == 'r' ? &ruvm_kernels_rv32 : &ruvm_kernels_scalar;
 }
 
 const struct ruvm_vector_kernels *port_vector_kernels(const char *name)

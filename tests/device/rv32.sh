@@ -2,7 +2,8 @@
 # The freestanding core on other machines: the same ids, logits and sizes as here.
 #
 # Builds core_main.c three times: for this host with its library's kernels, for
-# rv32imc without a C library (the ESP32-C3's instruction set), and for AArch64
+# rv32imc without a C library (the ESP32-C3's instruction set; with the scalar kernels and
+# with its own), and for AArch64
 # with NEON; runs the last two under qemu-user and compares what they print.
 # Also compares the host's own `ruvm run --ids`. RUVM names the host's program, OUT a
 # folder to build in. Prints one line a case:
@@ -25,7 +26,8 @@ build_rv32() {
         # shellcheck disable=SC2086
         riscv64-unknown-elf-gcc -std=c11 -Os -march=rv32imc -mabi=ilp32 -ffreestanding -nostdlib \
             -static -Wall -Wextra -Werror -I. -o "$out/${program}_rv32" \
-            tests/device/${program}_main.c tests/device/port_rv32.c $core -lgcc || return 1
+            tests/device/${program}_main.c tests/device/port_rv32.c \
+            kernels/rv32.c $core -lgcc || return 1
     done
 }
 
@@ -86,6 +88,7 @@ compare() {
         for machine in $machines; do
             case $machine in
             rv32) run="qemu-riscv32 $out/core_rv32 $image scalar" ;;
+            rv32own) run="qemu-riscv32 $out/core_rv32 $image rv32" ;;
             neon) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neon" ;;
             neondot) run="qemu-aarch64 -cpu max $out/core_aarch64 $image neondot" ;;
             esac
@@ -112,7 +115,7 @@ compare() {
 
 machines=""
 if command -v riscv64-unknown-elf-gcc >/dev/null && command -v qemu-riscv32 >/dev/null; then
-    if build_rv32; then say ok "core builds for rv32imc"; machines="rv32"
+    if build_rv32; then say ok "core builds for rv32imc"; machines="rv32 rv32own"
     else say "not ok" "core builds for rv32imc"; fi
 else
     say skip "rv32: needs riscv64-unknown-elf-gcc and qemu-riscv32 (make deps-test)"

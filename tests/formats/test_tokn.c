@@ -19,8 +19,8 @@ static struct ruvm_merge merges[] = {{0, 1, 2}, {0, 2, 5}};
 static const struct ruvm_vocab vocab = {.pieces = pieces,
                                         .n_pieces = N,
                                         .bos = 3,
-                                        .eos = RUVM_NO_TOKEN,
-                                        .unk = RUVM_NO_TOKEN,
+                                        .eos = RUVM_VOCAB_NONE,
+                                        .unk = RUVM_VOCAB_NONE,
                                         .kind = RUVM_TOKN_MERGES,
                                         .options = RUVM_TOKN_BYTE_LEVEL,
                                         .pattern = RUVM_PATTERN(RUVM_PATTERN_GPT2, 0),
@@ -126,9 +126,9 @@ Test(tokn, a_unigram_tokenizer_has_short_pieces_and_an_unknown_token_of_its_own)
     struct ruvm_vocab v = {.pieces = two,
                            .n_pieces = 2,
                            .kind = RUVM_TOKN_UNIGRAM,
-                           .bos = RUVM_NO_TOKEN,
-                           .eos = RUVM_NO_TOKEN,
-                           .unk = RUVM_NO_TOKEN};
+                           .bos = RUVM_VOCAB_NONE,
+                           .eos = RUVM_VOCAB_NONE,
+                           .unk = RUVM_VOCAB_NONE};
     struct ruvm_error err = {0};
     struct tokn other = {0};
     cr_assert_eq(tokn_build(&other, &v, &err), RUVM_ERR_UNSUPPORTED);

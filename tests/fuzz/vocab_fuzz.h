@@ -46,7 +46,7 @@ static inline int vocab_fuzz_tokn(const uint8_t *section, size_t size, uint32_t 
     struct ruvm_image img = {.data = section, .size = size, .vocab = (uint16_t)n_pieces};
     struct ruvm_image_fault fault;
     struct ruvm_check c = {.img = &img, .fault = &fault};
-    c.part[RUVM_PART_TOKN] = (struct ruvm_section){.data = section, .size = (uint32_t)size};
+    c.part[RUVM_SECTION_TOKN] = (struct ruvm_section){.data = section, .size = (uint32_t)size};
     if (!ruvm_tokn_check(&c))
         return c.rc;
     struct ruvm_tokenizer t;

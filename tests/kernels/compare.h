@@ -13,6 +13,7 @@
 #include "kernels/kernels.h"
 #include "tests/kernels/arrays.h"
 #include "tests/kernels/compare_codes.h"
+#include "tests/kernels/compare_panels.h"
 #include "tests/kernels/naive.h"
 
 static int compare_one_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle,
@@ -26,7 +27,8 @@ static int compare_one_matmul(const struct ruvm_kernels *k, const struct ruvm_ke
     k->matmul_s8(&m);
     int32_t *b = m.out = compare_array(bytes);
     oracle->matmul_s8(&m);
-    return compare_same("matmul_s8", a, b, bytes, m.n_rows, m.n_cols);
+    return compare_same("matmul_s8", a, b, bytes, m.n_rows, m.n_cols) ||
+           compare_panels_s8(k, &m, b);
 }
 
 static int compare_matmul(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
@@ -154,6 +156,112 @@ static int compare_weights(const struct ruvm_kernels *k, const struct ruvm_kerne
         uint32_t sum = k->weights(a, s, n, mult, shift);
         bad = compare_number("weights", sum, oracle->weights(b, s, n, mult, shift), n);
         bad |= compare_same("weights", a, b, n * sizeof *a, n, shift);
+    }
+    return bad;
+}
+
+static int compare_rotate(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1500 && !bad; i++) {
+        uint32_t n = compare_heads[i % (sizeof compare_heads / 4)], bytes = n * 4;
+        uint32_t pairs = (uint32_t)compare_random() % (n / 2 + 1);
+        pairs = i % 3 ? n / 2 : pairs;
+        compare_slot = 0;
+        const int16_t *turn = compare_s16((size_t)2 * pairs, (int)(i / 5 % 5), 16384);
+        int32_t *a = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        int32_t *b = compare_twin(a, bytes);
+        uint32_t down = k->rotate(a, n, turn, pairs);
+        bad = compare_number("rotate", down, oracle->rotate(b, n, turn, pairs), n);
+        bad |= compare_same("rotate", a, b, bytes, n, pairs);
+    }
+    return bad;
+}
+
+static int compare_to_cache(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 2000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80);
+        struct ruvm_to_cache p = {.mult = i % 7 ? compare_mult() : INT32_MAX, .shift = 1 + i % 62};
+        compare_slot = 0;
+        p.inverse = compare_u16(n, (int)(i % 5), 65535);
+        p.zero = i % 3 ? compare_s16(n, (int)(i / 5 % 5), 16383) : NULL;
+        const int32_t *v = compare_s32(n, (int)(i / 25 % 5), ((int64_t)2 << i / 3 % 15) - 1);
+        int8_t *a = compare_array(n), *b = compare_array(n);
+        k->to_cache(a, v, n, &p);
+        oracle->to_cache(b, v, n, &p);
+        bad = compare_same("to_cache", a, b, n, n, p.shift);
+    }
+    return bad;
+}
+
+static int compare_fold(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 500 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4;
+        compare_slot = 0;
+        const uint16_t *scale = compare_u16(n, (int)(i % 5), 65535);
+        int32_t *a = compare_s32(n, (int)(i / 5 % 5), ((int64_t)2 << i / 3 % 15) - 1);
+        int32_t *b = compare_twin(a, bytes);
+        bad = compare_number("fold", k->fold(a, scale, n), oracle->fold(b, scale, n), n);
+        bad |= compare_same("fold", a, b, bytes, n, i);
+    }
+    return bad;
+}
+
+static int compare_narrow(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bits = i % 32;
+        uint32_t down = bits > 16 ? bits - 16 : 0, up = bits < 16 ? 16 - bits : 0;
+        int64_t limit = ((int64_t)1 << bits) - 1;
+        uint32_t shifted = (uint32_t)((limit << up) >> down);
+        uint32_t mult = ((uint32_t)RUVM_Q_MAX << 18) / (shifted ? shifted : 1);
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), limit);
+        int16_t *a = compare_array(n * sizeof *a), *b = compare_array(n * sizeof *b);
+        k->narrow(a, x, n, up, down, mult);
+        oracle->narrow(b, x, n, up, down, mult);
+        bad = compare_same("narrow", a, b, n * sizeof *a, n, bits);
+    }
+    return bad;
+}
+
+static int compare_divide(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4, down = i % 17;
+        uint32_t inverse = (uint32_t)compare_random() & 0x3ffff;
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        const uint16_t *scale = compare_u16(n, (int)(i / 5 % 5), 65535);
+        int32_t *a = compare_array(bytes), *b = compare_array(bytes);
+        k->divide(a, x, scale, n, down, inverse);
+        oracle->divide(b, x, scale, n, down, inverse);
+        bad = compare_same("divide", a, b, bytes, n, down);
+    }
+    return bad;
+}
+
+static int compare_unpack(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    for (uint32_t i = 0; i < 1500 && !bad; i++) {
+        uint32_t n = compare_heads[i % 30], n_pos = (uint32_t)compare_random() % 70;
+        size_t bytes = (size_t)n_pos * n;
+        compare_slot = 0;
+        uint8_t *m = compare_array(n_pos);
+        for (uint32_t p = 0; p < n_pos; p++)
+            m[p] = (uint8_t)(i & 1 ? 1 + compare_random() % 135 : 135);
+        const uint8_t *codes = (const uint8_t *)compare_s8(bytes / 2, i & 2 ? 0 : 4);
+        int8_t *a = compare_array(bytes), *b = compare_array(bytes);
+        k->unpack(a, codes, m, n_pos, n);
+        oracle->unpack(b, codes, m, n_pos, n);
+        bad = compare_same("unpack", a, b, bytes, n, n_pos);
     }
     return bad;
 }
@@ -393,6 +501,12 @@ static const struct compare_case compare_cases[] = {
     {"scores", compare_scores},
     {"mix", compare_mix},
     {"weights", compare_weights},
+    {"rotate", compare_rotate},
+    {"to_cache", compare_to_cache},
+    {"fold", compare_fold},
+    {"narrow", compare_narrow},
+    {"divide", compare_divide},
+    {"unpack", compare_unpack},
     {"rescale", compare_rescale},
     {"amax", compare_amax},
     {"quantize", compare_quantize},

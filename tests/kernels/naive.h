@@ -59,6 +59,75 @@ static void naive_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t
     }
 }
 
+static int64_t naive_clamp(int64_t x, int64_t most)
+{
+    return x > most ? most : x < -most ? -most : x;
+}
+
+static uint32_t naive_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+{
+    int64_t most = 0;
+    uint32_t down = 0;
+    for (uint32_t i = 0; i < n; i++)
+        most = llabs(v[i]) > most ? llabs(v[i]) : most;
+    while (most >> down >= 16384)
+        down++;
+    for (uint32_t i = 0; i < n; i++)
+        v[i] >>= down;
+    for (uint32_t p = 0; p < n_pairs; p++) {
+        int64_t a = v[2 * p], b = v[2 * p + 1], c = turn[p], s = turn[n_pairs + p];
+        v[2 * p] = (int32_t)((a * c - b * s + 8192) >> 14);
+        v[2 * p + 1] = (int32_t)((a * s + b * c + 8192) >> 14);
+    }
+    return down;
+}
+
+static void naive_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t x = (int64_t)v[i] * p->inverse[i] * p->mult;
+        x = naive_clamp((x + ((int64_t)1 << (p->shift - 1))) >> p->shift, 32767);
+        q[i] = (int8_t)naive_clamp(x - (p->zero ? p->zero[i] : 0), 127);
+    }
+}
+
+static uint32_t naive_fold(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    int64_t most = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = (int32_t)((int64_t)x[i] * scale[i]);
+        most = llabs(x[i]) > most ? llabs(x[i]) : most;
+    }
+    return (uint32_t)most;
+}
+
+static void naive_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
+                         uint32_t mult)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = up ? (int64_t)x[i] * ((int64_t)1 << up) : x[i] >> down;
+        q[i] = (int16_t)((v * mult + (1 << 17)) >> 18);
+    }
+}
+
+static void naive_divide(int32_t *out, const int32_t *x, const uint16_t *scale, uint32_t n,
+                         uint32_t down, uint32_t inverse)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t q = ((int64_t)(x[i] >> down) * inverse) >> 23;
+        out[i] = (int32_t)(naive_clamp(q, 32767) * scale[i]);
+    }
+}
+
+static void naive_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos,
+                         uint32_t n)
+{
+    for (uint32_t i = 0; i < n_pos * n; i++) {
+        int code = i % 2 ? codes[i / 2] >> 4 : codes[i / 2] & 15;
+        v[i] = (int8_t)(((2 * code - 15) * m[i / n] + 8) >> 4);
+    }
+}
+
 static void naive_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -186,6 +255,12 @@ static const struct ruvm_kernels naive = {
     .scores = naive_scores,
     .weights = naive_weights,
     .mix = naive_mix,
+    .rotate = naive_rotate,
+    .to_cache = naive_to_cache,
+    .fold = naive_fold,
+    .narrow = naive_narrow,
+    .divide = naive_divide,
+    .unpack = naive_unpack,
     .rescale = naive_rescale,
     .amax = naive_amax,
     .quantize = naive_quantize,

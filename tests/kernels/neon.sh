@@ -29,7 +29,8 @@ cross() { "$CROSS" "${flags[@]}" "${@:2}" -c -o "$work/$(basename "$1" .c).o" "$
 
 if cross kernels/scalar.c && cross kernels/scalar_codes.c && cross formats/ruvm_codes.c &&
     cross kernels/neon.c && cross kernels/neondot.c -march=armv8.2-a+dotprod &&
-    cross kernels/select.c "${have[@]}" && cross kernels/vectors_scalar.c &&
+    cross kernels/select.c "${have[@]}" && cross kernels/panels.c &&
+    cross kernels/vectors_scalar.c &&
     cross kernels/vectors_neon.c && cross kernels/vectors_select.c "${have[@]}" &&
     cross tests/kernels/neon_main.c && "$CROSS" -static -o "$work/neon" "$work"/*.o; then
     echo "ok neon/compiles"
@@ -49,8 +50,8 @@ fi
 if ! command -v "${CC:-gcc}" > /dev/null; then
     echo "skip neon/same integers here: ${CC:-gcc} is missing"
 elif ! "${CC:-gcc}" "${flags[@]}" -o "$work/here" tests/kernels/neon_main.c kernels/scalar.c \
-    kernels/scalar_codes.c kernels/select.c formats/ruvm_codes.c kernels/vectors_scalar.c \
-    kernels/vectors_select.c; then
+    kernels/scalar_codes.c kernels/select.c kernels/panels.c formats/ruvm_codes.c \
+    kernels/vectors_scalar.c kernels/vectors_select.c; then
     echo "not ok neon/compiles here"
     status=1
 elif "$work/here" | grep -qxF "$hash"; then

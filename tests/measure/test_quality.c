@@ -55,7 +55,7 @@ static struct ruvm_text random_text(const uint32_t *lengths, size_t n)
     for (size_t i = 0; i < n; i++) {
         ruvm_text_window(&t, 1);
         for (uint32_t k = 0; k < lengths[i]; k++)
-            ruvm_text_token(&t, (uint16_t)(tiny_random(&rng) % shape.vocab));
+            ruvm_text_token(&t, (uint32_t)(tiny_random(&rng) % shape.vocab));
     }
     ruvm_text_window(&t, 1);
     snprintf(t.source, sizeof t.source, "random");
@@ -76,7 +76,7 @@ struct sums {
     uint32_t n, top1, top5;
 };
 
-static void add_position(struct sums *s, const double *p, const double *q, uint16_t next)
+static void add_position(struct sums *s, const double *p, const double *q, uint32_t next)
 {
     uint32_t best = 0, better = 0;
     for (uint32_t i = 0; i < shape.vocab; i++) {
@@ -107,7 +107,8 @@ static struct sums by_hand(const struct ruvm_text *t)
             for (uint32_t k = 0; k < shape.vocab; k++)
                 x[k] = (double)logits[k];
             softmax(p, x);
-            ruvm_engine_eval(e, &t->tokens[i], 1, NULL);
+            uint16_t token = (uint16_t)t->tokens[i];
+            ruvm_engine_eval(e, &token, 1, NULL);
             for (uint32_t k = 0; k < shape.vocab; k++)
                 x[k] = ruvm_engine_logits(e)[k] / 65536.0;
             softmax(q, x);

@@ -60,7 +60,7 @@ static void write_text(struct fixture *f, uint32_t vocab, uint32_t n_windows)
         ruvm_text_window(&f->text, 1);
         uint32_t n = w == 0 ? CONTEXT : 1 + number_below(&rng, CONTEXT);
         for (uint32_t i = 0; i < n; i++)
-            ruvm_text_token(&f->text, (uint16_t)number_below(&rng, vocab));
+            ruvm_text_token(&f->text, (uint32_t)number_below(&rng, vocab));
     }
     ruvm_text_window(&f->text, 1);
     cr_assert_eq(f->text.n_windows, n_windows);
@@ -124,7 +124,7 @@ struct plain_product {
 
 struct plain {
     const struct fixture *f;
-    const uint16_t *tokens;
+    const uint32_t *tokens;
     struct plain_product *products; /* [2 * n_matrices] multiplied, looked up */
 };
 

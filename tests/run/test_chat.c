@@ -32,7 +32,7 @@ static void open_with(const char *template, bool add_bos)
                            .n_pieces = N,
                            .bos = BOS,
                            .eos = EOS,
-                           .unk = RUVM_NO_TOKEN,
+                           .unk = RUVM_VOCAB_NONE,
                            .add_bos = add_bos,
                            .kind = RUVM_TOKN_MERGES,
                            .options = RUVM_TOKN_BYTE_LEVEL,

@@ -173,6 +173,49 @@ Test(session, options_out_of_range_are_refused_with_the_range)
     expect_refusal(&kernels, RUVM_ERR_ARG, "scalar");
 }
 
+Test(session, masks_are_read_as_they_are_written)
+{
+    static const struct {
+        const char *text;
+        struct ruvm_mask mask;
+    } good[] = {{"none", {0}},
+                {"window:64", {RUVM_MASK_WINDOW, {64}}},
+                {"window:64,4", {RUVM_MASK_WINDOW, {64, 4}}},
+                {"strided:1,65535", {RUVM_MASK_STRIDED, {1, 65535}}},
+                {"dilated:3,2", {RUVM_MASK_DILATED, {3, 2}}},
+                {"bigbird:3", {RUVM_MASK_BIGBIRD, {3}}},
+                {"bigbird:3,0,64", {RUVM_MASK_BIGBIRD, {3, 0, 64}}}};
+    static const char *const bad[] = {"",
+                                      "windows:3",
+                                      "window",
+                                      "window:",
+                                      "window:0",
+                                      "window:3,",
+                                      "window:3,1,1",
+                                      "window:65536",
+                                      "window:+3",
+                                      "window: 3",
+                                      "window:3;4",
+                                      "strided:4",
+                                      "dilated:,3",
+                                      "dilated:3,0",
+                                      "bigbird:1,1,65",
+                                      "none:0",
+                                      "bigbird:1,2,3,4",
+                                      "window:99999999999999999999"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        struct ruvm_mask m;
+        cr_assert_eq(ruvm_mask_parse(&m, good[i].text, NULL), RUVM_OK, "%s", good[i].text);
+        cr_assert_eq(memcmp(&m, &good[i].mask, sizeof m), 0, "%s", good[i].text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ruvm_mask m;
+        struct ruvm_error err = {0};
+        cr_assert_eq(ruvm_mask_parse(&m, bad[i], &err), RUVM_ERR_ARG, "%s", bad[i]);
+        cr_assert(strstr(err.text, "window:N,SINKS"), "%s", err.text);
+    }
+}
+
 Test(session, closing_nothing_is_allowed)
 {
     ruvm_session_close(NULL);

@@ -158,11 +158,69 @@ static void strict_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_
 {
     STRICT(n_pos <= RUVM_MIX_BLOCK && head_dim <= stride);
     for (uint32_t d = 0; d < head_dim; d++)
-        STRICT(acc[d] == 0);
+        STRICT(strict_within(acc[d], (int64_t)(RUVM_MIX_BLOCK - n_pos) * RUVM_E_MAX * 127));
     for (uint32_t p = 0; p < n_pos; p++)
         for (uint32_t d = 0; d < head_dim; d++)
             STRICT(v[(size_t)p * stride + d] != -128);
     ruvm_kernels_scalar.mix(acc, e, v, n_pos, head_dim, stride);
+}
+
+static uint32_t strict_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+{
+    STRICT(2 * n_pairs <= n);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(v[i] != INT32_MIN);
+    for (uint32_t i = 0; i < 2 * n_pairs; i++)
+        STRICT(strict_within(turn[i], 1 << 14));
+    uint32_t down = ruvm_kernels_scalar.rotate(v, n, turn, n_pairs);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(v[i], 23172)); /* 2^14 * sqrt 2, and rounding */
+    return down;
+}
+
+static void strict_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
+{
+    STRICT(p->mult <= INT32_MAX && p->shift >= 1 && p->shift <= 62);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(v[i], (1 << 15) - 1));
+    ruvm_kernels_scalar.to_cache(q, v, n, p);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(q[i] != -128);
+}
+
+static uint32_t strict_fold(int32_t *x, const uint16_t *scale, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(x[i], (1 << 15) - 1));
+    return ruvm_kernels_scalar.fold(x, scale, n);
+}
+
+static void strict_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
+                          uint32_t mult)
+{
+    STRICT((up == 0 || down == 0) && up < 32 && down < 32);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t v = (int64_t)x[i] * ((int64_t)1 << up) >> down;
+        STRICT(strict_within(v, 1 << 16));
+        STRICT(strict_within((v * mult + (1 << 17)) >> 18, RUVM_Q_MAX));
+    }
+    ruvm_kernels_scalar.narrow(q, x, n, up, down, mult);
+}
+
+static void strict_divide(int32_t *out, const int32_t *x, const uint16_t *scale, uint32_t n,
+                          uint32_t down, uint32_t inverse)
+{
+    STRICT(down < 32 && inverse < 1u << 18);
+    ruvm_kernels_scalar.divide(out, x, scale, n, down, inverse);
+}
+
+static void strict_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos,
+                          uint32_t n)
+{
+    STRICT(n % 2 == 0);
+    for (uint32_t p = 0; p < n_pos; p++)
+        STRICT(m[p] <= 135);
+    ruvm_kernels_scalar.unpack(v, codes, m, n_pos, n);
 }
 
 static void strict_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
@@ -282,6 +340,12 @@ static const struct ruvm_kernels strict_kernels = {
     .scores = strict_scores,
     .weights = strict_weights,
     .mix = strict_mix,
+    .rotate = strict_rotate,
+    .to_cache = strict_to_cache,
+    .fold = strict_fold,
+    .narrow = strict_narrow,
+    .divide = strict_divide,
+    .unpack = strict_unpack,
     .rescale = strict_rescale,
     .amax = strict_amax,
     .quantize = strict_quantize,

@@ -10,7 +10,7 @@ int tokn_check(const struct ruvm_buffer *section, uint16_t vocab, struct ruvm_im
 {
     struct ruvm_image img = {.data = section->data, .size = section->size, .vocab = vocab};
     struct ruvm_check c = {.img = &img, .fault = fault};
-    c.part[RUVM_PART_TOKN] =
+    c.part[RUVM_SECTION_TOKN] =
         (struct ruvm_section){.data = section->data, .size = (uint32_t)section->size};
     ruvm_tokn_check(&c);
     return c.rc;

@@ -39,10 +39,10 @@ void plain_open_tiny(struct ruvm_network *net, struct ruvm_model *m, struct ruvm
     cr_assert_eq(ruvm_network_open(net, arena, m, &err), RUVM_OK, "%s", err.text);
 }
 
-void plain_tokens(uint16_t *tokens, uint32_t n, uint32_t vocab, uint64_t seed)
+void plain_tokens(uint32_t *tokens, uint32_t n, uint32_t vocab, uint64_t seed)
 {
     for (uint32_t i = 0; i < n; i++)
-        tokens[i] = (uint16_t)(tiny_random(&seed) % vocab);
+        tokens[i] = (uint32_t)(tiny_random(&seed) % vocab);
 }
 
 /* Sizes of one token's state, and the caches of all tokens. */
@@ -194,7 +194,7 @@ static void layer(double *h, const struct plain *p, uint32_t l)
 }
 
 void plain_forward(double *logits, const struct ruvm_network *net, const double *values,
-                   const uint16_t *tokens, uint32_t n)
+                   const uint32_t *tokens, uint32_t n)
 {
     double h[256], x[256];
     struct plain p = {.net = net, .values = values, .n = n};

@@ -17,9 +17,9 @@ void plain_open_tiny(struct ruvm_network *net, struct ruvm_model *m, struct ruvm
 
 /* logits [n, vocab]. values: [net->n_values], used instead of net->values. */
 void plain_forward(double *logits, const struct ruvm_network *net, const double *values,
-                   const uint16_t *tokens, uint32_t n);
+                   const uint32_t *tokens, uint32_t n);
 
 /* Tokens that a test feeds: n random ones. */
-void plain_tokens(uint16_t *tokens, uint32_t n, uint32_t vocab, uint64_t seed);
+void plain_tokens(uint32_t *tokens, uint32_t n, uint32_t vocab, uint64_t seed);
 
 #endif

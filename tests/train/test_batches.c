@@ -22,7 +22,7 @@ static void open_fixture(struct fixture *f, uint32_t batch, uint64_t seed)
     for (int w = 0; w < WINDOWS; w++) {
         ruvm_text_window(&f->text, 1);
         for (uint64_t n = 1 + tiny_random(&rng) % 60; n > 0; n--)
-            ruvm_text_token(&f->text, (uint16_t)w);
+            ruvm_text_token(&f->text, (uint32_t)w);
     }
     ruvm_text_window(&f->text, 1);
     cr_assert_eq(ruvm_batches_open(&f->b, &f->arena, &f->text, batch, seed, &err), RUVM_OK);

@@ -215,7 +215,7 @@ static void run(float *gradient, struct ruvm_network *net, struct ruvm_arena *ar
     struct ruvm_network grad;
     struct ruvm_pass *pass;
     struct ruvm_error err = {0};
-    uint16_t tokens[N];
+    uint32_t tokens[N];
     float *teacher = calloc((size_t)N * net->vocab, sizeof *teacher);
     plain_tokens(tokens, N, net->vocab, 9);
     fill(teacher, (size_t)N * net->vocab, 3, 4);

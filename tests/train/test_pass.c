@@ -24,7 +24,7 @@ struct fixture {
     struct ruvm_model model;
     struct ruvm_network net, grad;
     struct ruvm_pass *pass;
-    uint16_t tokens[TOKENS];
+    uint32_t tokens[TOKENS];
     uint32_t n;              /* tokens */
     double *values, *logits; /* of the plain network */
 };
@@ -299,7 +299,7 @@ Test(pass, gradients_add_up)
 /* Sums dy^T x of each matrix again, in doubles, from what it is shown. */
 struct watcher {
     const struct ruvm_network *net;
-    const uint16_t *tokens;
+    const uint32_t *tokens;
     double *dw; /* [n_values] */
     unsigned n_forward, n_backward;
 };

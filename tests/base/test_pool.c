@@ -1,8 +1,10 @@
 /* Every job is run once, by a thread of the pool, in each of many runs. */
+#define _POSIX_C_SOURCE 200809L
 #include <criterion/criterion.h>
 #include <stdatomic.h>
+#include <time.h>
 
-#include "lib/train/pool.h"
+#include "lib/base/pool.h"
 
 enum { JOBS = 200 };
 
@@ -49,6 +51,43 @@ Test(pool, many_threads)
 Test(pool, a_thread_for_each_processor)
 {
     check_pool(0);
+}
+
+/* Runs that come at once, and runs that come when all threads sleep. */
+Test(pool, runs_after_each_other_and_after_a_pause)
+{
+    struct ruvm_pool *pool;
+    static struct count c;
+    cr_assert_eq(ruvm_pool_open(&pool, 3, NULL), RUVM_OK);
+    c.threads = ruvm_pool_threads(pool);
+    for (int run = 1; run <= 20000; run++) {
+        if (run % 2000 == 0)
+            nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        ruvm_pool_run(pool, count_job, &c, 3);
+        for (int i = 0; i < 3; i++)
+            cr_assert_eq(atomic_load(&c.runs[i]), run);
+    }
+    ruvm_pool_close(pool);
+}
+
+/* A job that takes long lets the caller sleep as well. */
+static void slow_job(void *user, uint32_t i, uint32_t thread)
+{
+    (void)thread;
+    nanosleep(&(struct timespec){.tv_nsec = i ? 20000000 : 0}, NULL);
+    atomic_fetch_add((atomic_int *)user, 1);
+}
+
+Test(pool, waits_for_the_slowest)
+{
+    struct ruvm_pool *pool;
+    atomic_int n = 0;
+    cr_assert_eq(ruvm_pool_open(&pool, 2, NULL), RUVM_OK);
+    for (int run = 1; run <= 5; run++) {
+        ruvm_pool_run(pool, slow_job, &n, 2);
+        cr_assert_eq(atomic_load(&n), 2 * run);
+    }
+    ruvm_pool_close(pool);
 }
 
 Test(pool, closing_none)

@@ -1,0 +1,294 @@
+/* AVX-512 panels: one register is four columns of 16 rows, and 4 bytes of x go to all lanes.
+ *
+ * A vector alone walks one panel at a time, so that the whole matrix is one stream for
+ * the prefetcher: that reads the second-level cache at its full rate. Four vectors share
+ * what is loaded of four panels: then multiplying is the limit. */
+#ifndef RUVM_KERNELS_AVX512_PANELS_H
+#define RUVM_KERNELS_AVX512_PANELS_H
+
+#include "kernels/x86_codes.h"
+
+enum { PANEL_WORDS = 64, PANEL_VECS = 4, PANEL_TILE = 4, PANEL_UNIT = 16 };
+
+/* What a tile is: constants, so that the compiler makes a function of each. */
+struct panel_tile {
+    uint32_t panels, vecs;
+};
+
+X86_INLINE __m512i panel_load(const uint8_t *p)
+{
+    return _mm512_loadu_si512((const void *)p);
+}
+
+X86_INLINE __m512i panel_x(const int8_t *x)
+{
+    int32_t four;
+    __builtin_memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* Writes the sums of the panel from row r on. */
+X86_INLINE void panel_store(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                            __m512i sums)
+{
+    int32_t *out = m->out + (size_t)v * m->out_stride + r;
+    uint32_t left = m->n_rows - r;
+    if (left >= RUVM_PANEL_ROWS)
+        _mm512_storeu_si512(out, sums);
+    else
+        _mm512_mask_storeu_epi32(out, (__mmask16)((1u << left) - 1), sums);
+}
+
+/* ---- INT8 ---------------------------------------------------------------------------- */
+
+/* -128 times the sum of x in all lanes: what storing weights plus 128 adds. */
+static inline __m512i panel_s8_start(const int8_t *x, uint32_t n_cols)
+{
+    __m512i sum = _mm512_setzero_si512();
+    for (uint32_t c = 0; c < n_cols; c += 64) {
+        __mmask64 bytes = n_cols - c >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n_cols - c)) - 1;
+        sum =
+            _mm512_dpbusd_epi32(sum, _mm512_set1_epi8(-128), _mm512_maskz_loadu_epi8(bytes, x + c));
+    }
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0x4e));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_i64x2(sum, sum, 0xb1));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0x4e));
+    sum = _mm512_add_epi32(sum, _mm512_shuffle_epi32(sum, 0xb1));
+    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+}
+
+/* One panel and vector, four sums side by side for the unit's latency. */
+X86_INLINE void panel_s8_one(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                             __m512i start)
+{
+    const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
+                       (size_t)m->first_col * RUVM_PANEL_ROWS;
+    const int8_t *x = m->x + (size_t)v * m->x_stride, *end = x + m->n_cols;
+    __m512i acc[4] = {0};
+    for (; x != end; x += PANEL_UNIT, w += 4 * PANEL_WORDS) {
+        X86_UNROLL
+        for (uint32_t i = 0; i < 4; i++)
+            acc[i] = _mm512_dpbusd_epi32(acc[i], panel_load(w + (size_t)i * PANEL_WORDS),
+                                         panel_x(x + (size_t)4 * i));
+    }
+    __m512i sums =
+        _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3]));
+    panel_store(m, r, v, _mm512_add_epi32(sums, start));
+}
+
+X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_panels *m, uint32_t r,
+                              uint32_t v, const __m512i *starts)
+{
+    const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
+                       (size_t)m->first_col * RUVM_PANEL_ROWS;
+    const int8_t *x = m->x + (size_t)v * m->x_stride;
+    __m512i acc[PANEL_TILE][PANEL_VECS];
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            acc[p][j] = _mm512_setzero_si512();
+    }
+    for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
+        __m512i xs[PANEL_VECS];
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            xs[j] = panel_x(x + j * (size_t)m->x_stride + c);
+        X86_UNROLL
+        for (uint32_t p = 0; p < t.panels; p++) {
+            __m512i ws = panel_load(w + p * (size_t)m->panel_bytes);
+            X86_UNROLL
+            for (uint32_t j = 0; j < t.vecs; j++)
+                acc[p][j] = _mm512_dpbusd_epi32(acc[p][j], ws, xs[j]);
+        }
+    }
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j, _mm512_add_epi32(acc[p][j], starts[j]));
+    }
+}
+
+enum { PANEL_SHARED = 64 }; /* vectors that share a walk over the weights */
+
+/* A vector alone. Of narrow panels four share what is loaded of x, which counts where the
+ * weights are near. */
+enum { PANEL_NARROW = 256 };
+
+static inline void panel_s8_vector(const struct ruvm_matmul_panels *m, uint32_t v, __m512i start)
+{
+    const struct panel_tile four = {PANEL_TILE, 1};
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
+    uint32_t r = 0;
+    for (; m->n_cols < PANEL_NARROW && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_s8_tile(four, m, r, v, &start);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_s8_one(m, r, v, start);
+}
+
+static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
+{
+    const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, one = {1, PANEL_VECS};
+    const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
+    __m512i starts[PANEL_SHARED];
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
+    uint32_t r = 0;
+    for (; by_four && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
+            panel_s8_tile(four, m, r, v, starts + v);
+    for (; by_four && r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
+            panel_s8_tile(one, m, r, v, starts + v);
+    for (uint32_t v = by_four; v < m->n_vecs; v++)
+        panel_s8_vector(m, v, starts[v]);
+}
+
+static inline void panel_s8(const struct ruvm_matmul_panels *m)
+{
+    struct ruvm_matmul_panels block = *m;
+    for (uint32_t v = 0; v < m->n_vecs; v += PANEL_SHARED) {
+        block.n_vecs = m->n_vecs - v < PANEL_SHARED ? m->n_vecs - v : PANEL_SHARED;
+        block.x = m->x + (size_t)v * m->x_stride;
+        block.out = m->out + (size_t)v * m->out_stride;
+        panel_s8_block(&block);
+    }
+}
+
+/* ---- INT4 ---------------------------------------------------------------------------- */
+
+enum { PANEL_MAX_UNITS = RUVM_PANELS_MAX_COLS / PANEL_UNIT, PANEL_CODE_MAX = 15 };
+
+/* Minus 15 times the sums of each 16 columns of x: a level is 2u - 15. */
+static inline void panel_codes_starts(int32_t *starts, const int8_t *x, uint32_t n_cols)
+{
+    for (uint32_t c = 0; c < n_cols; c += PANEL_UNIT) {
+        __m128i sums =
+            _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(PANEL_CODE_MAX), x86_load16(x + c));
+        sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4e));
+        sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xb1));
+        starts[c / PANEL_UNIT] = -_mm_cvtsi128_si32(sums);
+    }
+}
+
+/* The multipliers of 16 rows for the 32 columns from c on: of the first 16 in the lower half
+ * of each lane, of the others in the upper one. */
+X86_INLINE __m512i panel_mult(const uint8_t *mult, uint32_t group, uint32_t c)
+{
+    const uint32_t g = c / group;
+    __m128i bytes = x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS);
+    __m512i first = _mm512_cvtepu8_epi32(bytes), second = _mm512_slli_epi32(first, 12);
+    if (group > PANEL_UNIT) {
+        first = _mm512_srl_epi32(first, _mm_cvtsi32_si128((int32_t)(g % 2 * 4)));
+        second = _mm512_slli_epi32(first, 16);
+    }
+    return _mm512_and_si512(_mm512_or_si512(first, second), _mm512_set1_epi32(0x000f000f));
+}
+
+/* The bytes of 16 columns, codes spread to 2u. */
+struct panel_unit {
+    __m512i w[4];
+};
+
+X86_INLINE struct panel_unit panel_spread(const uint8_t *at)
+{
+    const __m512i mask = _mm512_set1_epi8(30);
+    __m512i first = panel_load(at), second = panel_load(at + PANEL_WORDS);
+    return (struct panel_unit){{_mm512_and_si512(_mm512_add_epi8(first, first), mask),
+                                _mm512_and_si512(_mm512_srli_epi16(first, 3), mask),
+                                _mm512_and_si512(_mm512_add_epi8(second, second), mask),
+                                _mm512_and_si512(_mm512_srli_epi16(second, 3), mask)}};
+}
+
+/* The sums of 16 columns fit 16 bits: 16 * 15 * 127 < 2^15. */
+X86_INLINE __m512i panel_unit_sums(const struct panel_unit *u, const int8_t *x, int32_t start)
+{
+    __m512i sum = _mm512_set1_epi32(start);
+    X86_UNROLL
+    for (uint32_t i = 0; i < 4; i++)
+        sum = _mm512_dpbusd_epi32(sum, u->w[i], panel_x(x + (size_t)4 * i));
+    return sum;
+}
+
+/* Two such sums, side by side in each lane, times their multipliers. */
+X86_INLINE __m512i panel_add_two(__m512i acc, __m512i first, __m512i second, __m512i by)
+{
+    __m512i both = _mm512_mask_mov_epi16(first, 0xaaaaaaaa, _mm512_slli_epi32(second, 16));
+    return _mm512_dpwssd_epi32(acc, both, by);
+}
+
+/* acc[j] += 32 columns, or the last 16, of a panel and vector j of those from x on. */
+X86_INLINE void panel_codes_step(uint32_t vecs, int grouped, int both, __m512i *acc,
+                                 const uint8_t *w, const int8_t *x, size_t x_stride,
+                                 const int32_t *start, __m512i by)
+{
+    struct panel_unit a = panel_spread(w), b = a;
+    if (both)
+        b = panel_spread(w + 2 * PANEL_WORDS);
+    X86_UNROLL
+    for (uint32_t j = 0; j < vecs; j++, x += x_stride, start += PANEL_MAX_UNITS) {
+        __m512i first = panel_unit_sums(&a, x, start[0]), second = _mm512_setzero_si512();
+        if (both)
+            second = panel_unit_sums(&b, x + PANEL_UNIT, start[1]);
+        acc[j] = grouped ? panel_add_two(acc[j], first, second, by)
+                         : _mm512_add_epi32(acc[j], _mm512_add_epi32(first, second));
+    }
+}
+
+/* One panel times `vecs` vectors, a constant as grouped is. */
+X86_INLINE void panel_codes_tile(uint32_t vecs, int grouped, const struct ruvm_matmul_panels *m,
+                                 uint32_t r, uint32_t v, const int32_t *starts)
+{
+    const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
+    const uint8_t *w = panel + (size_t)m->first_col / 2 * RUVM_PANEL_ROWS;
+    const uint8_t *mult = panel + m->mult_off;
+    const int8_t *x = m->x + (size_t)v * m->x_stride;
+    __m512i acc[PANEL_VECS], by = _mm512_setzero_si512();
+    X86_UNROLL
+    for (uint32_t j = 0; j < vecs; j++)
+        acc[j] = _mm512_setzero_si512();
+    uint32_t c = 0;
+    for (; c + 2 * PANEL_UNIT <= m->n_cols; c += 2 * PANEL_UNIT, w += 4 * PANEL_WORDS) {
+        if (grouped)
+            by = panel_mult(mult, m->group, m->first_col + c);
+        panel_codes_step(vecs, grouped, 1, acc, w, x + c, m->x_stride, starts + c / PANEL_UNIT, by);
+    }
+    if (c < m->n_cols) {
+        if (grouped)
+            by = panel_mult(mult, m->group, m->first_col + c);
+        panel_codes_step(vecs, grouped, 0, acc, w, x + c, m->x_stride, starts + c / PANEL_UNIT, by);
+    }
+    X86_UNROLL
+    for (uint32_t j = 0; j < vecs; j++)
+        panel_store(m, r, v + j, acc[j]);
+}
+
+X86_INLINE void panel_codes_walk(uint32_t vecs, int grouped, const struct ruvm_matmul_panels *m,
+                                 uint32_t v, const int32_t *starts)
+{
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_codes_tile(vecs, grouped, m, r, v, starts);
+}
+
+static inline void panel_codes(const struct ruvm_matmul_panels *m)
+{
+    int32_t starts[PANEL_VECS * PANEL_MAX_UNITS];
+    for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
+        n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
+        for (uint32_t j = 0; j < n; j++)
+            panel_codes_starts(starts + j * PANEL_MAX_UNITS, m->x + (size_t)(v + j) * m->x_stride,
+                               m->n_cols);
+        if (m->group && n > 1)
+            panel_codes_walk(PANEL_VECS, 1, m, v, starts);
+        else if (m->group)
+            panel_codes_walk(1, 1, m, v, starts);
+        else if (n > 1)
+            panel_codes_walk(PANEL_VECS, 0, m, v, starts);
+        else
+            panel_codes_walk(1, 0, m, v, starts);
+    }
+}
+
+#endif

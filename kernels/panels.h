@@ -1,0 +1,30 @@
+/* Panels: the rows of a matrix laid out once more, as vector units like them best.
+ *
+ *     size_t n = (n_rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS *
+ *                (size_t)ruvm_panels_bytes(row_bytes, mult_bytes);
+ *     ruvm_panels_pack(memory, &source);
+ *     k->matmul_panels(&(struct ruvm_matmul_panels){.w = memory, ...});
+ *
+ * A panel holds 16 rows side by side: the first 32-bit word of each, then the second of
+ * each, and so on; behind them in the same way the bytes of the multipliers. So a
+ * register takes one word of all 16 rows, sums need not be added up across its lanes, and
+ * memory is read in one stream. A byte of INT8 is stored plus 128, for VNNI multiplies
+ * unsigned by signed. Rows beyond the last one are zeros. It takes as much room as the
+ * rows do, so a workstation makes it when a model is opened; a chip reads the image.
+ */
+#ifndef RUVM_KERNELS_PANELS_H
+#define RUVM_KERNELS_PANELS_H
+
+#include "kernels/kernels.h"
+
+/* The rows as the image holds them; row_bytes is a multiple of 4. */
+struct ruvm_panels_source {
+    const uint8_t *w, *mult; /* [n_rows, row_bytes], [n_rows, mult_bytes] */
+    uint32_t bits;           /* 8 or 4 */
+    uint32_t n_rows, row_bytes, mult_bytes;
+};
+
+/* to: all panels of the rows, aligned to RUVM_PANEL_ALIGN. */
+void ruvm_panels_pack(uint8_t *to, const struct ruvm_panels_source *s);
+
+#endif

@@ -1,0 +1,57 @@
+/* Inside of ruvm_flash(): what is put into a flash, and where. */
+#ifndef RUVM_BUNDLE_FLASH_PARTS_H
+#define RUVM_BUNDLE_FLASH_PARTS_H
+
+#include "formats/esp_image.h"
+#include "formats/esp_partition.h"
+#include "lib/base/file.h"
+#include "lib/measure/devices.h"
+#include "lib/ruvm_tool.h"
+
+/* Bytes with a place. */
+struct ruvm_flash_part {
+    const char *file; /* name as a part of its own */
+    char name[20];
+    uint32_t off;
+    const uint8_t *data;
+    size_t bytes;
+};
+enum { RUVM_FLASH_MAX_PARTS = RUVM_ESP_MAX_PARTITIONS + 4 };
+
+/* A program as it will stand in flash. */
+struct ruvm_flash_program {
+    struct ruvm_buffer bytes;
+    struct ruvm_esp_image image; /* of bytes; not set when it is a direct boot */
+    bool is_direct;              /* begins with the ROM's magic: executed where it lies */
+    uint32_t mapped_bytes;       /* of its segments that are mapped, in whole pages */
+};
+
+struct ruvm_flash_job {
+    const struct ruvm_flash_options *o;
+    struct ruvm_flash_result *r;
+    struct ruvm_error *err;
+    const struct ruvm_device *device;
+    uint32_t flash_bytes, table_off;
+    struct ruvm_map pack, dump;
+    struct ruvm_flash_program firmware, bootloader;
+    struct ruvm_esp_table table;
+    struct ruvm_buffer table_bytes, otadata;
+    struct ruvm_flash_part parts[RUVM_FLASH_MAX_PARTS];
+    unsigned n_parts;
+};
+
+/* flash_program.c: an ELF or an image, made fit for this chip and flash. */
+int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
+                            const char *path);
+struct ruvm_esp_windows ruvm_flash_windows(const struct ruvm_device *device);
+
+/* flash_layout.c: the table, and every part at its place, checked. */
+int ruvm_flash_layout(struct ruvm_flash_job *j);
+int ruvm_flash_layout_dump(struct ruvm_flash_job *j);
+
+/* flash_write.c: the parts as files; and what goes with them. */
+int ruvm_flash_write(struct ruvm_flash_job *j);
+/* flash_plan.c */
+int ruvm_flash_draw(const struct ruvm_flash_job *j, const char *path);
+
+#endif

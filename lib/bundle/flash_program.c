@@ -1,0 +1,200 @@
+/* Programs for a flash: an ELF file becomes an image, an image is checked and told its flash.
+ *
+ * A program for another chip is refused here, by its header or its machine: a chip would
+ * only say nothing.
+ */
+#include <string.h>
+
+#include "formats/elf32.h"
+#include "lib/base/bytes.h"
+#include "lib/base/error.h"
+#include "lib/bundle/flash_parts.h"
+
+enum { DIRECT_MAGIC = 0xAEDB041D };
+
+static const char *const modes[] = {"qio", "qout", "dio", "dout"};
+static const struct {
+    const char *name;
+    uint8_t code;
+} speeds[] = {{"40m", 0}, {"26m", 1}, {"20m", 2}, {"80m", 15}};
+
+struct ruvm_esp_windows ruvm_flash_windows(const struct ruvm_device *d)
+{
+    return (struct ruvm_esp_windows){d->drom_start, d->drom_end, d->irom_start, d->irom_end};
+}
+
+/* The nibbles of a header from the words of a user; `own` is what stands there. */
+static uint8_t mode_of(const char *word, uint8_t own)
+{
+    for (uint8_t i = 0; word && i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(modes[i], word) == 0)
+            return i;
+    return own;
+}
+
+/* The C6 divides another clock: esptool writes 0 for 80 and for 40 MHz. */
+static uint8_t speed_of(const struct ruvm_device *d, const char *word, uint8_t own)
+{
+    bool c6 = strcmp(d->name, "esp32c6") == 0;
+    for (size_t i = 0; word && i < sizeof speeds / sizeof *speeds; i++)
+        if (strcmp(speeds[i].name, word) == 0)
+            return c6 && speeds[i].code == 15 ? 0 : speeds[i].code;
+    return own;
+}
+
+static uint8_t size_code(uint32_t flash_bytes)
+{
+    uint8_t code = 0;
+    while ((1u << 20) << code < flash_bytes)
+        code++;
+    return code;
+}
+
+/* ---- ELF ------------------------------------------------------------------------ */
+
+static int check_machine(const struct ruvm_flash_job *j, const char *path,
+                         const struct ruvm_elf32 *elf)
+{
+    bool riscv = j->device->core[0] == 'R';
+    uint16_t wanted = riscv ? RUVM_ELF32_RISCV : RUVM_ELF32_XTENSA;
+    if (elf->machine == wanted)
+        return RUVM_OK;
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: is a program for %s, but the %s is %s: build it for that chip", path,
+                     elf->machine == RUVM_ELF32_RISCV    ? "RISC-V"
+                     : elf->machine == RUVM_ELF32_XTENSA ? "Xtensa"
+                                                         : "another machine",
+                     j->device->family, j->device->core);
+}
+
+/* Neighbours that follow each other without a gap are one segment: there are few. */
+static unsigned join(struct ruvm_esp_segment *out, const struct ruvm_elf32 *elf)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < elf->n_segments; i++) {
+        const struct ruvm_elf32_segment *s = &elf->segments[i];
+        struct ruvm_esp_segment *last = n ? &out[n - 1] : NULL;
+        if (last && last->address + last->bytes == s->address &&
+            last->data + last->bytes == s->data)
+            last->bytes += s->bytes;
+        else
+            out[n++] = (struct ruvm_esp_segment){
+                .address = s->address, .bytes = s->bytes, .data = s->data};
+    }
+    return n;
+}
+
+static int from_elf(struct ruvm_flash_program *p, const struct ruvm_flash_job *j, const char *path,
+                    const struct ruvm_map *map)
+{
+    struct ruvm_elf32 elf;
+    struct ruvm_esp_segment segments[RUVM_ELF32_MAX_SEGMENTS];
+    struct ruvm_esp_windows windows = ruvm_flash_windows(j->device);
+    int rc = ruvm_elf32_read(&elf, path, map->data, map->size, j->err);
+    if (rc == RUVM_OK)
+        rc = check_machine(j, path, &elf);
+    if (rc != RUVM_OK)
+        return rc;
+    const struct ruvm_esp_header header = {
+        .mode = RUVM_ESP_DIO,
+        .size = size_code(j->flash_bytes),
+        .entry = elf.entry,
+        .chip_id = j->device->chip_id,
+        .max_revision = RUVM_ESP_ANY_REVISION,
+    };
+    rc = ruvm_esp_image_write(&p->bytes, &header, segments, join(segments, &elf), &windows);
+    if (rc == RUVM_ERR_UNSUPPORTED)
+        return ruvm_fail(j->err, rc,
+                         "%s: has more than %d segments: let the linker put them together", path,
+                         RUVM_ESP_MAX_SEGMENTS);
+    return rc == RUVM_OK ? rc : ruvm_fail(j->err, rc, "%s: memory is short", path);
+}
+
+/* ---- images --------------------------------------------------------------------- */
+
+static int check_chip(const struct ruvm_flash_job *j, const char *path,
+                      const struct ruvm_esp_image *image)
+{
+    const struct ruvm_device *other = ruvm_devices_by_id(image->header.chip_id);
+    if (other == j->device)
+        return RUVM_OK;
+    if (other)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is an image for the %s, not for the %s: give one for this chip, or "
+                         "--chip %s",
+                         path, other->family, j->device->family, other->name);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                     "%s: is an image for a chip with the number %u, not for the %s (%u)", path,
+                     image->header.chip_id, j->device->family, j->device->chip_id);
+}
+
+static uint32_t mapped_bytes(const struct ruvm_flash_job *j, const struct ruvm_esp_image *image)
+{
+    struct ruvm_esp_windows windows = ruvm_flash_windows(j->device);
+    uint64_t pages = 0;
+    for (unsigned i = 0; i < image->header.n_segments; i++) {
+        const struct ruvm_esp_segment *s = &image->segments[i];
+        if (s->bytes && ruvm_esp_is_mapped(&windows, s->address))
+            pages +=
+                (s->address % RUVM_ESP_PAGE_BYTES + (uint64_t)s->bytes - 1) / RUVM_ESP_PAGE_BYTES +
+                1;
+    }
+    return (uint32_t)(pages * RUVM_ESP_PAGE_BYTES);
+}
+
+static int finish_image(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
+                        const char *path)
+{
+    const struct ruvm_esp_header *h = &p->image.header;
+    int rc = ruvm_esp_image_read(&p->image, path, p->bytes.data, p->bytes.size, j->err);
+    if (rc == RUVM_OK)
+        rc = check_chip(j, path, &p->image);
+    if (rc != RUVM_OK)
+        return rc;
+    p->bytes.size = p->image.bytes; /* what stands behind is the file's, not the image's */
+    p->mapped_bytes = mapped_bytes(j, &p->image);
+    ruvm_esp_image_set_flash(p->bytes.data, &p->image, mode_of(j->o->mode, h->mode),
+                             speed_of(j->device, j->o->speed, h->speed), size_code(j->flash_bytes));
+    return ruvm_esp_image_read(&p->image, path, p->bytes.data, p->bytes.size, j->err);
+}
+
+static bool is_direct(const struct ruvm_map *map)
+{
+    return map->size >= 8 && ruvm_load_u32(map->data) == DIRECT_MAGIC &&
+           ruvm_load_u32(map->data + 4) == DIRECT_MAGIC;
+}
+
+static int from_file(struct ruvm_flash_program *p, const struct ruvm_flash_job *j, const char *path,
+                     const struct ruvm_map *map)
+{
+    if (ruvm_elf32_probe(map->data, map->size)) {
+        int rc = from_elf(p, j, path, map);
+        return rc == RUVM_OK ? finish_image(p, j, path) : rc;
+    }
+    p->is_direct = is_direct(map);
+    if (p->is_direct && !j->device->direct_boot)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is for direct boot, which the ROM of the %s does not have", path,
+                         j->device->family);
+    if (!p->is_direct && !ruvm_esp_image_probe(map->data, map->size))
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is neither an ELF file nor an image for a chip (which begins with "
+                         "0xE9)",
+                         path);
+    ruvm_buffer_bytes(&p->bytes, map->data, map->size);
+    if (!ruvm_buffer_ok(&p->bytes))
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "%s: memory is short", path);
+    return p->is_direct ? RUVM_OK : finish_image(p, j, path);
+}
+
+int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
+                            const char *path)
+{
+    struct ruvm_map map;
+    int rc = ruvm_file_map(&map, path, j->err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = from_file(p, j, path, &map);
+    ruvm_file_unmap(&map);
+    return rc;
+}

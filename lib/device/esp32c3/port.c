@@ -1,0 +1,160 @@
+/* ESP32-C3: one RV32IMC processor without floats, 400 KB of RAM.
+ *
+ * Flash is mapped by the chip's own registers, no function of the ROM is called: so all
+ * memory is ours, that of the ROM too. What works on the mapping lies in RAM, because
+ * while it does nothing can be read from flash. */
+#include "lib/device/port.h"
+
+#include "kernels/variants.h"
+#include "lib/device/esp32c3/soc.h"
+
+#define IN_RAM __attribute__((section(".ram_text"), noinline))
+
+enum { FIFO_BYTES = 120 }; /* of 128 */
+
+const struct ruvm_port ruvm_port = {.chip = "esp32c3", .chip_id = 5};
+
+static volatile uint32_t *reg(uint32_t address)
+{
+    return (volatile uint32_t *)(uintptr_t)address;
+}
+
+static void write_locked(uint32_t lock, uint32_t key, uint32_t address, uint32_t value)
+{
+    *reg(lock) = key;
+    *reg(address) = value;
+    *reg(lock) = 0;
+}
+
+void ruvm_port_init(void)
+{
+    write_locked(SOC_RTC_WDT_PROTECT, SOC_WDT_KEY, SOC_RTC_WDT_CONFIG, 0);
+    write_locked(SOC_TIMG0_WDT_PROTECT, SOC_WDT_KEY, SOC_TIMG0_WDT_CONFIG, 0);
+    write_locked(SOC_SWD_PROTECT, SOC_SWD_KEY, SOC_SWD_CONFIG, *reg(SOC_SWD_CONFIG) | 1u << 31);
+    /* the counter that this chip has instead of mcycle: of cycles, and on */
+    __asm__ volatile("csrw 0x7e0, %0\n csrw 0x7e1, %0" : : "r"(1));
+}
+
+void ruvm_port_put(uint8_t byte)
+{
+    while ((*reg(SOC_UART_STATUS) >> 16 & 0x3ff) >= FIFO_BYTES)
+        continue;
+    *reg(SOC_UART_FIFO) = byte;
+}
+
+int ruvm_port_get(void)
+{
+    return *reg(SOC_UART_STATUS) & 0x3ff ? (int)(*reg(SOC_UART_FIFO) & 0xff) : -1;
+}
+
+uint32_t ruvm_port_cycles(void)
+{
+    uint32_t n;
+    __asm__ volatile("csrr %0, 0x7e2" : "=r"(n));
+    return n;
+}
+
+/* Entries from `entry` on show n pages of flash. */
+static IN_RAM void set_entries(uint32_t entry, uint32_t page, uint32_t n)
+{
+    *reg(SOC_CACHE_CTRL) &= ~1u;
+    for (uint32_t i = 0; i < n; i++)
+        *reg(SOC_MMU_TABLE + 4 * (entry + i)) = page + i;
+    *reg(SOC_CACHE_CTRL1) &= ~3u;
+    *reg(SOC_CACHE_SYNC) |= 1u;
+    while (!(*reg(SOC_CACHE_SYNC) & 2u))
+        continue;
+    *reg(SOC_CACHE_CTRL) |= 1u;
+}
+
+static uint32_t pages(uint32_t off, uint32_t bytes)
+{
+    return (off % RUVM_PORT_PAGE + bytes + RUVM_PORT_PAGE - 1) / RUVM_PORT_PAGE;
+}
+
+const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
+{
+    const uint32_t window = (SOC_MMU_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE;
+    const uint32_t reach = SOC_MMU_INVALID * RUVM_PORT_PAGE;
+    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > window)
+        return NULL;
+    set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, pages(off, bytes));
+    return (const uint8_t *)(SOC_DATA + SOC_FIRST_MAPPED * RUVM_PORT_PAGE + off % RUVM_PORT_PAGE);
+}
+
+_Noreturn void ruvm_port_restart(void)
+{
+    *reg(SOC_RTC_OPTIONS) = 1u << 31;
+    for (;;)
+        continue;
+}
+
+#ifdef RUVM_DEVICE_EXIT
+/* Semihosting, SYS_EXIT_EXTENDED; the three instructions are its mark. */
+_Noreturn void ruvm_port_exit(uint32_t status)
+{
+    const uint32_t block[2] = {0x20026, status};
+    register uint32_t call __asm__("a0") = 0x20;
+    register const uint32_t *arguments __asm__("a1") = block;
+    for (;;)
+        __asm__ volatile(
+            ".option push\n.option norvc\n.balign 16\n"
+            "slli x0, x0, 0x1f\nebreak\nsrai x0, x0, 7\n.option pop"
+            :
+            : "r"(call), "r"(arguments)
+            : "memory");
+}
+#endif
+
+#ifdef RUVM_DEVICE_BOOT
+
+static bool is_within(uint32_t address, uint32_t bytes, uint32_t begin, uint32_t size)
+{
+    return address >= begin && address - begin <= size && bytes <= size - (address - begin);
+}
+
+bool ruvm_port_is_memory(uint32_t address, uint32_t bytes)
+{
+    return is_within(address, bytes, SOC_RAM_DATA, SOC_LOADABLE_BYTES) ||
+           is_within(address, bytes, SOC_RAM_CODE, SOC_LOADABLE_BYTES);
+}
+
+bool ruvm_port_is_flash(uint32_t address, uint32_t bytes)
+{
+    const uint32_t size = SOC_FIRST_MAPPED * RUVM_PORT_PAGE;
+    return is_within(address, bytes, SOC_DATA, size) || is_within(address, bytes, SOC_CODE, size);
+}
+
+void ruvm_port_show(uint32_t address, uint32_t off, uint32_t bytes)
+{
+    uint32_t entry = (address & 0xffffff) / RUVM_PORT_PAGE;
+    set_entries(entry, off / RUVM_PORT_PAGE, pages(off, bytes));
+}
+
+_Noreturn void ruvm_port_jump(uint32_t entry)
+{
+    __asm__ volatile("fence.i\n jr %0" : : "r"(entry));
+    __builtin_unreachable();
+}
+
+#else
+
+extern uint8_t ruvm_link_stack[], ruvm_link_stack_end[], ruvm_link_free[], ruvm_link_free_end[];
+
+const struct ruvm_kernels *ruvm_port_kernels(void)
+{
+    return &ruvm_kernels_rv32;
+}
+
+struct ruvm_port_memory ruvm_port_memory(void)
+{
+    return (struct ruvm_port_memory){
+        .free = ruvm_link_free,
+        .free_bytes = (size_t)(ruvm_link_free_end - ruvm_link_free),
+        .static_bytes = (size_t)(ruvm_link_free - ruvm_link_stack_end),
+        .stack = (const uint32_t *)(const void *)ruvm_link_stack,
+        .stack_bytes = (size_t)(ruvm_link_stack_end - ruvm_link_stack),
+    };
+}
+
+#endif

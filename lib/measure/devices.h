@@ -1,0 +1,81 @@
+/* The chips that ruvm knows: one table of what they are, each number with its source.
+ *
+ * Memory maps are of the vendor's headers; rates and currents were measured by others or are
+ * derived, and say so. What is made of them is therefore modelled.
+ */
+#ifndef RUVM_MEASURE_DEVICES_H
+#define RUVM_MEASURE_DEVICES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+
+/* Where a number is from; ruvm_devices_source() says it in words. */
+enum ruvm_devices_source {
+    RUVM_SOURCE_NONE, /* not known: the value is 0 */
+    RUVM_SOURCE_ESPTOOL,
+    RUVM_SOURCE_IDF_MAP,
+    RUVM_SOURCE_IDF_LD,
+    RUVM_SOURCE_DATASHEET,
+    RUVM_SOURCE_UF2,
+    RUVM_SOURCE_MMAP_S3,
+    RUVM_SOURCE_MMAP_DERIVED,
+    RUVM_SOURCE_OCTAL,
+    RUVM_SOURCE_QUAD,
+    RUVM_SOURCE_RV32_COUNT,
+    RUVM_SOURCE_XTENSA_ASSUMED,
+    RUVM_SOURCE_AWAKE,
+    RUVM_SOURCE_SLEEP,
+    RUVM_SOURCE_WIFI,
+    RUVM_N_SOURCES,
+};
+
+struct ruvm_fact {
+    double value;
+    enum ruvm_devices_source source;
+};
+
+struct ruvm_device {
+    const char *name, *family; /* "esp32c3", "ESP32-C3" */
+    const char *core;          /* "RV32IMC", "Xtensa LX7" */
+    /* Images: esptool's targets. */
+    uint16_t chip_id;
+    uint32_t boot_off; /* where the ROM looks for an image */
+    bool direct_boot;  /* the ROM can jump into mapped flash */
+    uint32_t uf2_family;
+    /* Addresses: the vendor's ext_mem_defs.h. Data window and code window may be one. */
+    uint32_t drom_start, drom_end, irom_start, irom_end;
+    /* Static memory of a program under the vendor's second-stage bootloader, bytes. */
+    uint32_t sram_bytes, memory_bytes;
+    /* The rest is for models. */
+    const char *psram; /* the options, for people; NULL: none */
+    struct ruvm_fact clock_mhz, cores, flash_mb_s, psram_mb_s;
+    struct ruvm_fact instructions_mac; /* of a product of weights: int8 kernel, one core */
+    struct ruvm_fact awake_ma, sleep_ua, wifi_bytes;
+    const char *vector; /* unit, and whether the engine uses it; NULL: none */
+};
+
+/* Chip i; NULL past the last. */
+const struct ruvm_device *ruvm_devices_at(unsigned i);
+/* RUVM_ERR_ARG with the names that exist. */
+int ruvm_devices_find(const struct ruvm_device **device, const char *name, struct ruvm_error *err);
+/* The chip whose images carry that number, or NULL. */
+const struct ruvm_device *ruvm_devices_by_id(unsigned chip_id);
+const char *ruvm_devices_source(enum ruvm_devices_source source);
+/* Of flash that can be mapped as data, bytes. */
+uint32_t ruvm_devices_window(const struct ruvm_device *device);
+
+/* Sizes of flash that an image's header can say; the usual one is 4 MiB. */
+enum { RUVM_DEVICES_PAGE_BYTES = 64 << 10, RUVM_DEVICES_SECTOR_BYTES = 4 << 10 };
+enum { RUVM_DEVICES_FLASH_BYTES = 4 << 20, RUVM_DEVICES_TABLE_OFF = 0x8000 };
+/* What the firmware takes besides the engine; in flash its loader, table and application. */
+enum {
+    RUVM_DEVICES_FIRMWARE_BYTES = 128 << 10,
+    RUVM_DEVICES_STATIC_BYTES = 16 << 10, /* code in RAM and variables */
+    RUVM_DEVICES_STACK_BYTES = 4 << 10,
+    RUVM_DEVICES_BUFFER_BYTES = 8 << 10, /* of the console, a prompt and its tokens */
+    RUVM_DEVICES_BLOCK = 4,              /* prompt tokens that its engine multiplies together */
+};
+
+#endif

@@ -1,0 +1,94 @@
+/* Lays the matrices of an image out for the vector unit, once, when it is opened.
+ *
+ * INT8 and INT4 have panels; the other types are small enough to be read as they are.
+ * One block of memory holds all of them in the order of the image, so that matrices
+ * which follow each other there still do.
+ */
+#define _DEFAULT_SOURCE /* madvise */
+#include "lib/run/panels.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "formats/ruvm_read.h"
+#include "kernels/panels.h"
+#include "lib/base/bytes.h"
+#include "lib/base/error.h"
+#include "lib/base/file.h"
+
+/* Large pages: a matrix is walked once a token, and each small page costs a look-up. */
+enum { HUGE_BYTES = 2 << 20 };
+
+static bool has_panels(const struct ruvm_tensor *t)
+{
+    if (t->kind == RUVM_TENSOR_POSITION || t->cols > RUVM_PANELS_MAX_COLS)
+        return false;
+    return t->type == RUVM_TYPE_INT8 || t->type == RUVM_TYPE_INT4;
+}
+
+static size_t bytes_of(const struct ruvm_tensor *t)
+{
+    size_t n = (t->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
+    return n * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
+}
+
+static void pack(uint8_t *to, const struct ruvm_tensor *t)
+{
+    ruvm_panels_pack(to, &(struct ruvm_panels_source){
+                             .w = (const uint8_t *)t->data,
+                             .mult = t->mult,
+                             .bits = t->type == RUVM_TYPE_INT8 ? 8 : 4,
+                             .n_rows = t->rows,
+                             .row_bytes = t->row_bytes,
+                             .mult_bytes = t->mult_bytes,
+                         });
+}
+
+int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_bytes,
+                     const struct ruvm_kernels *kernels, struct ruvm_error *err)
+{
+    *p = (struct ruvm_panels){0};
+    if (!kernels->matmul_panels)
+        return RUVM_OK;
+    int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
+    for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
+        struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
+        p->bytes += has_panels(&t) ? bytes_of(&t) : 0;
+    }
+    if (rc != RUVM_OK || p->bytes == 0)
+        return rc;
+    p->of_tensor = calloc(p->img.n_tensors, sizeof *p->of_tensor);
+    return p->of_tensor ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for weights");
+}
+
+int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct ruvm_error *err)
+{
+    if (!p->of_tensor)
+        return RUVM_OK;
+    size_t align = p->bytes < HUGE_BYTES ? RUVM_PANEL_ALIGN : HUGE_BYTES;
+    p->data = aligned_alloc(align, ruvm_align_up(p->bytes, align));
+    if (!p->data)
+        return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for weights of %zu bytes", p->bytes);
+    if (align == HUGE_BYTES)
+        madvise(p->data, ruvm_align_up(p->bytes, align), MADV_HUGEPAGE); /* a wish only */
+    uint8_t *to = p->data;
+    for (unsigned i = 0; i < p->img.n_tensors; i++) {
+        struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
+        if (!has_panels(&t))
+            continue;
+        pack(to, &t);
+        p->of_tensor[i] = to;
+        to += bytes_of(&t);
+        size_t off = (size_t)((const uint8_t *)t.data - p->img.data);
+        if (map)
+            ruvm_file_release(map, off, off + t.data_bytes);
+    }
+    return RUVM_OK;
+}
+
+void ruvm_panels_free(struct ruvm_panels *p)
+{
+    free(p->of_tensor);
+    free(p->data);
+    *p = (struct ruvm_panels){0};
+}

@@ -1,0 +1,250 @@
+/* How many threads help is a question to the machine and to the model: it is asked.
+ *
+ * One thread and more take turns at the matrices of a layer, and the medians decide, so that
+ * a disturbance meets both and does not. What a run of the pool costs by itself then says how
+ * much work is worth a run. A model whose layers are too small for any of this keeps its one
+ * thread without being measured: its first token would have to wait.
+ *
+ * On a machine that is busy otherwise a thread may be taken away from a part it has begun, and
+ * all wait for it. So the caller watches what sharing saves, and works alone for a while when it
+ * loses: results are the same.
+ */
+#include "lib/run/threads.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/error.h"
+#include "lib/base/pool.h"
+#include "lib/core/engine.h"
+#include "lib/core/parallel.h"
+
+enum {
+    LEAST_BYTES = 1 << 20, /* of weights: below, a layer takes about as long as a run */
+    LEAST_ROUNDS = 5,
+    MOST_ROUNDS = 25,
+    CHOICES = 7, /* 1, and RUVM_MAX_PARTS by halves */
+};
+#define BUDGET_S 3e-3
+#define CREDIT_S 0.5e-3        /* a thread that is taken away is missing for longer */
+#define SHORTEST_PAUSE_S 20e-3 /* after a loss: the next trial costs at most a time slice */
+#define LONGEST_PAUSE_S 1.0
+#define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
+#define LEAST_GAIN 0.9         /* of the time: less is not worth a processor */
+#define RUNS_WORTH 4           /* work below so many runs is not split */
+
+/* ---- the pool as the core sees it ------------------------------------------------ */
+
+static void run_job(void *user, uint32_t i, uint32_t thread)
+{
+    struct ruvm_threads *t = user;
+    double start = thread ? 0 : ruvm_clock_s();
+    t->part(t->job, i, t->parallel.n_parts);
+    if (thread)
+        return;
+    t->pace.own_s += ruvm_clock_s() - start;
+    t->pace.n_own++;
+}
+
+static double least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* The others' parts would have taken the caller as long as its own ones did. What was saved
+ * is forgotten beyond what a lost time slice costs, so that losing is seen soon. */
+static void note(struct ruvm_threads *t, double start, double end)
+{
+    double part_s = t->pace.n_own ? t->pace.own_s / t->pace.n_own : 0;
+    double saved = part_s * (t->parallel.n_parts - t->pace.n_own);
+    double waited = end - start - t->pace.own_s;
+    t->pace.gain_s = least(t->pace.gain_s + saved - waited, CREDIT_S);
+    if (t->pace.n_own == 0 || t->pace.gain_s > -CREDIT_S) {
+        t->pace.pause_s = t->pace.gain_s == CREDIT_S ? SHORTEST_PAUSE_S : t->pace.pause_s;
+        return;
+    }
+    t->pace.gain_s = 0;
+    t->pace.until_s = end + t->pace.pause_s;
+    t->pace.pause_s = least(2 * t->pace.pause_s, LONGEST_PAUSE_S);
+}
+
+static void run(void *user, void (*part)(void *job, uint32_t i, uint32_t n), void *job)
+{
+    struct ruvm_threads *t = user;
+    double start = ruvm_clock_s();
+    t->part = part;
+    t->job = job;
+    t->pace.own_s = t->pace.n_own = 0;
+    if (start < t->pace.until_s) {
+        for (uint32_t i = 0; i < t->parallel.n_parts; i++)
+            part(job, i, t->parallel.n_parts);
+        return;
+    }
+    ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
+    note(t, start, ruvm_clock_s());
+}
+
+int ruvm_threads_open(struct ruvm_threads *t, uint32_t asked, size_t weight_bytes,
+                      struct ruvm_error *err)
+{
+    uint32_t n = asked ? asked : ruvm_pool_processors();
+    *t = (struct ruvm_threads){.parallel = {.n_parts = 1}, .asked = asked};
+    if (asked > RUVM_MAX_PARTS)
+        return ruvm_fail(err, RUVM_ERR_ARG, "%u threads are too many: %d at most", asked,
+                         RUVM_MAX_PARTS);
+    n = n < RUVM_MAX_PARTS ? n : RUVM_MAX_PARTS;
+    if (n == 1 || (asked == 0 && weight_bytes < LEAST_BYTES))
+        return RUVM_OK;
+    int rc = ruvm_pool_open(&t->pool, n, err);
+    if (rc == RUVM_OK)
+        t->parallel = (struct ruvm_parallel){.run = run, .user = t, .n_parts = n};
+    t->pace.pause_s = SHORTEST_PAUSE_S;
+    return rc;
+}
+
+void ruvm_threads_close(struct ruvm_threads *t)
+{
+    ruvm_pool_close(t->pool);
+    *t = (struct ruvm_threads){0};
+}
+
+/* ---- measuring --------------------------------------------------------------- */
+
+/* Times of one number of threads. */
+struct choice {
+    uint32_t n;
+    double seconds[MOST_ROUNDS];
+};
+
+struct trial {
+    struct ruvm_threads *t;
+    struct ruvm_engine *e;
+    struct choice choices[CHOICES]; /* the first has one thread */
+    uint32_t n_choices, n_rounds;
+    uint64_t work; /* of a layer */
+};
+
+static int by_value(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* 2: the median; 4: what a quarter of them is below. */
+static double quantile(double *values, uint32_t n, uint32_t part)
+{
+    qsort(values, n, sizeof *values, by_value);
+    return values[n / part];
+}
+
+/* The matrices of a layer with one vector; returns their multiplications. */
+static uint64_t multiply_layer(struct ruvm_engine *e, uint32_t layer)
+{
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < e->img.n_tensors; i++) {
+        const struct ruvm_tensor w = ruvm_image_tensor(&e->img, i);
+        if (w.layer != layer || w.kind == RUVM_TENSOR_EMBED || w.kind == RUVM_TENSOR_POSITION ||
+            w.kind == RUVM_TENSOR_HEAD)
+            continue;
+        const struct ruvm_part p = {
+            .n_cols = e->x_stride, .n_tokens = 1, .out = e->work, .out_stride = w.rows};
+        ruvm_vector_matmul(e, &w, &p);
+        work += (uint64_t)w.rows * w.cols;
+    }
+    return work;
+}
+
+static void measure_round(struct trial *m)
+{
+    uint32_t layer = m->n_rounds % m->e->img.n_layers;
+    for (uint32_t i = 0; i < m->n_choices; i++) {
+        m->t->pace.until_s = m->t->pace.gain_s = 0; /* each time is the threads' own */
+        m->t->parallel.n_parts = m->choices[i].n;
+        m->t->parallel.min_work = m->choices[i].n == 1 ? UINT64_MAX : 0;
+        double start = ruvm_clock_s();
+        m->work = multiply_layer(m->e, layer);
+        m->choices[i].seconds[m->n_rounds] = ruvm_clock_s() - start;
+    }
+    m->n_rounds++;
+}
+
+struct call {
+    double start;
+    atomic_bool answered;
+};
+
+/* Part 0 waits until somebody else is at part 1. */
+static void answer(void *job, uint32_t i, uint32_t n_parts)
+{
+    struct call *c = job;
+    (void)n_parts;
+    if (i == 1)
+        atomic_store(&c->answered, true);
+    while (i == 0 && !atomic_load(&c->answered) && ruvm_clock_s() - c->start < LONGEST_ANSWER_S)
+        ;
+}
+
+/* Seconds of a run of the pool in which another thread does something. */
+static double measure_run(struct ruvm_threads *t)
+{
+    double seconds[MOST_ROUNDS];
+    t->part = answer;
+    for (uint32_t i = 0; i < MOST_ROUNDS; i++) {
+        struct call c = {.start = ruvm_clock_s()};
+        t->job = &c;
+        ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
+        seconds[i] = ruvm_clock_s() - c.start;
+    }
+    return quantile(seconds, MOST_ROUNDS, 4); /* a busy machine has its quiet moments */
+}
+
+/* Those asked for and one, or all by halves. */
+static void list_choices(struct trial *m)
+{
+    m->choices[m->n_choices++].n = 1;
+    for (uint32_t n = m->t->parallel.n_parts; n > 1 && m->n_choices < CHOICES; n /= 2) {
+        m->choices[m->n_choices++].n = n;
+        if (m->t->asked)
+            break;
+    }
+}
+
+/* The fastest, if it is not one thread: its numbers become the session's. */
+static void decide(struct trial *m)
+{
+    struct ruvm_parallel *p = &m->t->parallel;
+    double one = quantile(m->choices[0].seconds, m->n_rounds, 2), best = LEAST_GAIN * one;
+    uint32_t n = m->t->asked ? m->t->asked : 1;
+    for (uint32_t i = 1; i < m->n_choices; i++) {
+        double s = quantile(m->choices[i].seconds, m->n_rounds, 2);
+        if (s < best) {
+            best = s;
+            n = m->choices[i].n;
+        }
+    }
+    p->n_parts = n;
+    p->min_work = UINT64_MAX;
+    if (n > 1)
+        p->min_work = (uint64_t)(RUNS_WORTH * measure_run(m->t) * (double)m->work / one);
+}
+
+void ruvm_threads_choose(struct ruvm_threads *t, struct ruvm_engine *e)
+{
+    struct trial m = {.t = t, .e = e};
+    if (t->parallel.n_parts < 2)
+        return;
+    memset(e->x, 1, e->x_stride);
+    memset(e->signs, 0, e->sign_stride);
+    ruvm_parallel_refresh(e);
+    list_choices(&m);
+    multiply_layer(e, 0); /* wakes the threads, and brings the first layer near */
+    double start = ruvm_clock_s();
+    while (m.n_rounds < LEAST_ROUNDS ||
+           (m.n_rounds < MOST_ROUNDS && ruvm_clock_s() - start < BUDGET_S))
+        measure_round(&m);
+    decide(&m);
+    t->pace.until_s = t->pace.gain_s = 0;
+    t->pace.pause_s = SHORTEST_PAUSE_S;
+}

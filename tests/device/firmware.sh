@@ -1,0 +1,263 @@
+#!/bin/bash
+# The firmware on emulated chips: boots, talks, and says what `ruvm run` says.
+#
+# The ESP32-C3 is tests/device/esp32c3_main.c on libunicorn, which runs complete flash
+# images; the Xtensa core is QEMU's machine "sim", for which the ESP32's firmware is linked
+# with a port of its own (tests/device/lx106). Costs are counted in instructions, which are
+# the same in every run. RUVM names the host's program. Prints one line a case: ok NAME,
+# not ok NAME, or skip NAME: why. Run from the root.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+unset MAKEFLAGS MFLAGS MAKELEVEL
+ruvm=${RUVM:-build/release/ruvm}
+models=${RUVM_SHARED_MODELS:-}
+fw=build/firmware-exit
+out=build/device
+failed=0
+mkdir -p "$out"
+
+# verdict NAME PROBLEM: the case passes when there is none.
+verdict()
+{
+    if [ -z "$2" ]; then
+        echo "ok firmware/$1"
+    else
+        echo "not ok firmware/$1"
+        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
+        failed=1
+    fi
+}
+
+# expect NAME PATTERN: the last console, $console, has such a line.
+expect() { verdict "$1" "$(grep -qE -- "$2" <<< "$console" || echo "no line $2 in: $console")"; }
+# at_most NAME NUMBER LIMIT UNIT
+at_most()
+{
+    verdict "$1" "$(awk -v n="$2" -v most="$3" 'BEGIN { exit !(n > 0 && n <= most) }' ||
+        echo "$2 $4, at most $3 were wanted")"
+    echo "# measured in the emulator: $2 $4 ($1)"
+}
+# field NAME: the last value of name= in the console.
+field() { grep -oE "(^| )$1=[0-9a-z]+" <<< "$console" | tail -n 1 | cut -d= -f2; }
+
+# ---- what can run here --------------------------------------------------------------
+
+have() { command -v "$1" > /dev/null; }
+machines=
+if ! have riscv64-unknown-elf-gcc; then
+    echo 'skip firmware/esp32c3: riscv64-unknown-elf-gcc is missing (make deps-test)'
+elif ! cc -O2 -Wall -Wextra -Werror -o "$out/esp32c3" tests/device/esp32c3_main.c -lunicorn \
+    2> "$out/esp32c3.log"; then
+    if grep -q 'unicorn.h\|-lunicorn' "$out/esp32c3.log"; then
+        echo 'skip firmware/esp32c3: libunicorn-dev is missing (make deps-test)'
+    else
+        verdict esp32c3-emulator-builds "$(cat "$out/esp32c3.log")"
+    fi
+else
+    machines=esp32c3
+fi
+if ! have xtensa-lx106-elf-gcc; then
+    echo 'skip firmware/esp32: xtensa-lx106-elf-gcc is missing (make deps-test)'
+elif ! have qemu-system-xtensa; then
+    echo 'skip firmware/esp32: qemu-system-xtensa is missing (make deps-test)'
+else
+    machines="$machines lx106"
+fi
+verdict builds "$(make -s firmware EXIT=1 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
+verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
+
+build_lx106()
+{
+    local objects
+    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*')
+    xtensa-lx106-elf-gcc -std=c11 -I. -Os -ffreestanding -mlongcalls -mtext-section-literals \
+        -DRUVM_DEVICE_EXIT=1 -Wall -Wextra -Werror -nostdlib -static -Wl,--gc-sections \
+        -T tests/device/lx106/app.ld -o "$out/lx106.elf" tests/device/lx106/port.c \
+        tests/device/lx106/start.S "${objects[@]}" -lgcc 2>&1
+}
+case $machines in *lx106*) verdict lx106-links "$(build_lx106)" ;; esac
+
+# flash MACHINE MODEL [OPTION]: a flash image of the firmware with a model.
+flash()
+{
+    local chip=$1
+    [ "$chip" != lx106 ] || chip=esp32
+    python3 tests/device/make_flash.py "$chip" "$fw/$chip/boot.elf" "$fw/$chip/app.elf" "$2" \
+        "$out/$1.bin" "${@:3}"
+}
+# talk MACHINE COMMANDS [OPTION...]: sets console and status.
+talk()
+{
+    local run=("$out/esp32c3" "$out/esp32c3.bin" --limit 20000 "${@:3}")
+    [ "$1" != lx106 ] || run=(qemu-system-xtensa -M sim -cpu lx106 -semihosting -nographic
+        -monitor none -kernel "$out/lx106.elf"
+        -device "loader,file=$out/lx106.bin,addr=0x60100000,force-raw=on")
+    console=$(printf '%b' "$2" | timeout 300 "${run[@]}" 2> "$out/stderr")
+    status=$?
+}
+
+# ---- the same tokens ------------------------------------------------------------------
+
+host_ids()
+{
+    "$ruvm" run "$@" --ids --quiet | tr '\n' ' ' | sed 's/ *$//'
+}
+# tokens MACHINE NAME MODEL N: greedy and sampled, and the same text.
+tokens()
+{
+    local prompt='Once upon a time' wanted
+    flash "$1" "$3"
+    talk "$1" "generate n=$4 ids=1 \"$prompt\"\ngenerate n=$4 ids=1 temp=0.8 top-p=0.9 seed=7 \
+repeat=1.1 \"$prompt\"\ngenerate n=$4 \"$prompt\"\nexit 7\n"
+    verdict "$1-verifies-$2" "$(grep -q '^ok verified' <<< "$console" || echo "$console")"
+    wanted=$(host_ids "$3" -p "$prompt" -n "$4" --temp 0)
+    expect "$1-tokens-$2" "ids $wanted\$"
+    wanted=$(host_ids "$3" -p "$prompt" -n "$4" --temp 0.8 --top-p 0.9 --seed 7 \
+        --repeat-penalty 1.1)
+    expect "$1-sampled-tokens-$2" "ids $wanted\$"
+    wanted=$("$ruvm" run "$3" -p "$prompt" -n "$4" --temp 0 --quiet --no-prompt |
+        sed -e 's/\\/\\\\/g' -e ':a;N;$!ba;s/\n/\\n/g')
+    verdict "$1-text-$2" "$(grep -qF -- "text $wanted" <<< "$console" || echo "not: $wanted")"
+    verdict "$1-status-$2" "$([ "$status" = 7 ] || echo "status $status: $(cat "$out/stderr")")"
+}
+# What two machines and all types of weights share; TYPES are quantized here.
+if [ -n "$models" ]; then
+    for type in int8 int4 ternary; do
+        "$ruvm" quantize "$models/stories260K.bin" --tokenizer "$models/tok512.bin" -t $type \
+            -o "$out/$type.ruvm" --no-quality --quiet
+    done
+fi
+for machine in $machines; do
+    tokens "$machine" demo lib/demo.ruvm 60
+    if [ -n "$models" ]; then
+        for type in int8 int4 ternary; do
+            tokens "$machine" "stories260K-$type" "$out/$type.ruvm" 60
+        done
+    else
+        echo "skip firmware/$machine-stories260K: RUVM_SHARED_MODELS is not set"
+    fi
+done
+
+# ---- the console ------------------------------------------------------------------------
+
+# refuses NAME COMMAND MESSAGE: one command, one line that begins "error", and it goes on.
+refuses()
+{
+    talk "$machine" "$2\nstats\nexit 3\n"
+    expect "$machine-refuses-$1" "error .*$3"
+    verdict "$machine-goes-on-after-$1" "$(grep -q '^> ok chip=' <<< "$console" || echo "$console")"
+}
+long=$(printf '%600s' '' | tr ' ' x)
+for machine in $machines; do
+    flash "$machine" lib/demo.ruvm
+    refuses no-command 'sing' 'no such command: say help'
+    refuses option 'generate m=3 "x"' 'no such option'
+    refuses value 'generate n=3x "x"' 'no number'
+    refuses number-too-large 'generate n=4294967296 "x"' 'no number'
+    refuses temperature 'generate temp=101 "x"' 'above 100'
+    refuses escape 'generate "a\\q"' 'escape'
+    refuses context-too-long 'context 65535' 'longer than'
+    refuses context-word 'context many' 'number of tokens'
+    refuses long-line "generate \"$long\"" 'too long'
+    talk "$machine" 'generate n=4 ids=1 "a\\nb\\x41"\nhelp\ncontext 20\n'\
+'generate n=3 ids=1 "say \\"hi\\""\ngenerate n=40 ignore-end=1 "a b c"\ncontext\nverify\nexit\n'
+    expect "$machine-unescapes" "ids $(host_ids lib/demo.ruvm -p $'a\nbA' -n 4 --temp 0)\$"
+    expect "$machine-unescapes-quotes" "ids $(host_ids lib/demo.ruvm -p 'say "hi"' -n 3 --temp 0)\$"
+    expect "$machine-help" 'generate \[n=N\]'
+    expect "$machine-full-context" 'end=context'
+    expect "$machine-context-20" 'ok chip=.* context=20 '
+    expect "$machine-verifies-on-demand" '^> ok verified'
+    verdict "$machine-exit-0" "$([ "$status" = 0 ] || echo "status $status")"
+done
+
+# ---- flash that is not as it should be ------------------------------------------------
+
+# with_bytes OFFSET HEX...: changes the C3's flash.
+with_bytes()
+{
+    # shellcheck disable=SC2059
+    printf "$(printf '\\x%s' "${@:2}")" | dd of="$out/esp32c3.bin" bs=1 seek="$1" conv=notrunc \
+        status=none
+}
+if [[ $machines == *esp32c3* ]]; then
+    flash esp32c3 lib/demo.ruvm
+    with_bytes $((0x40000 + 50000)) 5a
+    talk esp32c3 'generate "x"\nexit 9\n'
+    expect esp32c3-damaged-model 'error the partition holds no sound image: write it again'
+    with_bytes $((0x8000 + 32)) 00
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-no-partition 'error no partition of type data'
+    with_bytes $((0x10000 + 5000)) 5a a5
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-damaged-application 'boot: the application at 0x00010000 is damaged'
+    with_bytes $((0x10000 + 12)) 09
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-application-of-another-chip 'is for another chip'
+    verdict esp32c3-boot-status "$([ "$status" = 255 ] || echo "status $status")"
+
+    # Updates: without a record the first slot, and whichever is whole.
+    flash esp32c3 lib/demo.ruvm --ota
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-first-slot '^ok verified'
+    with_bytes $((0x11000)) 5a a5
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-skips-a-damaged-slot 'boot: the application at 0x00010000 is damaged'
+    expect esp32c3-starts-the-other-slot '^ok verified'
+    flash esp32c3 lib/demo.ruvm --ota
+    with_bytes $((0x9000)) 02 00 00 00
+    # CRC-32 of the four bytes before, begun as the chip's ROM begins it
+    with_bytes $((0x901c)) 74 37 f6 55
+    with_bytes $((0x41000)) 5a a5
+    talk esp32c3 'exit 9\n'
+    expect esp32c3-chosen-slot 'boot: the application at 0x00040000 is damaged'
+    expect esp32c3-falls-back '^ok verified'
+fi
+
+# What is flashed has no way out: the command is not there, and waiting is all it does.
+if [[ $machines == *esp32c3* ]]; then
+    python3 tests/device/make_flash.py esp32c3 build/firmware/esp32c3/boot.elf \
+        build/firmware/esp32c3/app.elf lib/demo.ruvm "$out/esp32c3.bin"
+    talk esp32c3 'exit 7\nstats\nrestart\nstats\n'
+    expect esp32c3-product-has-no-exit 'error there is no such command'
+    verdict esp32c3-restarts "$([ "$(grep -c '^ok verified' <<< "$console")" = 2 ] || echo "$console")"
+fi
+
+# ---- what it costs ------------------------------------------------------------------------
+
+# section ELF NAME...: bytes of these sections.
+section()
+{
+    "$nm-size" -A "$1" | awk -v names=" ${*:2} " 'index(names, " " $1 " ") { n += $2 } END { print n }'
+}
+# each FUNCTION...: instructions of all of them for each product of the first.
+each()
+{
+    awk -v names=" $* " -v first="$1" '{ sub(/^.*profile/, "") }
+        index(names, " " $2 " ") { n += $1; if ($2 == first) p = $4 }
+        END { printf "%.2f", p ? n / p : 0 }' "$out/stderr"
+}
+# The project's goals are 49,152 bytes and 65,536: what is more than that has still to go.
+if [[ $machines == *esp32c3* ]]; then
+    nm=riscv64-unknown-elf
+    at_most esp32c3-code-and-constants \
+        "$(section build/firmware/esp32c3/app.elf .flash_rodata .flash_text .ram_text .data)" 53248 bytes
+fi
+if [[ $machines == *esp32c3* ]] && [ -n "$models" ]; then
+    "$nm-nm" -n "$fw"/esp32c3/app.elf > "$out/app.symbols"
+    flash esp32c3 "$out/int8.ruvm"
+    talk esp32c3 'context 128\ngenerate n=59 ignore-end=1 "Once upon a time"\nstats\nexit\n' \
+        --profile "$out/app.symbols"
+    at_most esp32c3-instructions-a-token "$(($(field cycles) / 59))" 1500000 instructions
+    at_most esp32c3-instructions-a-product-int8 "$(each matmul_s8 rescale)" 4.0 instructions
+    ram=$(($(field engine_bytes) + $(field buffer_bytes) + $(field static_bytes) + $(field stack_bytes)))
+    at_most esp32c3-ram "$ram" 66560 bytes
+    at_most esp32c3-stack "$(field stack_used)" "$(($(field stack_bytes) * 3 / 4))" bytes
+    wanted=$(($(section $fw/esp32c3/app.elf .ram_text .data .bss) + 63))
+    verdict esp32c3-ram-is-the-linkers "$([ "$(field static_bytes)" -le $wanted ] &&
+        [ "$(field static_bytes)" -gt $((wanted - 64)) ] || echo "static_bytes $(field static_bytes), the linker's $wanted")"
+    flash esp32c3 "$out/int4.ruvm"
+    talk esp32c3 'generate n=59 ignore-end=1 "Once upon a time"\nexit\n' --profile "$out/app.symbols"
+    at_most esp32c3-instructions-a-token-int4 "$(($(field cycles) / 59))" 1500000 instructions
+    at_most esp32c3-instructions-a-product-int4 "$(each matmul_int4 add_columns)" 3.0 instructions
+fi
+exit $failed

@@ -1,0 +1,73 @@
+/* Panels give what the rows that they were made of give; for compare.h. */
+#ifndef TESTS_KERNELS_COMPARE_PANELS_H
+#define TESTS_KERNELS_COMPARE_PANELS_H
+
+#include "kernels/panels.h"
+#include "tests/kernels/arrays.h"
+
+/* The product of the panels of s, whose row 0 and shape m has, must be `expected`. */
+static int compare_panels(const struct ruvm_kernels *k, const struct ruvm_panels_source *s,
+                          struct ruvm_matmul_panels m, const int32_t *expected)
+{
+    size_t n = (m.n_rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
+    size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof *m.out;
+    m.bits = s->bits;
+    m.panel_bytes = ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
+    m.mult_off = s->row_bytes * RUVM_PANEL_ROWS;
+    uint8_t *panels = compare_array(n * m.panel_bytes);
+    ruvm_panels_pack(panels, s);
+    m.w = panels;
+    m.out = compare_array(bytes);
+    k->matmul_panels(&m);
+    uint32_t hash = compare_hash; /* of what all machines compute: not all have panels */
+    int bad = compare_same(s->bits == 8 ? "panels of int8" : "panels of int4", m.out, expected,
+                           bytes, m.n_rows, m.n_cols);
+    compare_hash = hash;
+    return bad;
+}
+
+static int compare_panels_s8(const struct ruvm_kernels *k, const struct ruvm_matmul *m,
+                             const int32_t *expected)
+{
+    if (!k->matmul_panels)
+        return 0;
+    /* The last row need not be readable up to row_bytes, so the copy is of what is. */
+    uint8_t *rows = compare_array((size_t)m->n_rows * m->row_bytes);
+    for (uint32_t r = 0; r < m->n_rows; r++)
+        memcpy(rows + (size_t)r * m->row_bytes, m->w + (size_t)r * m->row_bytes, m->n_cols);
+    const struct ruvm_panels_source s = {
+        .w = rows, .bits = 8, .n_rows = m->n_rows, .row_bytes = m->row_bytes};
+    return compare_panels(k, &s,
+                          (struct ruvm_matmul_panels){.x = m->x,
+                                                      .n_rows = m->n_rows,
+                                                      .n_cols = m->n_cols,
+                                                      .n_vecs = m->n_vecs,
+                                                      .x_stride = m->x_stride,
+                                                      .out_stride = m->out_stride},
+                          expected);
+}
+
+static int compare_panels_int4(const struct ruvm_kernels *k, const struct ruvm_matmul_codes *m,
+                               const int32_t *expected)
+{
+    if (!k->matmul_panels)
+        return 0;
+    const struct ruvm_panels_source s = {.w = m->w,
+                                         .mult = m->mult,
+                                         .bits = 4,
+                                         .n_rows = m->n_rows,
+                                         .row_bytes = m->row_bytes,
+                                         .mult_bytes = m->group ? m->mult_bytes : 0};
+    return compare_panels(k, &s,
+                          (struct ruvm_matmul_panels){.x = m->x,
+                                                      .n_rows = m->n_rows,
+                                                      .first_col = m->first_col,
+                                                      .n_cols = m->n_cols,
+                                                      .group = m->group,
+                                                      .n_vecs = m->n_vecs,
+                                                      .x_stride = m->x_stride,
+                                                      .out_stride = m->out_stride},
+                          expected);
+}
+
+#endif
