@@ -86,8 +86,8 @@ static int read_ef(const struct ruvm_args *args, struct ruvm_bench_rag_options *
         uint32_t ef = next_number(&at);
         uint32_t before = o->n_points ? o->ef[o->n_points - 1] : 0;
         if (ef <= before || ef > 4096)
-            return ruvm_args_usage(args, "--ef '%s': give ascending numbers up to 4096, as 10,40,160",
-                                   text);
+            return ruvm_args_usage(
+                args, "--ef '%s': give ascending numbers up to 4096, as 10,40,160", text);
         o->ef[o->n_points] = ef;
     }
     if (*at || !o->n_points)
@@ -122,7 +122,8 @@ static int check_words(const struct ruvm_args *args, const char *option,
         while (name(i) && strcmp(name(i), word) != 0)
             i++;
         if (!name(i) && strcmp(word, "all") != 0)
-            return ruvm_args_usage(args, "--%s: there is no '%.*s'; see --help", option, length, at);
+            return ruvm_args_usage(args, "--%s: there is no '%.*s'; see --help", option, length,
+                                   at);
     }
     return RUVM_EXIT_DONE;
 }
@@ -207,8 +208,8 @@ static int run(const struct ruvm_args *args)
         return rc;
     struct ruvm_bench_rag_list list = {.recall = o.recall};
     list.results = ruvm_output_alloc(MOST_CURVES, sizeof *list.results);
-    rc = o.blob && !metrics && !types ? measure(&list, &o)
-                                      : measure_lists(&list, o, metrics, types);
+    rc =
+        o.blob && !metrics && !types ? measure(&list, &o) : measure_lists(&list, o, metrics, types);
     ruvm_output_progress_end();
     if (list.n)
         print_list(args, &list);

@@ -26,9 +26,9 @@ static void cell_if(struct ruvm_table *t, bool known, const char *fmt, double va
 
 static void print_summary(const struct ruvm_bench_rag_list *list, enum ruvm_table_style style)
 {
-    static const char *const heads[] = {"metric", "type",  "degree",     "ef-build", "vectors/s",
-                                        "bytes",  "graph", "in all",     "codes",    "row cost",
-                                        "crossover"};
+    static const char *const heads[] = {"metric",    "type",     "degree",   "ef-build",
+                                        "vectors/s", "bytes",    "graph",    "in all",
+                                        "codes",     "row cost", "crossover"};
     struct ruvm_table t = {.heads = heads, .align = "llrrrrrrrrr", .n_cols = 11};
     for (unsigned i = 0; i < list->n; i++) {
         const struct ruvm_bench_rag_result *r = &list->results[i];
@@ -65,7 +65,7 @@ static void point_cells(struct ruvm_table *t, double recall, const struct ruvm_s
 static void print_curve(const struct ruvm_bench_rag_result *r, enum ruvm_table_style style)
 {
     char recall[24];
-    const char *heads[] = {"metric", "type", "search", recall, "queries/s",
+    const char *heads[] = {"metric", "type", "search", recall,    "queries/s",
                            "min",    "max",  "rows",   "chip RAM"};
     struct ruvm_table t = {.heads = heads, .align = "lllrrrrrr", .n_cols = 9};
     snprintf(recall, sizeof recall, "recall@%u", r->k);
@@ -119,9 +119,8 @@ void ruvm_cmd_bench_rag_tables(const struct ruvm_bench_rag_list *list, enum ruvm
         putchar('\n');
         print_curve(r, style);
         printf("\nThe scan reads %.3g GB/s, %.0f %% of what %s gives here (%.3g GB/s).\n",
-               r->scan_gb_per_s.median,
-               100 * r->scan_gb_per_s.median / r->roof_gb_per_s.median, r->roof,
-               r->roof_gb_per_s.median);
+               r->scan_gb_per_s.median, 100 * r->scan_gb_per_s.median / r->roof_gb_per_s.median,
+               r->roof, r->roof_gb_per_s.median);
     }
     print_sizes(list, style);
     printf("\nmachine: %s\n", first->machine);
@@ -178,8 +177,8 @@ static void add_points(struct long_table *l)
 
 void ruvm_cmd_bench_rag_csv(const struct ruvm_bench_rag_list *list)
 {
-    static const char *const heads[] = {"subject", "metric", "type", "kernels", "what",
-                                        "at",      "median", "min",  "max",     "n",
+    static const char *const heads[] = {"subject", "metric", "type",   "kernels", "what",
+                                        "at",      "median", "min",    "max",     "n",
                                         "unit",    "tier",   "machine"};
     struct long_table l = {.t = {.heads = heads, .align = "lllllrrrrrlll", .n_cols = 13}};
     for (unsigned i = 0; i < list->n; i++) {
@@ -307,8 +306,8 @@ int ruvm_cmd_bench_rag_plot(const struct ruvm_bench_rag_list *list, const char *
         c->x[r->n_points] = 1;
         c->y[r->n_points] = r->scan_queries_per_s.median;
         for (int scan = 0; scan < 2; scan++) {
-            snprintf(c->names[scan], sizeof c->names[scan], "%s, %s, %s",
-                     scan ? "scan" : "graph", r->metric, r->type);
+            snprintf(c->names[scan], sizeof c->names[scan], "%s, %s, %s", scan ? "scan" : "graph",
+                     r->metric, r->type);
             series[2 * i + (unsigned)scan] = (struct ruvm_plot_series){
                 c->names[scan], scan ? RUVM_PLOT_RINGS : RUVM_PLOT_LINE, scan ? 1 : r->n_points,
                 c->x + (scan ? r->n_points : 0), c->y + (scan ? r->n_points : 0)};

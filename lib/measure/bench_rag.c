@@ -72,7 +72,8 @@ static bool tell(void *context, uint32_t done, uint32_t n)
 /* A file around vectors and graph, with empty chunks. */
 static int wrap(struct index *x, const struct ruvm_vectors *set, const struct ruvm_buffer *graph)
 {
-    static const uint8_t no_name[2] = {0}, source[RUVM_SRCE_RECORD] = {0, 0, 0, 0, 255, 255, 255, 255};
+    static const uint8_t no_name[2] = {0},
+                         source[RUVM_SRCE_RECORD] = {0, 0, 0, 0, 255, 255, 255, 255};
     struct ruvm_buffer chunks = {0};
     struct ruvm_rag_draft d = {.metric = set->metric,
                                .type = set->type,
@@ -108,8 +109,9 @@ static int index_open(const struct bench *b, struct index *x, const struct ruvm_
     enum { ALIGN = 64 };
     int rc = wrap(x, set, graph);
     if (rc != RUVM_OK)
-        return rc == RUVM_ERR_MEMORY ? no_memory(b)
-                                     : ruvm_fail(b->err, rc, "bench rag: more than 4 GiB of vectors");
+        return rc == RUVM_ERR_MEMORY
+                   ? no_memory(b)
+                   : ruvm_fail(b->err, rc, "bench rag: more than 4 GiB of vectors");
     x->copy = aligned_alloc(ALIGN, (x->file.size + ALIGN - 1) / ALIGN * ALIGN);
     if (!x->copy)
         return no_memory(b);
@@ -225,8 +227,9 @@ static uint32_t count_found(const struct bench *b, uint32_t query, const struct 
 }
 
 /* Recall and rows compared of one ef; the time is not looked at. */
-static int measure_found(struct bench *b, const struct ruvm_rag *rag, const struct ruvm_vectors *set,
-                         uint32_t n_queries, struct ruvm_bench_rag_point *p)
+static int measure_found(struct bench *b, const struct ruvm_rag *rag,
+                         const struct ruvm_vectors *set, uint32_t n_queries,
+                         struct ruvm_bench_rag_point *p)
 {
     struct ruvm_hit hits[RUVM_SEARCH_MAX_EF];
     uint64_t found = 0, all = 0, distances = 0;
@@ -489,7 +492,8 @@ static void note_subject(struct bench *b)
     if (b->o.blob)
         snprintf(r->subject, sizeof r->subject, "%s", b->o.blob);
     else
-        snprintf(r->subject, sizeof r->subject, "synthetic %u,%u", (unsigned)s->n, (unsigned)s->dims);
+        snprintf(r->subject, sizeof r->subject, "synthetic %u,%u", (unsigned)s->n,
+                 (unsigned)s->dims);
     snprintf(r->metric, sizeof r->metric, "%s", ruvm_codes_metric_name(s->metric));
     snprintf(r->type, sizeof r->type, "%s", ruvm_codes_type_name(s->type));
     snprintf(r->kernels, sizeof r->kernels, "%s", s->set.kernels->name);

@@ -63,7 +63,8 @@ static void draw_one(struct draw *d, float *x)
 
 bool ruvm_rag_subject_draw(float *x, size_t n, uint32_t dims, uint64_t seed)
 {
-    struct draw d = {.state = seed, .dims = dims, .latent = dims < MOST_LATENT ? dims : MOST_LATENT};
+    struct draw d = {
+        .state = seed, .dims = dims, .latent = dims < MOST_LATENT ? dims : MOST_LATENT};
     d.turn = malloc((size_t)d.dims * d.latent * sizeof *d.turn);
     d.centres = malloc((size_t)CLUSTERS * d.latent * sizeof *d.centres);
     bool ok = d.turn && d.centres;
