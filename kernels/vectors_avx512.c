@@ -98,15 +98,15 @@ static void manhattan(int32_t *out, const struct ruvm_vector_job *job)
 }
 
 /* Newer machines count the bits of 64 at once, in a third of the instructions. */
-#pragma GCC push_options
-#pragma GCC target("avx512vpopcntdq")
-static inline __m512i step_popcount(__m512i acc, __m512i q, __m512i row)
+#define COUNTS_BITS __attribute__((target("avx512vpopcntdq")))
+
+COUNTS_BITS static inline __m512i step_popcount(__m512i acc, __m512i q, __m512i row)
 {
     return _mm512_add_epi64(acc, _mm512_popcnt_epi64(_mm512_xor_si512(q, row)));
 }
 
 /* Rows of 8 bytes that follow each other: eight to a register, each with its own sum. */
-static uint32_t count_words(int32_t *out, const struct ruvm_vector_job *job)
+COUNTS_BITS static uint32_t count_words(int32_t *out, const struct ruvm_vector_job *job)
 {
     const uint8_t *rows = job->rows;
     long long word;
@@ -120,7 +120,7 @@ static uint32_t count_words(int32_t *out, const struct ruvm_vector_job *job)
     return i;
 }
 
-static void count_all(int32_t *out, const struct ruvm_vector_job *job)
+COUNTS_BITS static void count_all(int32_t *out, const struct ruvm_vector_job *job)
 {
     struct ruvm_vector_job rest = *job;
     uint32_t done = 0;
@@ -130,7 +130,6 @@ static void count_all(int32_t *out, const struct ruvm_vector_job *job)
     rest.n -= done;
     all_rows(out + done, &rest, _mm512_setzero_si512(), step_popcount);
 }
-#pragma GCC pop_options
 
 static void hamming(int32_t *out, const struct ruvm_vector_job *job)
 {
