@@ -20,7 +20,7 @@ static const struct ruvm_args_option options[] = {
      .choices = "int8 binary all"},
     {"ef", 0, RUVM_ARGS_TEXT, "LIST", .help = "rows that a search keeps in view",
      .fallback = "10,14,20,28,40,56,80,112,160,240"},
-    {"k", 'k', RUVM_ARGS_COUNT, "N", .help = "hits of a query", .fallback = "10", .min = 1,
+    {"hits", 'k', RUVM_ARGS_COUNT, "N", .help = "hits of a query", .fallback = "10", .min = 1,
      .max = 255},
     {"queries", 'q', RUVM_ARGS_COUNT, "N", .help = "queries, at most as many as vectors of a blob",
      .fallback = "500", .min = 1, .max = 100000},
@@ -133,7 +133,7 @@ static int options_from(const struct ruvm_args *args, struct ruvm_bench_rag_opti
     *o = (struct ruvm_bench_rag_options){
         .blob = ruvm_args_operand(args, 0),
         .seed = ruvm_args_count(args, "seed"),
-        .k = ruvm_args_u32(args, "k"),
+        .k = ruvm_args_u32(args, "hits"),
         .n_queries = ruvm_args_u32(args, "queries"),
         .repetitions = ruvm_args_u32(args, "repetitions"),
         .degree = ruvm_args_u32(args, "degree"),

@@ -58,7 +58,7 @@ static int report(const struct bench *b, const char *stage, uint64_t done, uint6
 
 static int no_memory(const struct bench *b)
 {
-    return ruvm_fail(b->err, RUVM_ERR_MEMORY, "bench rag: out of memory");
+    return ruvm_fail(b->err, RUVM_ERR_MEMORY, "out of memory");
 }
 
 /* ---- the graph ------------------------------------------------------------------- */
@@ -109,16 +109,15 @@ static int index_open(const struct bench *b, struct index *x, const struct ruvm_
     enum { ALIGN = 64 };
     int rc = wrap(x, set, graph);
     if (rc != RUVM_OK)
-        return rc == RUVM_ERR_MEMORY
-                   ? no_memory(b)
-                   : ruvm_fail(b->err, rc, "bench rag: more than 4 GiB of vectors");
+        return rc == RUVM_ERR_MEMORY ? no_memory(b)
+                                     : ruvm_fail(b->err, rc, "more than 4 GiB of vectors");
     x->copy = aligned_alloc(ALIGN, (x->file.size + ALIGN - 1) / ALIGN * ALIGN);
     if (!x->copy)
         return no_memory(b);
     memcpy(x->copy, x->file.data, x->file.size);
     rc = ruvm_rag_open(&x->rag, x->copy, x->file.size, NULL);
     ruvm_buffer_free(&x->file);
-    return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "bench rag: the graph made is none");
+    return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "the graph made is none");
 }
 
 static int make_graph(struct bench *b, const struct ruvm_vectors *set, struct ruvm_buffer *graph,
@@ -208,7 +207,7 @@ static int find_truth(struct bench *b, const struct ruvm_vectors *set, uint32_t 
     for (uint32_t i = 0; i < n_queries; i++) {
         int n = scan(b, set, i, b->truth + (size_t)i * b->o.k);
         if (n < 0)
-            return ruvm_fail(b->err, n, "bench rag: the vectors cannot be searched");
+            return ruvm_fail(b->err, n, "the vectors cannot be searched");
         b->n_truth[i] = (uint32_t)n;
         if (i % REPORT_EACH == 0 && report(b, "truth", i, n_queries) != RUVM_OK)
             return RUVM_ERR_IO;
@@ -238,7 +237,7 @@ static int measure_found(struct bench *b, const struct ruvm_rag *rag,
         struct ruvm_search s = search_of(b, p->ef);
         int n = walk(b, rag, set, i, &s, hits);
         if (n < 0)
-            return ruvm_fail(b->err, n, "bench rag: the graph cannot be walked");
+            return ruvm_fail(b->err, n, "the graph cannot be walked");
         found += count_found(b, i, hits, n);
         all += b->n_truth[i];
         distances += s.n_distances;
@@ -460,11 +459,11 @@ static int check_options(const struct ruvm_bench_rag_options *o, struct ruvm_err
 {
     if (o->k > RUVM_SEARCH_MAX_EF || o->repetitions > MOST_REPETITIONS ||
         o->n_points > RUVM_BENCH_RAG_POINTS)
-        return ruvm_fail(err, RUVM_ERR_ARG, "bench rag: too many hits, repetitions or points");
+        return ruvm_fail(err, RUVM_ERR_ARG, "too many hits, repetitions or points");
     for (uint32_t i = 0; i < o->n_points; i++)
         if (o->ef[i] < 1 || o->ef[i] > RUVM_SEARCH_MAX_EF)
-            return ruvm_fail(err, RUVM_ERR_ARG, "bench rag: ef %u: choose 1 to %d",
-                             (unsigned)o->ef[i], RUVM_SEARCH_MAX_EF);
+            return ruvm_fail(err, RUVM_ERR_ARG, "ef %u: choose 1 to %d", (unsigned)o->ef[i],
+                             RUVM_SEARCH_MAX_EF);
     return RUVM_OK;
 }
 
@@ -521,8 +520,7 @@ static int run(struct bench *b)
     const struct ruvm_vector_kernels *kernels = ruvm_vector_kernels_select(b->o.kernels);
     if (!kernels)
         return ruvm_fail(b->err, RUVM_ERR_UNSUPPORTED,
-                         "bench rag: this machine has no kernels '%s' of vector search",
-                         b->o.kernels);
+                         "this machine has no kernels '%s' of vector search", b->o.kernels);
     int rc = ruvm_rag_subject_encode(&b->subject, kernels, b->err);
     if (rc == RUVM_OK)
         rc = take_memory(b);

@@ -16,7 +16,7 @@ enum { NEIGHBOURS = 10, ALIGN = 64 };
 
 static int no_memory(struct ruvm_error *err)
 {
-    return ruvm_fail(err, RUVM_ERR_MEMORY, "bench rag: out of memory for the vectors");
+    return ruvm_fail(err, RUVM_ERR_MEMORY, "out of memory for the vectors");
 }
 
 static unsigned find(const char *(*name)(unsigned), const char *wanted)
@@ -37,7 +37,7 @@ static int choose(struct ruvm_rag_subject *s, const struct ruvm_bench_rag_option
     if (o->type)
         s->type = find(ruvm_codes_type_name, o->type);
     if (s->metric >= RUVM_N_METRICS || s->type >= RUVM_N_VECTOR_TYPES)
-        return ruvm_fail(err, RUVM_ERR_ARG, "bench rag: there is no metric %s or no type %s",
+        return ruvm_fail(err, RUVM_ERR_ARG, "there is no metric %s or no type %s",
                          o->metric ? o->metric : "", o->type ? o->type : "");
     s->is_own = s->has_rag && s->metric == s->rag.metric && s->type == s->rag.type;
     if (s->has_rag && !s->is_own && s->rag.metric >= RUVM_METRIC_POINCARE)
@@ -79,6 +79,9 @@ static int open_blob(struct ruvm_rag_subject *s, const char *path, struct ruvm_e
     if (rc != RUVM_OK)
         return rc;
     s->has_rag = true;
+    if (s->map.size < RUVM_RAG_HDR_BYTES)
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: %zu bytes are no knowledge blob", path,
+                         s->map.size);
     rc = ruvm_rag_open(&s->rag, s->map.data, s->map.size, &fault);
     if (rc == RUVM_OK)
         rc = ruvm_rag_check(&s->rag, &fault);
@@ -154,8 +157,8 @@ static int read_vectors(struct ruvm_rag_subject *s, const struct ruvm_bench_rag_
     if (s->n < 2 || s->n > RUVM_RAG_MAX_VECTORS || s->dims < RUVM_RAG_MIN_DIMS ||
         s->dims > RUVM_RAG_MAX_DIMS)
         return ruvm_fail(err, RUVM_ERR_ARG,
-                         "bench rag: %u vectors of %u dimensions: choose 2 to %d of %d to %d",
-                         (unsigned)s->n, (unsigned)s->dims, RUVM_RAG_MAX_VECTORS, RUVM_RAG_MIN_DIMS,
+                         "%u vectors of %u dimensions: choose 2 to %d of %d to %d", (unsigned)s->n,
+                         (unsigned)s->dims, RUVM_RAG_MAX_VECTORS, RUVM_RAG_MIN_DIMS,
                          RUVM_RAG_MAX_DIMS);
     size_t all = (size_t)s->n + s->n_queries;
     s->x = malloc(all * s->dims * sizeof *s->x);
