@@ -58,6 +58,7 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/pq.c \
 	lib/vector/words.c \
 	lib/vector/recipe.c \
 	lib/vector/bm25.c \
@@ -147,6 +148,7 @@ $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAG
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
 $B/lib/convert/%.o $B/lib/quant/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/lib/bundle/pq_learn.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 

@@ -92,24 +92,41 @@ static void truth_of_floats(const struct ruvm_rag_subject *s, uint32_t *ids)
     free(rank);
 }
 
-static void truth_of_codes(const struct ruvm_rag_subject *s, uint32_t *ids, bool euclidean)
+/* By the distance of the bytes that other libraries search. */
+static void truth_of_bytes(const struct ruvm_rag_subject *s, uint32_t *ids)
 {
     double *rank = take(s->n * sizeof *rank);
     uint32_t bytes = s->set.row_bytes;
     for (uint32_t i = 0; i < s->n_queries; i++) {
-        const uint8_t *q = s->query_rows + (size_t)i * bytes;
         for (uint32_t j = 0; j < s->n; j++) {
             const uint8_t *row = s->rows + (size_t)j * bytes;
             int32_t dot;
-            const struct ruvm_vector_job job = {
-                .query = q, .rows = row, .n = 1, .row_bytes = bytes, .stride = bytes};
+            const struct ruvm_vector_job job = {.query = s->query_rows + (size_t)i * bytes,
+                                                .rows = row,
+                                                .n = 1,
+                                                .row_bytes = bytes,
+                                                .stride = bytes};
             s->set.kernels->dot(&dot, &job);
-            double norm = ruvm_vectors_norm2(row, bytes);
-            rank[j] = euclidean ? norm - 2.0 * dot : -dot / sqrt(norm);
+            rank[j] = ruvm_vectors_norm2(row, bytes) - 2.0 * dot;
         }
         nearest(rank, s->n, ids + (size_t)i * K);
     }
     free(rank);
+}
+
+/* By the scan: the codes with the lengths that stand beside them. */
+static void truth_of_codes(const struct ruvm_rag_subject *s, uint32_t *ids)
+{
+    uint64_t memory[K];
+    for (uint32_t i = 0; i < s->n_queries; i++) {
+        struct ruvm_search search = {.k = K};
+        struct ruvm_hit hits[K];
+        struct ruvm_vector_query q;
+        ruvm_vectors_query_row(&q, &s->queries, i);
+        need(ruvm_search_scan(&s->set, &q, &search, memory, sizeof memory, hits) == K, "scan");
+        for (int j = 0; j < K; j++)
+            ids[(size_t)i * K + (unsigned)j] = hits[j].id;
+    }
 }
 
 /* Codes of 0 to 255, without the padding of rows. */
@@ -140,9 +157,9 @@ static void make(const char *folder, const struct ruvm_bench_rag_options *o)
     save_codes(folder, "queries.u8", &s, s.query_rows, s.n_queries);
     truth_of_floats(&s, ids);
     save(folder, "truth.f32", ids, bytes);
-    truth_of_codes(&s, ids, false);
+    truth_of_codes(&s, ids);
     save(folder, "truth.ruvm", ids, bytes);
-    truth_of_codes(&s, ids, true);
+    truth_of_bytes(&s, ids);
     save(folder, "truth.u8", ids, bytes);
     free(ids);
     ruvm_rag_subject_free(&s);

@@ -17,7 +17,7 @@
 #
 # All programs stay in memory and take turns, ROUNDS (7) times for each ef; CPU time is
 # compared, which other work on the machine disturbs least. Recall is that against the exact
-# answer in the space that the program searches: ruvm's by the cosine of its int8 codes. The
+# answer in the space that the program searches: ruvm's by the scan of its int8 codes. The
 # ratios are ruvm's rate over the other program's at the same recall, between two values of
 # ef by logarithm, round by round: median [first quartile .. third quartile].
 #
