@@ -98,7 +98,7 @@ _ruvm()
     'bench-rag --synthetic') compopt +o default 2>/dev/null && return ;;
     'bench-rag --seed') compopt +o default 2>/dev/null && return ;;
     'bench-rag --metric') words='cosine euclidean dot manhattan hamming poincare lorentz all' ;;
-    'bench-rag --type') words='int8 binary all' ;;
+    'bench-rag --type') words='int8 binary pq all' ;;
     'bench-rag --ef') compopt +o default 2>/dev/null && return ;;
     'bench-rag --hits' | 'bench-rag -k') compopt +o default 2>/dev/null && return ;;
     'bench-rag --queries' | 'bench-rag -q') compopt +o default 2>/dev/null && return ;;

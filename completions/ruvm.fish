@@ -128,7 +128,7 @@ complete -c ruvm -n '__fish_seen_subcommand_from help' -f -a bench-rag
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l synthetic -x -d 'measure that many synthetic vectors'
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l seed -x -d 'seed of synthetic vectors and of queries'
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l metric -x -a 'cosine euclidean dot manhattan hamming poincare lorentz all' -d 'distances, or all'
-complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l type -x -a 'int8 binary all' -d 'types of vectors, or all'
+complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l type -x -a 'int8 binary pq all' -d 'types of vectors, or all'
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -l ef -x -d 'rows that a search keeps in view'
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -s k -l hits -x -d 'hits of a query'
 complete -c ruvm -n '__fish_seen_subcommand_from bench-rag' -s q -l queries -x -d 'queries, at most as many as vectors of a blob'
