@@ -242,7 +242,8 @@ CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
 # file of its own for the linker's script.
 COLD_FLAGS_esp32c3 = -msave-restore -flto
 FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
-	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) -DRUVM_WITHOUT_WORDS=1
+	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) \
+	-DRUVM_WITHOUT_WORDS=1 -DRUVM_CORE_SMALL=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
 FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns

@@ -186,7 +186,7 @@ static void attend_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint
     uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
     uint32_t position = e->rows[t].position, window = ruvm_image_window(&e->img, layer);
     uint32_t oldest = window && window <= position ? position + 1 - window : 0;
-    uint32_t first = e->slots < e->context ? 0 : oldest; /* in a ring any slot may be seen */
+    uint32_t first = ruvm_mask_is_ring(e) ? 0 : oldest; /* in a ring any slot may be seen */
     uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
     struct ruvm_real q_unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
     for (int32_t *q = queries_of(e, t) + (size_t)h * hd; h < end; h++, q += hd) {
@@ -261,7 +261,7 @@ static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
     uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
-    if (e->parallel && n_tokens < e->parallel->n_parts) {
+    if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);
     } else {

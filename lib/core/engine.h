@@ -18,6 +18,12 @@
 #include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
+/* A build for a chip leaves out what only workstations ask for, threads and masks: an engine
+ * with these is then RUVM_ERR_UNSUPPORTED. */
+#ifndef RUVM_CORE_SMALL
+#define RUVM_CORE_SMALL 0
+#endif
+
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
 /* Quantized vectors are padded with zeros to whole numbers of these columns, and consist
@@ -89,6 +95,12 @@ struct ruvm_engine {
     struct ruvm_cache keys;      /* of layers * n_kv_heads heads, after rotation */
     struct ruvm_cache values;
 };
+
+/* The threads that share the work; NULL: the caller does all of it. */
+static inline const struct ruvm_parallel *ruvm_engine_parallel(const struct ruvm_engine *e)
+{
+    return RUVM_CORE_SMALL ? NULL : e->parallel;
+}
 
 /* n values as quantized vectors store them. */
 static inline uint32_t ruvm_vector_padded(uint32_t n)
