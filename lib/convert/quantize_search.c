@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/bytes.h"
 #include "lib/convert/golden.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/target.h"
@@ -359,8 +360,7 @@ static int check_memory(struct hunt *h, const struct ruvm_device *target)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "the engine takes %zu bytes of memory at a context of %u, the %s has %llu "
                          "for it: choose a shorter context, or a cache of 4 bits for values",
-                         bytes, j->model.context, target->name,
-                         (unsigned long long)room);
+                         bytes, j->model.context, target->name, (unsigned long long)room);
     return rc;
 }
 

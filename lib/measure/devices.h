@@ -84,5 +84,4 @@ enum {
 uint64_t ruvm_devices_buffer_bytes(uint32_t context);
 uint64_t ruvm_devices_reserved_bytes(const struct ruvm_device *device, uint32_t context);
 
-
 #endif
