@@ -487,6 +487,11 @@ const int32_t *ruvm_engine_logits(const struct ruvm_engine *e)
     return e->logits;
 }
 
+int32_t *ruvm_engine_take_logits(struct ruvm_engine *e)
+{
+    return e->logits;
+}
+
 uint32_t ruvm_engine_position(const struct ruvm_engine *e)
 {
     return e->position;

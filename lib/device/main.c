@@ -123,10 +123,8 @@ static void show_token(const struct device *d, const struct request *r, uint16_t
 static uint16_t next_token(struct device *d, struct request *r, size_t n_ids)
 {
     struct ruvm_device_model *m = &d->model;
-    const int32_t *logits = ruvm_engine_logits(m->engine);
-    for (uint32_t i = 0; i < m->info.vocab; i++)
-        m->logits[i] = logits[i];
-    return ruvm_sample(&r->sampler, m->logits, m->info.vocab, m->ids, n_ids);
+    int32_t *logits = ruvm_engine_take_logits(m->engine);
+    return ruvm_sample(&r->sampler, logits, m->info.vocab, m->ids, n_ids);
 }
 
 /* Tokens as they come, behind the n_ids of the prompt; returns how many, and why it ended. */

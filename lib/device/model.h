@@ -15,8 +15,7 @@ struct ruvm_device_model {
     struct ruvm_engine *engine; /* NULL: there is none */
     uint32_t context, block;
     size_t engine_bytes;
-    int32_t *logits; /* [vocab] for the sampler to change */
-    uint16_t *ids;   /* [max_ids] of the text so far, and room for the tokenizer's work */
+    uint16_t *ids; /* [max_ids] of the text so far, and room for the tokenizer's work */
     size_t max_ids;
     size_t memory_bytes; /* of all of these */
 };

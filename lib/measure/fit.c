@@ -10,6 +10,7 @@
 
 #include "formats/pack_read.h"
 #include "formats/ruvm_diagnose.h"
+#include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/measure/devices.h"
 #include "lib/quant/scheme.h"
@@ -118,11 +119,6 @@ static int count_work(struct job *j)
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static uint64_t reserved(void)
-{
-    return RUVM_DEVICES_STATIC_BYTES + RUVM_DEVICES_STACK_BYTES + RUVM_DEVICES_BUFFER_BYTES;
-}
-
 static uint64_t engine_bytes(const struct job *j, uint32_t context)
 {
     size_t bytes = 0;
@@ -142,13 +138,27 @@ static uint64_t cache_bytes(const struct ruvm_image *img, uint32_t context)
            (cached_bytes(img->k_bits, img->head_dim) + cached_bytes(img->v_bits, img->head_dim));
 }
 
-/* The engine's memory only grows with the context. */
-static uint32_t largest_context(const struct job *j, uint64_t room)
+/* What stands behind the engine: up to the next aligned byte, and the buffers. */
+static uint64_t buffer_bytes(uint64_t engine, uint32_t context)
+{
+    return ruvm_align_up(engine, RUVM_DEVICES_ALIGN) - engine + ruvm_devices_buffer_bytes(context);
+}
+
+static bool has_room(const struct job *j, const struct ruvm_device *d, uint32_t context)
+{
+    uint64_t engine = engine_bytes(j, context);
+    return engine <= d->memory_bytes &&
+           engine + buffer_bytes(engine, context) + d->static_bytes + d->stack_bytes <=
+               d->memory_bytes;
+}
+
+/* Memory only grows with the context. */
+static uint32_t largest_context(const struct job *j, const struct ruvm_device *d)
 {
     uint32_t low = 0, high = j->img.context;
     while (low < high) {
         uint32_t middle = low + (high - low + 1) / 2;
-        if (engine_bytes(j, middle) <= room)
+        if (has_room(j, d, middle))
             low = middle;
         else
             high = middle - 1;
@@ -167,14 +177,15 @@ static int fit_memory(struct job *j, struct ruvm_fit_chip *c, const struct ruvm_
     c->memory_bytes = d->memory_bytes;
     c->kv_cache_bytes = cache_bytes(&j->img, c->context);
     c->state_bytes = engine - c->kv_cache_bytes;
-    c->static_bytes = RUVM_DEVICES_STATIC_BYTES;
-    c->stack_bytes = RUVM_DEVICES_STACK_BYTES;
-    c->buffer_bytes = RUVM_DEVICES_BUFFER_BYTES;
-    c->memory_left_bytes = (int64_t)d->memory_bytes - (int64_t)(engine + reserved());
+    c->static_bytes = d->static_bytes;
+    c->stack_bytes = d->stack_bytes;
+    c->buffer_bytes = buffer_bytes(engine, c->context);
+    c->memory_left_bytes = (int64_t)d->memory_bytes -
+                           (int64_t)(engine + c->buffer_bytes + d->static_bytes + d->stack_bytes);
     c->wifi_bytes = (uint64_t)d->wifi_bytes.value;
     c->fits_memory = c->memory_left_bytes >= 0;
     c->fits_wifi = c->memory_left_bytes >= (int64_t)c->wifi_bytes;
-    c->largest_context = largest_context(j, d->memory_bytes - reserved());
+    c->largest_context = largest_context(j, d);
     return RUVM_OK;
 }
 
