@@ -30,9 +30,40 @@ static inline __m512i load_u16(__mmask16 lanes, const uint16_t *p)
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p));
 }
 
+/* What a masked store wrote comes late to the next load of it, and one kernel's output is the
+ * next one's input: so whole registers, and heads of 8, are stored plainly. */
+enum { ALL_LANES = 0xffff, HALF_LANES = 0xff };
+
 static inline void store32(int32_t *p, __mmask16 lanes, __m512i x)
 {
-    _mm512_mask_storeu_epi32(p, lanes, x);
+    if (lanes == ALL_LANES)
+        _mm512_storeu_si512(p, x);
+    else if (lanes == HALF_LANES)
+        x86_store(p, _mm512_castsi512_si256(x));
+    else
+        _mm512_mask_storeu_epi32(p, lanes, x);
+}
+
+static inline void store16(void *p, __mmask16 lanes, __m512i x)
+{
+    __m256i narrow = _mm512_cvtepi32_epi16(x);
+    if (lanes == ALL_LANES)
+        x86_store(p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storeu_si128(p, _mm256_castsi256_si128(narrow));
+    else
+        _mm256_mask_storeu_epi16(p, lanes, narrow);
+}
+
+static inline void store8(int8_t *p, __mmask16 lanes, __m512i x)
+{
+    __m128i narrow = _mm512_cvtepi32_epi8(x);
+    if (lanes == ALL_LANES)
+        _mm_storeu_si128((void *)p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storel_epi64((void *)p, narrow);
+    else
+        _mm_mask_storeu_epi8(p, lanes, narrow);
 }
 
 /* (x * mult + half) >> shift in 64 bits, of the even and of the odd lanes. */
@@ -109,7 +140,7 @@ static inline void avx512_quantize(int8_t *q, const int32_t *x, uint32_t n, uint
         __m512i v = load32(i < n ? lanes_from(i, n) : 0, x + i);
         v = _mm512_sra_epi32(_mm512_sll_epi32(v, left), right);
         v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 24);
-        _mm_mask_storeu_epi8(q + i, lanes_from(i, n_padded), _mm512_cvtepi32_epi8(v));
+        store8(q + i, lanes_from(i, n_padded), v);
     }
 }
 
@@ -193,7 +224,7 @@ static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
         if (p->zero)
             x = _mm512_sub_epi32(x, load16(lanes, p->zero + i));
         x = _mm512_max_epi32(_mm512_min_epi32(x, high), low);
-        _mm_mask_storeu_epi8(q + i, lanes, _mm512_cvtepi32_epi8(x));
+        store8(q + i, lanes, x);
     }
 }
 
@@ -218,7 +249,7 @@ static inline void avx512_narrow(int16_t *q, const int32_t *x, uint32_t n, uint3
         __mmask16 lanes = lanes_from(i, n);
         __m512i v = _mm512_sra_epi32(_mm512_sll_epi32(load32(lanes, x + i), left), right);
         v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 18);
-        _mm256_mask_storeu_epi16(q + i, lanes, _mm512_cvtepi32_epi16(v));
+        store16(q + i, lanes, v);
     }
 }
 
@@ -325,7 +356,7 @@ static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_
         __m512i below = _mm512_sub_epi32(max, load32(lanes, s + p));
         __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
         sum = _mm512_mask_add_epi32(sum, lanes, sum, w);
-        _mm256_mask_storeu_epi16(e + p, lanes, _mm512_cvtepi32_epi16(w));
+        store16(e + p, lanes, w);
     }
     return (uint32_t)_mm512_reduce_add_epi32(sum);
 }
