@@ -5,6 +5,8 @@
 #ifndef RUVM_KERNELS_AVX512_ELEMENTWISE_H
 #define RUVM_KERNELS_AVX512_ELEMENTWISE_H
 
+#include <stdbool.h>
+
 #include "kernels/x86_codes.h"
 
 enum { LANES = 16 };
@@ -119,15 +121,18 @@ static inline uint32_t avx512_amax(const int32_t *x, uint32_t n)
     return _mm512_reduce_max_epu32(max);
 }
 
+static inline __m512i rescaled(__m512i v, __m512i s)
+{
+    __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
+    low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
+    return _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s), low);
+}
+
 static inline void avx512_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        __m512i v = load32(lanes, x + i), s = load_u16(lanes, scale + i);
-        __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
-        low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
-        __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s);
-        store32(x + i, lanes, _mm512_add_epi32(high, low));
+        store32(x + i, lanes, rescaled(load32(lanes, x + i), load_u16(lanes, scale + i)));
     }
 }
 
@@ -144,14 +149,50 @@ static inline void avx512_quantize(int8_t *q, const int32_t *x, uint32_t n, uint
     }
 }
 
-static inline void avx512_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                                     uint32_t shift)
+/* h + y for |y| < 2^31, clamped. Where the sum leaves 32 bits, its sign is not that of both. */
+static inline __m512i add_clamped(__m512i h, __m512i y)
 {
-    const struct wide_ratio r = wide_ratio(mult, shift);
+    __m512i sum = _mm512_add_epi32(h, y), most = _mm512_set1_epi32(INT32_MAX);
+    __m512i wrong = _mm512_and_si512(_mm512_xor_si512(h, sum), _mm512_xor_si512(y, sum));
+    __m512i end = _mm512_xor_si512(_mm512_srai_epi32(h, 31), most);
+    sum = _mm512_mask_mov_epi32(sum, _mm512_movepi32_mask(wrong), end);
+    return _mm512_max_epi32(sum, _mm512_set1_epi32(-INT32_MAX));
+}
+
+/* The high halves of the products, for shifts beyond 32: half has no low half then. */
+static inline __m512i high_product(__m512i x, __m512i mult)
+{
+    __m512i even = _mm512_mul_epi32(x, mult);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), mult);
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+}
+
+static inline void add_high(int32_t *h, const int32_t *x, uint32_t n,
+                            const struct ruvm_addition *p)
+{
+    const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
+    const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
+    const __m128i by = _mm_cvtsi32_si128((int32_t)p->shift - 32);
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        struct wide y = wide_scale(load32(lanes, x + i), &r);
-        struct wide before = wide_of(load32(lanes, h + i));
+        __m512i y = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        y = _mm512_sra_epi32(_mm512_add_epi32(high_product(y, mult), half), by);
+        store32(h + i, lanes, add_clamped(load32(lanes, h + i), y));
+    }
+}
+
+static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                     const struct ruvm_addition *p)
+{
+    if (p->shift > 32) {
+        add_high(h, x, n, p);
+        return;
+    }
+    const struct wide_ratio r = wide_ratio(p->mult, p->shift);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i v = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        struct wide y = wide_scale(v, &r), before = wide_of(load32(lanes, h + i));
         y.even = _mm512_add_epi64(y.even, before.even);
         y.odd = _mm512_add_epi64(y.odd, before.odd);
         store32(h + i, lanes, wide_join(wide_clamp(y, INT32_MAX)));
@@ -193,23 +234,96 @@ static inline __m512i turn_pairs(__m512i v, __m128i cosines, __m128i sines)
     return _mm512_or_si512(a64, _mm512_slli_epi64(b64, 32));
 }
 
-static inline uint32_t avx512_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+/* x[i] *= scale[i]; returns the largest |x|. */
+static inline uint32_t fold_head(int32_t *x, const uint16_t *scale, uint32_t n)
 {
-    uint32_t down = ruvm_elementwise_down(avx512_amax(v, n)), i = 0;
+    __m512i max = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i v = _mm512_mullo_epi32(load32(lanes, x + i), load_u16(lanes, scale + i));
+        store32(x + i, lanes, v);
+        max = _mm512_max_epu32(max, _mm512_abs_epi32(v));
+    }
+    return _mm512_reduce_max_epu32(max);
+}
+
+static inline void turn_head(int32_t *v, const struct ruvm_turn *t, uint32_t down)
+{
+    uint32_t n = t->head_dim, i = 0;
     __m128i by = _mm_cvtsi32_si128((int32_t)down);
-    for (; i < 2 * n_pairs; i += LANES) {
-        __mmask16 lanes = lanes_from(i, 2 * n_pairs);
-        __mmask8 pairs = (__mmask8)lanes_from(i / 2, n_pairs);
-        __m128i cosines = _mm_maskz_loadu_epi16(pairs, turn + i / 2);
-        __m128i sines = _mm_maskz_loadu_epi16(pairs, turn + n_pairs + i / 2);
+    for (; i < 2 * t->n_pairs; i += LANES) {
+        __mmask16 lanes = lanes_from(i, 2 * t->n_pairs);
+        __mmask8 pairs = (__mmask8)lanes_from(i / 2, t->n_pairs);
+        __m128i cosines = _mm_maskz_loadu_epi16(pairs, t->turn + i / 2);
+        __m128i sines = _mm_maskz_loadu_epi16(pairs, t->turn + t->n_pairs + i / 2);
         __m512i x = _mm512_sra_epi32(load32(lanes, v + i), by);
         store32(v + i, lanes, turn_pairs(x, cosines, sines));
     }
-    for (i = 2 * n_pairs; i < n && down; i += LANES) {
+    for (i = 2 * t->n_pairs; i < n && down; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
         store32(v + i, lanes, _mm512_sra_epi32(load32(lanes, v + i), by));
     }
-    return down;
+}
+
+/* The largest |v| of each half of the lanes, in all lanes of it. */
+static inline __m512i largest_of_halves(__m512i v)
+{
+    v = _mm512_abs_epi32(v);
+    v = _mm512_max_epu32(v, _mm512_shuffle_i64x2(v, v, 0xb1));
+    v = _mm512_max_epu32(v, _mm512_shuffle_epi32(v, 0x4e));
+    return _mm512_max_epu32(v, _mm512_shuffle_epi32(v, 0xb1));
+}
+
+static inline __m512i scales_of_two(const struct ruvm_turn *t, uint32_t h, bool both)
+{
+    __m128i a = x86_load16(ruvm_elementwise_scale_of(t, h));
+    __m128i b = both ? x86_load16(ruvm_elementwise_scale_of(t, h + 1)) : a;
+    return _mm512_cvtepu16_epi32(_mm256_set_m128i(b, a));
+}
+
+/* Heads of 8 are two a register, and need no number outside of it. */
+static inline void rotate_heads_of_8(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
+{
+    __mmask8 pairs = (__mmask8)((1u << t->n_pairs) - 1);
+    __m128i cosines = _mm_mask_loadu_epi16(_mm_set1_epi16(16384), pairs, t->turn);
+    __m128i sines = _mm_maskz_loadu_epi16(pairs, t->turn + t->n_pairs);
+    cosines = _mm_unpacklo_epi64(cosines, cosines);
+    sines = _mm_unpacklo_epi64(sines, sines);
+    for (uint32_t h = 0; h < t->n_heads; h += 2, v += LANES) {
+        bool both = h + 1 < t->n_heads;
+        __mmask16 lanes = both ? ALL_LANES : HALF_LANES;
+        __m512i x = load32(lanes, v), largest = _mm512_setzero_si512();
+        __m512i bits = _mm512_lzcnt_epi32(largest_of_halves(x));
+        __m512i down = _mm512_sub_epi32(_mm512_set1_epi32(32 - RUVM_HEAD_BITS), bits);
+        down = _mm512_max_epi32(down, _mm512_setzero_si512());
+        x = _mm512_srav_epi32(x, down);
+        if (t->n_pairs)
+            x = turn_pairs(x, cosines, sines);
+        if (t->scale) {
+            x = _mm512_mullo_epi32(x, scales_of_two(t, h, both));
+            largest = largest_of_halves(x);
+        }
+        store32(v, lanes, x);
+        __m512i results = _mm512_mask_mov_epi32(down, 0xaaaa, largest);
+        _mm_storel_epi64((void *)(out + h), _mm512_castsi512_si128(results));
+        if (both)
+            _mm_storel_epi64((void *)(out + h + 1), _mm512_extracti32x4_epi32(results, 2));
+    }
+}
+
+static inline void avx512_rotate(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
+{
+    uint32_t n = t->head_dim;
+    if (n == 8) {
+        rotate_heads_of_8(out, v, t);
+        return;
+    }
+    for (uint32_t h = 0; h < t->n_heads; h++, v += n) {
+        uint32_t down = ruvm_elementwise_down(avx512_amax(v, n));
+        turn_head(v, t, down);
+        uint32_t largest = t->scale ? fold_head(v, ruvm_elementwise_scale_of(t, h), n) : 0;
+        out[h] = (struct ruvm_turned){down, largest};
+    }
 }
 
 static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
@@ -226,18 +340,6 @@ static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
         x = _mm512_max_epi32(_mm512_min_epi32(x, high), low);
         store8(q + i, lanes, x);
     }
-}
-
-static inline uint32_t avx512_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    __m512i max = _mm512_setzero_si512();
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i v = _mm512_mullo_epi32(load32(lanes, x + i), load_u16(lanes, scale + i));
-        store32(x + i, lanes, v);
-        max = _mm512_max_epu32(max, _mm512_abs_epi32(v));
-    }
-    return _mm512_reduce_max_epu32(max);
 }
 
 static inline void avx512_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,

@@ -17,6 +17,7 @@ static int available(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd") &&
            __builtin_cpu_supports("avx512vnni");
 }
 
@@ -222,7 +223,6 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .mix = avx512_mix,
     .rotate = avx512_rotate,
     .to_cache = avx512_to_cache,
-    .fold = avx512_fold,
     .narrow = avx512_narrow,
     .divide = avx512_divide,
     .unpack = avx512_unpack,
