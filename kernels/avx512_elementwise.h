@@ -402,30 +402,125 @@ static inline void avx512_unpack(int8_t *v, const uint8_t *codes, const uint8_t 
     ruvm_elementwise_unpack(v + i, codes + i / 2, m, (all - i) >> shift, n);
 }
 
-/* ---- softmax weights ----------------------------------------------------------------- */
+/* ---- scores of heads of 8 ------------------------------------------------------------ */
 
-/* t = (below * mult) >> shift, RUVM_EXP2_ZERO where it is above. */
-static inline __m512i avx512_softmax_t(__m512i below, __m512i mult, __m128i shift)
+/* A query as two signed bytes a value, q = 128 * high + low, for keys plus 128. */
+struct query_of_8 {
+    __m512i low, high, start;
+};
+
+static inline struct query_of_8 split_query_of_8(const int16_t *q)
 {
-    const __m512i most = _mm512_set1_epi64(RUVM_EXP2_ZERO);
-    __m512i even = _mm512_srl_epi64(_mm512_mul_epu32(below, mult), shift);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below, 32), mult);
-    odd = _mm512_srl_epi64(odd, shift);
-    return wide_join((struct wide){_mm512_min_epu64(even, most), _mm512_min_epu64(odd, most)});
+    const __m512i flip = _mm512_set1_epi8(-128), zero = _mm512_setzero_si512();
+    __m128i all = x86_load16(q);
+    __m128i high = _mm_srai_epi16(_mm_add_epi16(all, _mm_set1_epi16(64)), 7);
+    __m128i low = _mm_sub_epi16(all, _mm_slli_epi16(high, 7));
+    struct query_of_8 s = {_mm512_broadcastq_epi64(_mm_packs_epi16(low, low)),
+                           _mm512_broadcastq_epi64(_mm_packs_epi16(high, high)), zero};
+    __m512i sum = _mm512_dpbusd_epi32(zero, flip, s.high);
+    sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 7), flip, s.low);
+    s.start = _mm512_sub_epi32(zero, sum);
+    return s;
 }
 
-/* As x86_exp2, of 16 lanes. */
-static inline __m512i avx512_exp2(__m512i t)
+/* Eight positions, two lanes each. */
+static inline __m512i score_of_8(const struct query_of_8 *q, __m512i keys)
 {
-    __m512i f = _mm512_and_si512(t, _mm512_set1_epi32(32767));
-    __m512i c = _mm512_madd_epi16(f, _mm512_set1_epi32(RUVM_EXP2_D));
-    c = _mm512_srli_epi32(_mm512_add_epi32(c, _mm512_set1_epi32(16384)), 15);
-    c = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_C), c);
-    __m512i b = _mm512_dpwssd_epi32(_mm512_set1_epi32(4096), f, c);
-    b = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_B), _mm512_srli_epi32(b, 13));
-    __m512i p = _mm512_set1_epi32((int32_t)RUVM_EXP2_A);
-    p = _mm512_srli_epi32(_mm512_sub_epi32(p, _mm512_mullo_epi32(f, b)), 18);
-    return _mm512_srlv_epi32(p, _mm512_srli_epi32(t, 15));
+    __m512i k = _mm512_xor_si512(keys, _mm512_set1_epi8(-128));
+    __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), k, q->high);
+    __m512i low = _mm512_dpbusd_epi32(q->start, k, q->low);
+    return _mm512_add_epi32(low, _mm512_slli_epi32(high, 7));
+}
+
+/* Bytes [from, from + 64) of n. */
+static inline __mmask64 bytes_of(uint32_t from, uint32_t n)
+{
+    if (n <= from)
+        return 0;
+    return n - from >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n - from)) - 1;
+}
+
+static inline void avx512_scores_of_8(int32_t *out, const int16_t *q, const int8_t *k,
+                                      uint32_t n_pos)
+{
+    const struct query_of_8 query = split_query_of_8(q);
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    for (uint32_t p = 0; p < n_pos; p += LANES, k += LANES * 8) {
+        uint32_t bytes = (n_pos - p) * 8;
+        __m512i a = score_of_8(&query, _mm512_maskz_loadu_epi8(bytes_of(0, bytes), k));
+        __m512i b = score_of_8(&query, _mm512_maskz_loadu_epi8(bytes_of(64, bytes), k + 64));
+        store32(out + p, lanes_from(p, n_pos),
+                _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
+                                 _mm512_permutex2var_epi32(a, odd, b)));
+    }
+}
+
+static inline void avx512_scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                                 uint32_t head_dim, uint32_t stride)
+{
+    if (head_dim == 8 && stride == 8)
+        avx512_scores_of_8(out, q, k, n_pos);
+    else
+        ruvm_x86_scores(out, q, k, n_pos, head_dim, stride);
+}
+
+/* ---- softmax weights ----------------------------------------------------------------- */
+
+/* How far a score is below the largest, and from there to t: mult and shift of the kernel. */
+struct softmax {
+    __m512i max, mult;
+    __m128i shift; /* less 32 when that is possible */
+};
+
+/* t = (below * mult) >> shift, RUVM_EXP2_ZERO where it is above. When 32 or more are shifted
+ * out, the high halves of the products are enough. */
+X86_INLINE __m512i softmax_t(const struct softmax *m, bool is_high, __m512i scores)
+{
+    __m512i below = _mm512_sub_epi32(m->max, scores);
+    __m512i even = _mm512_mul_epu32(below, m->mult);
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below, 32), m->mult);
+    if (is_high) {
+        __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+        return _mm512_min_epu32(_mm512_srl_epi32(high, m->shift),
+                                _mm512_set1_epi32(RUVM_EXP2_ZERO));
+    }
+    const __m512i most = _mm512_set1_epi64(RUVM_EXP2_ZERO);
+    even = _mm512_min_epu64(_mm512_srl_epi64(even, m->shift), most);
+    odd = _mm512_min_epu64(_mm512_srl_epi64(odd, m->shift), most);
+    return wide_join((struct wide){even, odd});
+}
+
+/* ruvm_exact_exp2_small of 32 lanes of 16 bits: f is the fraction, n the integer of t.
+ * vpmulhrsw is (x * y + 2^14) >> 15, so both roundings of the polynomial are one. B is
+ * 2^16 more than fits, and what the last product adds to A is found in halves: the low one
+ * counts as soon as it is not zero. */
+static inline __m512i avx512_exp2(__m512i f, __m512i n)
+{
+    __m512i c = _mm512_mulhrs_epi16(f, _mm512_set1_epi16(RUVM_EXP2_D));
+    c = _mm512_sub_epi16(_mm512_set1_epi16(4 * RUVM_EXP2_C), _mm512_slli_epi16(c, 2));
+    __m512i b = _mm512_mulhrs_epi16(f, c);
+    b = _mm512_sub_epi16(_mm512_set1_epi16(RUVM_EXP2_B - 65536), b);
+    __mmask32 has_low = _mm512_test_epi16_mask(_mm512_mullo_epi16(f, b), _mm512_set1_epi16(-1));
+    __m512i p = _mm512_sub_epi16(_mm512_set1_epi16((int16_t)(RUVM_EXP2_A >> 16)), f);
+    p = _mm512_sub_epi16(p, _mm512_mulhi_epi16(f, b));
+    p = _mm512_mask_sub_epi16(p, has_low, p, _mm512_set1_epi16(1));
+    return _mm512_srlv_epi16(_mm512_srli_epi16(p, 2), n);
+}
+
+/* The weights of two times 16 scores, in order. */
+X86_INLINE __m512i softmax_weights(const struct softmax *m, bool is_high, __m512i a, __m512i b)
+{
+    const __m512i in_order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5,
+                                              3, 1, 30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8,
+                                              6, 4, 2, 0);
+    const __mmask32 second = 0xaaaaaaaa;
+    __m512i t = softmax_t(m, is_high, a), u = softmax_t(m, is_high, b);
+    __m512i f = _mm512_mask_mov_epi16(t, second, _mm512_slli_epi32(u, 16));
+    __m512i n = _mm512_mask_mov_epi16(_mm512_srli_epi32(t, 15), second, _mm512_slli_epi32(u, 1));
+    __m512i w = avx512_exp2(_mm512_and_si512(f, _mm512_set1_epi16(32767)), n);
+    return _mm512_permutexvar_epi16(in_order, w);
 }
 
 static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
@@ -440,27 +535,36 @@ static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
     return _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
 }
 
+X86_INLINE uint32_t softmax_walk(uint16_t *e, const int32_t *s, uint32_t n_pos,
+                                 const struct softmax *m, bool is_high)
+{
+    const __m512i one = _mm512_set1_epi16(1);
+    __m512i sum = _mm512_setzero_si512();
+    uint32_t p = 0;
+    for (; p + 2 * LANES <= n_pos; p += 2 * LANES) {
+        __m512i a = _mm512_loadu_si512(s + p), b = _mm512_loadu_si512(s + p + LANES);
+        __m512i w = softmax_weights(m, is_high, a, b);
+        sum = _mm512_dpwssd_epi32(sum, w, one);
+        _mm512_storeu_si512(e + p, w);
+    }
+    if (p < n_pos) {
+        __mmask32 lanes = ((__mmask32)1 << (n_pos - p)) - 1;
+        __m512i a = load32((__mmask16)lanes, s + p);
+        __m512i b = load32((__mmask16)(lanes >> LANES), s + p + LANES);
+        __m512i w = _mm512_maskz_mov_epi16(lanes, softmax_weights(m, is_high, a, b));
+        sum = _mm512_dpwssd_epi32(sum, w, one);
+        _mm512_mask_storeu_epi16(e + p, lanes, w);
+    }
+    return (uint32_t)_mm512_reduce_add_epi32(sum);
+}
+
 static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
                                       uint32_t shift)
 {
-    __m512i max = avx512_weights_max(s, n_pos), by = _mm512_set1_epi32((int32_t)mult);
-    __m512i sum = _mm512_setzero_si512();
-    __m128i right = _mm_cvtsi32_si128((int32_t)shift);
-    uint32_t p = 0;
-    for (; p + LANES <= n_pos; p += LANES) {
-        __m512i below = _mm512_sub_epi32(max, _mm512_loadu_si512(s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_add_epi32(sum, w);
-        x86_store(e + p, _mm512_cvtepi32_epi16(w));
-    }
-    if (p < n_pos) {
-        __mmask16 lanes = lanes_from(p, n_pos);
-        __m512i below = _mm512_sub_epi32(max, load32(lanes, s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_mask_add_epi32(sum, lanes, sum, w);
-        store16(e + p, lanes, w);
-    }
-    return (uint32_t)_mm512_reduce_add_epi32(sum);
+    bool is_high = shift >= 32;
+    const struct softmax m = {avx512_weights_max(s, n_pos), _mm512_set1_epi32((int32_t)mult),
+                              _mm_cvtsi32_si128((int32_t)(is_high ? shift - 32 : shift))};
+    return is_high ? softmax_walk(e, s, n_pos, &m, true) : softmax_walk(e, s, n_pos, &m, false);
 }
 
 /* ---- mix of heads of 8 --------------------------------------------------------------- */
