@@ -65,6 +65,11 @@ void ruvm_port_put(uint8_t byte)
         said[n_said++] = (char)byte;
 }
 
+int ruvm_port_get(void)
+{
+    return -1; /* nobody asks */
+}
+
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
 {
     return off <= FLASH && bytes <= FLASH - off ? flash + off : NULL;

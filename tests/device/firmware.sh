@@ -253,7 +253,7 @@ for machine in ${machines/lx106/}; do
     "$ruvm" inspect demo --fit "$machine" --ctx 100 --json > "$out/fit.json"
     verdict "$machine-fit-is-exact" "$(python3 - "$out/fit.json" 3<<< "$console" << 'END'
 import json, os, re, sys
-chip = json.load(open(sys.argv[1]))["fit"]["chips"][0]
+chip = json.load(open(sys.argv[1]))["chips"][0]
 lines = [l for l in os.fdopen(3) if l.startswith("> ok chip=")]
 stats = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", lines[-1])}
 pairs = (("engine_bytes", chip["kv_cache_bytes"] + chip["state_bytes"]),
