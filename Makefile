@@ -120,7 +120,7 @@ GENERAL_REGS_x86_64 = -mgeneral-regs-only
 GENERAL_REGS_aarch64 = -mgeneral-regs-only
 CORE_FLAGS = -ffreestanding $(GENERAL_REGS_$(ARCH))
 KERNEL_FLAGS_avx2 = -mavx2
-KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd -mavx512vnni
 KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
 KERNEL_FLAGS_vectors_avx2 = $(KERNEL_FLAGS_avx2)
 KERNEL_FLAGS_vectors_avx512 = $(KERNEL_FLAGS_avx512vnni)
@@ -147,6 +147,7 @@ $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAG
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
 $(foreach room,import export prune convert quant,$B/lib/$(room)/%.o): FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/lib/bundle/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 

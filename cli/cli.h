@@ -213,5 +213,6 @@ extern const struct ruvm_args_command ruvm_cmd_pack;
 extern const struct ruvm_args_command ruvm_cmd_flash;
 extern const struct ruvm_args_command ruvm_cmd_run;
 extern const struct ruvm_args_command ruvm_cmd_bench;
+extern const struct ruvm_args_command ruvm_cmd_rag_add;
 
 #endif

@@ -17,6 +17,7 @@ static int available(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd") &&
            __builtin_cpu_supports("avx512vnni");
 }
 
@@ -217,12 +218,11 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = ruvm_x86_xnor,
     .matmul_panels = matmul_panels,
-    .scores = ruvm_x86_scores,
+    .scores = avx512_scores,
     .weights = avx512_weights,
     .mix = avx512_mix,
     .rotate = avx512_rotate,
     .to_cache = avx512_to_cache,
-    .fold = avx512_fold,
     .narrow = avx512_narrow,
     .divide = avx512_divide,
     .unpack = avx512_unpack,

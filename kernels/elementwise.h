@@ -61,18 +61,37 @@ static inline uint32_t ruvm_elementwise_down(uint32_t largest)
     return largest >> RUVM_HEAD_BITS ? 32u - RUVM_HEAD_BITS - (uint32_t)__builtin_clz(largest) : 0;
 }
 
-static inline uint32_t ruvm_elementwise_rotate(int32_t *v, uint32_t n, const int16_t *turn,
-                                               uint32_t n_pairs)
+/* x[i] *= scale[i]; returns the largest |x|. */
+static inline uint32_t ruvm_elementwise_fold(int32_t *x, const uint16_t *scale, uint32_t n)
 {
-    uint32_t down = ruvm_elementwise_down(ruvm_elementwise_amax(v, n));
     for (uint32_t i = 0; i < n; i++)
-        v[i] >>= down;
-    for (uint32_t p = 0; p < n_pairs; p++) {
-        int32_t a = v[2 * p], b = v[2 * p + 1], c = turn[p], s = turn[n_pairs + p];
-        v[2 * p] = (a * c - b * s + 8192) >> 14;
-        v[2 * p + 1] = (a * s + b * c + 8192) >> 14;
+        x[i] *= (int32_t)scale[i];
+    return ruvm_elementwise_amax(x, n);
+}
+
+/* The scales of head h. */
+static inline const uint16_t *ruvm_elementwise_scale_of(const struct ruvm_turn *t, uint32_t h)
+{
+    return t->scale + (size_t)((t->first + h) / t->share) * t->head_dim;
+}
+
+static inline void ruvm_elementwise_rotate(struct ruvm_turned *out, int32_t *v,
+                                           const struct ruvm_turn *t)
+{
+    uint32_t n = t->head_dim, pairs = t->n_pairs;
+    for (uint32_t h = 0; h < t->n_heads; h++, v += n) {
+        uint32_t down = ruvm_elementwise_down(ruvm_elementwise_amax(v, n));
+        for (uint32_t i = 0; i < n; i++)
+            v[i] >>= down;
+        for (uint32_t p = 0; p < pairs; p++) {
+            int32_t a = v[2 * p], b = v[2 * p + 1], c = t->turn[p], s = t->turn[pairs + p];
+            v[2 * p] = (a * c - b * s + 8192) >> 14;
+            v[2 * p + 1] = (a * s + b * c + 8192) >> 14;
+        }
+        uint32_t largest =
+            t->scale ? ruvm_elementwise_fold(v, ruvm_elementwise_scale_of(t, h), n) : 0;
+        out[h] = (struct ruvm_turned){down, largest};
     }
-    return down;
 }
 
 static inline void ruvm_elementwise_to_cache(int8_t *q, const int32_t *v, uint32_t n,
@@ -86,13 +105,6 @@ static inline void ruvm_elementwise_to_cache(int8_t *q, const int32_t *v, uint32
         x -= p->zero ? p->zero[i] : 0;
         q[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
     }
-}
-
-static inline uint32_t ruvm_elementwise_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        x[i] *= (int32_t)scale[i];
-    return ruvm_elementwise_amax(x, n);
 }
 
 static inline void ruvm_elementwise_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,
@@ -149,8 +161,8 @@ static inline void ruvm_elementwise_quantize(int8_t *q, const int32_t *x, uint32
         q[i] = 0;
 }
 
-static inline void ruvm_elementwise_add_scaled(int32_t *h, const int32_t *x, uint32_t n,
-                                               uint32_t mult, uint32_t shift)
+static inline void ruvm_elementwise_add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
+                                        uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -158,6 +170,13 @@ static inline void ruvm_elementwise_add_scaled(int32_t *h, const int32_t *x, uin
         v = v > INT32_MAX ? INT32_MAX : v;
         h[i] = v < -INT32_MAX ? -INT32_MAX : (int32_t)v;
     }
+}
+
+static inline void ruvm_elementwise_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                               const struct ruvm_addition *p)
+{
+    ruvm_elementwise_rescale(x, p->scale, n);
+    ruvm_elementwise_add(h, x, n, p->mult, p->shift);
 }
 
 /* (h + half) >> down could overflow; ((h >> (down - 1)) + 1) >> 1 is the same and cannot. */

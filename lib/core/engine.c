@@ -295,6 +295,8 @@ struct head {
     uint32_t n_pieces;   /* of the work area */
 };
 
+enum { LOGIT_EXP = -16 };
+
 /* Adds what one group of x contributes to the logits of the rows of w, which begin at `row`. */
 static void add_to_logits(struct ruvm_engine *e, const struct head *head,
                           const struct ruvm_tensor *w, uint32_t row, uint32_t g, int32_t *work)
@@ -307,9 +309,8 @@ static void add_to_logits(struct ruvm_engine *e, const struct head *head,
                                 .out_stride = w->rows};
     ruvm_vector_matmul_part(e, w, &p);
     for (uint32_t t = 0; t < head->n_tokens; t++, work += w->rows) {
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, work, t, g);
-        struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(unit, 16));
-        e->k->add_scaled(e->rows[t].logits + row, work, w->rows, to_q16.mult, to_q16.shift);
+        const struct ruvm_sums s = {.v = work, .token = t, .group = g, .exp = LOGIT_EXP};
+        ruvm_vector_add(e, w, &s, e->rows[t].logits + row);
     }
 }
 

@@ -141,10 +141,19 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
 /* The layer's input of each of n tokens, normalised with gain and bias `norm` and quantized
  * into x in groups. */
 void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens);
-/* Applies a tensor's row scales to its sums with group g of x, token t, in place; returns
- * the worth of one step. */
+/* Applies a tensor's row scales to its sums with x of token t, which is one group, in place;
+ * returns the worth of one step. */
 struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                     int32_t *sums, uint32_t t, uint32_t g);
+                                     int32_t *sums, uint32_t t);
+/* Sums of a tensor's rows with one group of x, and the unit that they are wanted in. */
+struct ruvm_sums {
+    int32_t *v; /* anything, once they are used */
+    uint32_t token, group;
+    int32_t exp; /* 2^exp */
+};
+/* Adds them to h with the tensor's row scales. */
+void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                     const struct ruvm_sums *s, int32_t *h);
 /* Adds a bias, if there is one, to a vector; returns what a step is worth then. */
 struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, struct ruvm_bias b,
                                       struct ruvm_real unit);

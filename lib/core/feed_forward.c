@@ -35,7 +35,7 @@ static struct ruvm_ratio ratio_to_q12(struct ruvm_real unit)
 static struct ruvm_real complete(const struct ruvm_engine *e, uint32_t t,
                                  const struct ruvm_tensor *w, enum ruvm_bias_kind kind, int32_t *v)
 {
-    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t, 0);
+    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t);
     return ruvm_vector_add_bias(e, v, ruvm_image_bias(&e->img, kind, w->layer), unit);
 }
 

@@ -308,16 +308,32 @@ static void lift(int32_t *sums, uint32_t n)
         sums[i] *= 1 << XNOR_LIFT;
 }
 
-struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                     int32_t *sums, uint32_t t, uint32_t g)
+/* What a step of the sums with group g of x, token t, is worth once rows are scaled. */
+static struct ruvm_real unit_of(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                int32_t *sums, uint32_t t, uint32_t g)
 {
     bool is_xnor = w->type == RUVM_TYPE_XNOR;
     if (is_xnor)
         lift(sums, w->rows);
-    e->k->rescale(sums, w->scales, w->rows);
     struct ruvm_real unit = is_xnor ? ruvm_real_shift(e->sign_unit[t], -XNOR_LIFT)
                                     : e->x_unit[(size_t)t * RUVM_MAX_GROUPS + g];
     return ruvm_real_shift(unit, w->scale_exp + 16);
+}
+
+struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                     int32_t *sums, uint32_t t)
+{
+    struct ruvm_real unit = unit_of(e, w, sums, t, 0);
+    e->k->rescale(sums, w->scales, w->rows);
+    return unit;
+}
+
+void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                     const struct ruvm_sums *s, int32_t *h)
+{
+    struct ruvm_real unit = unit_of(e, w, s->v, s->token, s->group);
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -s->exp));
+    e->k->add_scaled(h, s->v, w->rows, &(struct ruvm_addition){w->scales, r.mult, r.shift});
 }
 
 static uint32_t largest_of(struct ruvm_bias b)
@@ -371,10 +387,9 @@ static void add_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_
     const struct addition *a = job;
     const struct ruvm_tensor *w = a->w;
     for (uint32_t t = first; t < end; t++) {
-        int32_t *sums = e->work + (size_t)t * w->rows;
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, t, a->g);
-        struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
-        e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
+        const struct ruvm_sums s = {
+            .v = e->work + (size_t)t * w->rows, .token = t, .group = a->g, .exp = e->img.resid_exp};
+        ruvm_vector_add(e, w, &s, e->residual + (size_t)t * w->rows);
         if (a->is_last && a->bias.m)
             add_bias_to_residual(e, a->bias, t);
     }
