@@ -62,6 +62,7 @@ CORE = \
 	lib/vector/recipe.c \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
+	lib/vector/ask.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \
