@@ -75,7 +75,8 @@ verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (
 build_lx106()
 {
     local objects
-    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*')
+    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*' \
+        ! -name no_query.o)
     xtensa-lx106-elf-gcc -std=c11 -I. -Os -ffreestanding -mlongcalls -mtext-section-literals \
         -DRUVM_DEVICE_EXIT=1 -Wall -Wextra -Werror -nostdlib -static -Wl,--gc-sections \
         -T tests/device/lx106/app.ld -o "$out/lx106.elf" tests/device/lx106/port.c \
