@@ -75,7 +75,8 @@ verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (
 build_lx106()
 {
     local objects
-    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*')
+    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*' \
+        ! -name no_query.o)
     xtensa-lx106-elf-gcc -std=c11 -I. -Os -ffreestanding -mlongcalls -mtext-section-literals \
         -DRUVM_DEVICE_EXIT=1 -Wall -Wextra -Werror -nostdlib -static -Wl,--gc-sections \
         -T tests/device/lx106/app.ld -o "$out/lx106.elf" tests/device/lx106/port.c \
@@ -253,7 +254,7 @@ for machine in ${machines/lx106/}; do
     "$ruvm" inspect demo --fit "$machine" --ctx 100 --json > "$out/fit.json"
     verdict "$machine-fit-is-exact" "$(python3 - "$out/fit.json" 3<<< "$console" << 'END'
 import json, os, re, sys
-chip = json.load(open(sys.argv[1]))["fit"]["chips"][0]
+chip = json.load(open(sys.argv[1]))["chips"][0]
 lines = [l for l in os.fdopen(3) if l.startswith("> ok chip=")]
 stats = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", lines[-1])}
 pairs = (("engine_bytes", chip["kv_cache_bytes"] + chip["state_bytes"]),
