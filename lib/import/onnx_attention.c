@@ -19,29 +19,6 @@ struct turning {
 
 /* ---- heads -------------------------------------------------------------------------------- */
 
-/* Entry `back` from the end of the shape that a value is; 0: not known. */
-static uint64_t shape_entry(const struct ruvm_onnx_walk *w, uint32_t value, uint64_t back)
-{
-    const struct ruvm_onnx_node *concat =
-        ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_CONCAT);
-    uint32_t n = concat ? concat->n_in : 1;
-    for (uint32_t i = n; i > 0; i--) {
-        uint32_t part = concat ? concat->in[i - 1] : value;
-        uint32_t tensor = part == RUVM_ONNX_NONE ? part : w->constants[w->plain[part]].tensor;
-        uint64_t size = tensor == RUVM_ONNX_NONE ? 1 : w->o->tensors[tensor].n_values;
-        int64_t entry;
-        if (back >= size) {
-            back -= size;
-            continue;
-        }
-        if (tensor == RUVM_ONNX_NONE ||
-            !ruvm_onnx_integer(&w->o->tensors[tensor], size - 1 - back, &entry))
-            return 0;
-        return entry > 0 ? (uint64_t)entry : 0;
-    }
-    return 0;
-}
-
 /* Values a head, from the Reshape [.., heads, head_dim] behind a linear. */
 static uint64_t head_dim_of(const struct ruvm_onnx_walk *w, const struct ruvm_onnx_linear *l)
 {
@@ -50,7 +27,7 @@ static uint64_t head_dim_of(const struct ruvm_onnx_walk *w, const struct ruvm_on
     uint32_t shape = w->o->nodes[l->reshape].in[1];
     if (shape == RUVM_ONNX_NONE)
         return 0;
-    uint64_t size = shape_entry(w, shape, 0), heads = shape_entry(w, shape, 1);
+    uint64_t size = ruvm_onnx_walk_shape(w, shape, 0), heads = ruvm_onnx_walk_shape(w, shape, 1);
     if (size && l->rows % size == 0)
         return size;
     return heads && l->rows % heads == 0 ? l->rows / heads : 0;
@@ -80,7 +57,7 @@ static bool is_every_second(const struct ruvm_onnx_walk *w, const struct ruvm_on
 
 static bool makes_pairs(const struct ruvm_onnx_walk *w, const struct ruvm_onnx_node *node)
 {
-    return node->n_in > 1 && node->in[1] != RUVM_ONNX_NONE && shape_entry(w, node->in[1], 0) == 2;
+    return node->n_in > 1 && node->in[1] != RUVM_ONNX_NONE && ruvm_onnx_walk_shape(w, node->in[1], 0) == 2;
 }
 
 static void see_turning(const struct ruvm_onnx_walk *w, uint32_t n, uint64_t head_dim,
@@ -286,7 +263,7 @@ static struct turning see_side(struct ruvm_onnx_walk *w, const struct ruvm_onnx_
     uint32_t top;
     scale_before(w, w->o->nodes[l->scores].in[side], &top);
     struct ruvm_onnx_hits hits =
-        ruvm_onnx_walk_back(w, top, 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN);
+        ruvm_onnx_walk_back(w, top, RUVM_ONNX_BIT(COS) | RUVM_ONNX_BIT(SIN));
     *cos = RUVM_ONNX_NONE;
     for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
         if (w->ops[hits.nodes[i]] == RUVM_ONNX_OP_COS)
