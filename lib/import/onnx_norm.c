@@ -2,7 +2,8 @@
  *
  * What PyTorch's exporter writes depends on the opset: LayerNormalization from 17 on, before that
  * the mean, the difference from it, its square, the mean of that, and so on; RMSNorm is written by
- * hand in every model. Both are gain * (x / sqrt(mean(x^2) + eps)) [+ bias], of x or of x - mean(x).
+ * hand in every model. Both are gain * (x / sqrt(mean(x^2) + eps)) [+ bias], of x or of x -
+ * mean(x).
  */
 #include "lib/import/onnx_norm.h"
 
@@ -114,14 +115,14 @@ static bool find_scaled(const struct ruvm_onnx_walk *w, uint32_t value, uint64_t
 {
     const struct ruvm_onnx_node *mul = ruvm_onnx_walk_maker(w, w->plain[value], RUVM_ONNX_OP_MUL);
     for (uint32_t side = 0; mul && mul->n_in == 2 && side < 2; side++)
-        if (mul->in[1 - side] != RUVM_ONNX_NONE &&
-            is_vector(w, mul->in[side], dim, &norm->gain) &&
+        if (mul->in[1 - side] != RUVM_ONNX_NONE && is_vector(w, mul->in[side], dim, &norm->gain) &&
             is_normalised(w, mul->in[1 - side], norm))
             return true;
     return false;
 }
 
-/* ---- one operator ----------------------------------------------------------------------------- */
+/* ---- one operator -----------------------------------------------------------------------------
+ */
 
 static bool read_operator(const struct ruvm_onnx_walk *w, const struct ruvm_onnx_node *node,
                           uint64_t dim, struct ruvm_onnx_norm *norm)
@@ -153,8 +154,7 @@ bool ruvm_onnx_norm_find(const struct ruvm_onnx_walk *w, uint32_t value, uint64_
     if (!add)
         return find_scaled(w, value, dim, norm);
     for (uint32_t side = 0; add->n_in == 2 && side < 2; side++)
-        if (add->in[1 - side] != RUVM_ONNX_NONE &&
-            is_vector(w, add->in[side], dim, &norm->bias) &&
+        if (add->in[1 - side] != RUVM_ONNX_NONE && is_vector(w, add->in[side], dim, &norm->bias) &&
             find_scaled(w, add->in[1 - side], dim, norm))
             return true;
     return false;

@@ -53,6 +53,7 @@ static const struct {
     {"Slice", RUVM_ONNX_OP_SLICE},
     {"Split", RUVM_ONNX_OP_SPLIT},
     {"Gather", RUVM_ONNX_OP_GATHER},
+    {"GatherElements", RUVM_ONNX_OP_GATHER},
     {"Concat", RUVM_ONNX_OP_CONCAT},
     {"Where", RUVM_ONNX_OP_WHERE},
     {"Add", RUVM_ONNX_OP_ADD},
