@@ -326,6 +326,15 @@ struct ruvm_flash_region {
     char file[32];                  /* of its part: "partition-table.bin"; "" when unused */
 };
 
+/* What a chip was given over its serial port; all of it measured. */
+struct ruvm_flash_written {
+    uint32_t n_sectors, n_changed; /* of 4 KiB: that something stands in, and that differed */
+    uint64_t sent_bytes;           /* of these, compressed */
+    uint32_t baud;                 /* in the end */
+    uint32_t n_troubles;           /* lost, late and wrong answers that were overcome */
+    double seconds;
+};
+
 enum { RUVM_FLASH_REGIONS = 200 };
 struct ruvm_flash_result {
     char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
@@ -336,6 +345,7 @@ struct ruvm_flash_result {
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
     uint64_t bytes; /* written: of the file, or of all parts */
+    struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
 
 /* Lays out a flash and writes it. Everything is checked before a byte is written. */
