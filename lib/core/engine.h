@@ -96,6 +96,13 @@ struct ruvm_engine {
     struct ruvm_cache values;
 };
 
+/* Their sizes on a processor of 32 bits, so that a workstation can say what an engine takes on
+ * a chip. */
+enum { RUVM_ENGINE_BYTES_32 = 340, RUVM_BLOCK_ROW_BYTES_32 = 24 };
+_Static_assert(sizeof(void *) != 4 || (sizeof(struct ruvm_engine) == RUVM_ENGINE_BYTES_32 &&
+                                       sizeof(struct ruvm_block_row) == RUVM_BLOCK_ROW_BYTES_32),
+               "the sizes above are those of the structs: correct them");
+
 /* The threads that share the work; NULL: the caller does all of it. */
 static inline const struct ruvm_parallel *ruvm_engine_parallel(const struct ruvm_engine *e)
 {

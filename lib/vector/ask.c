@@ -11,6 +11,7 @@
 #include "lib/vector/recipe.h"
 
 enum { MIN_CANDIDATES = 50, CANDIDATES_AN_ANSWER = 4, ALIGN = 16, ONE_Q16 = 1 << 16 };
+enum { OWN_BYTES = 256 }; /* of struct asking, on every machine the same */
 
 struct asking {
     const struct ruvm_rag *rag;
@@ -32,6 +33,8 @@ struct asking {
     size_t bytes;
     uint32_t n_words, n_vectors;
 };
+
+_Static_assert(sizeof(struct asking) <= OWN_BYTES, "there is room for it");
 
 static uint32_t candidates(uint32_t k)
 {
@@ -176,23 +179,21 @@ static int begin(struct asking *a, const struct ruvm_rag *rag, uint32_t k)
 size_t ruvm_ask_bytes(const struct ruvm_rag *rag, uint32_t k)
 {
     struct asking a;
-    size_t own = ruvm_align_up(sizeof a, ALIGN);
-    return begin(&a, rag, k) == RUVM_OK ? own + carve_all(&a, NULL, k) : 0;
+    return begin(&a, rag, k) == RUVM_OK ? OWN_BYTES + carve_all(&a, NULL, k) : 0;
 }
 
 int ruvm_ask(const struct ruvm_rag *rag, uint32_t k, const void *question, size_t n, void *memory,
              size_t bytes, struct ruvm_answer *answers)
 {
     struct asking *a = memory;
-    size_t own = ruvm_align_up(sizeof *a, ALIGN);
-    if (bytes < own)
+    if (bytes < OWN_BYTES)
         return RUVM_ERR_MEMORY;
     int rc = begin(a, rag, k);
     if (rc != RUVM_OK)
         return rc;
-    if (own + carve_all(a, NULL, k) > bytes)
+    if (OWN_BYTES + carve_all(a, NULL, k) > bytes)
         return RUVM_ERR_MEMORY;
-    carve_all(a, (uint8_t *)memory + own, k);
+    carve_all(a, (uint8_t *)memory + OWN_BYTES, k);
     read_question(a, question, n);
     rc = look(a);
     return rc == RUVM_OK ? blend(a, k, answers) : rc;
