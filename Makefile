@@ -58,6 +58,7 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/pq.c \
 	lib/vector/words.c \
 	lib/vector/recipe.c \
 	lib/vector/bm25.c \

@@ -920,6 +920,7 @@ struct ruvm_bench_rag_result {
     double build_s;    /* graph and what makes every vector reachable */
     double build_vectors_per_s;
     uint64_t vector_bytes, side_bytes, graph_bytes; /* of all vectors */
+    uint64_t book_bytes;                            /* of pq, however many vectors */
     uint32_t n_reached; /* vectors that a walk from the entry can reach: all, or it is an error */
     bool has_code_recall;
     double code_recall; /* of the k nearest by floats, found by the scan of the codes */
