@@ -167,8 +167,7 @@ static inline __m512i high_product(__m512i x, __m512i mult)
     return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
 }
 
-static inline void add_high(int32_t *h, const int32_t *x, uint32_t n,
-                            const struct ruvm_addition *p)
+static inline void add_high(int32_t *h, const int32_t *x, uint32_t n, const struct ruvm_addition *p)
 {
     const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
     const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
@@ -512,9 +511,9 @@ static inline __m512i avx512_exp2(__m512i f, __m512i n)
 /* The weights of two times 16 scores, in order. */
 X86_INLINE __m512i softmax_weights(const struct softmax *m, bool is_high, __m512i a, __m512i b)
 {
-    const __m512i in_order = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5,
-                                              3, 1, 30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8,
-                                              6, 4, 2, 0);
+    const __m512i in_order =
+        _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24,
+                         22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
     const __mmask32 second = 0xaaaaaaaa;
     __m512i t = softmax_t(m, is_high, a), u = softmax_t(m, is_high, b);
     __m512i f = _mm512_mask_mov_epi16(t, second, _mm512_slli_epi32(u, 16));
