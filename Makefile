@@ -141,7 +141,7 @@ ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
 # Asked when a recipe runs, not when this file is read: `make deps` may come first.
 CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
 CLI_LIBS = $(shell $(PKG_CONFIG) --libs argtable2 libcjson)
-LIBS = -lcjson -lhogweed -lnettle -lz -lpthread -lm
+LIBS = -lcjson -lhogweed -lnettle -lserialport -lz -lpthread -lm
 VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h)
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
@@ -209,7 +209,8 @@ $(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
 
 # ---- packages of Debian 12 ---------------------------------------------------
 
-DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev zlib1g-dev
+DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev libserialport-dev \
+	zlib1g-dev
 DEPS_TEST = $(DEPS) libcriterion-dev clang libclang-rt-14-dev clang-format mandoc \
 	shellcheck gcc-riscv64-unknown-elf gcc-xtensa-lx106 qemu-system-misc libunicorn-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	bash bsdextrautils zsh fish python3 jq

@@ -222,7 +222,7 @@ static void print_changes(const struct ruvm_rag_add_result *r)
         printf(", %s left out that were there", ruvm_output_grouped(r->n_duplicates));
     putchar('\n');
     if (r->n_empty)
-        printf("  note        %u sources gave no chunk\n", r->n_empty);
+        printf("  note        %u of the sources added gave no chunk\n", r->n_empty);
     if (r->n_bad_bytes)
         printf("  note        %s bytes are no UTF-8; they are kept\n",
                ruvm_output_grouped(r->n_bad_bytes));

@@ -383,7 +383,7 @@ static int run_with_rag(struct ruvm_run *r, const struct ruvm_session_options *o
     struct ruvm_run_rag rag = {0};
     int rc = ruvm_run_rag_open(&rag, r->args, prompt);
     r->rag = &rag;
-    if (rc == RUVM_EXIT_DONE && (!rag.known || ruvm_args_given(r->args, "rag-only")))
+    if (rc == RUVM_EXIT_DONE && (rag.n_known == 0 || ruvm_args_given(r->args, "rag-only")))
         rc = ruvm_run_rag_only(r, &rag);
     else if (rc == RUVM_EXIT_DONE)
         rc = run_model(r, o, prompt);

@@ -60,9 +60,9 @@ struct cJSON *ruvm_run_result_json(const struct ruvm_run *r, const struct ruvm_r
 struct ruvm_run_rag {
     struct ruvm_knowledge *knowledge; /* NULL: without --rag */
     struct ruvm_knowledge_hit *hits;  /* owned, their texts are in the blob */
-    uint32_t n_hits, n_used;          /* used: that went into the prompt */
+    uint32_t n_hits, n_known, n_used; /* known: the first ones, not below the floor; used: of
+                                       * these, that went into the prompt */
     double floor;
-    bool known; /* the best one is not below the floor */
 };
 /* The blob to ask: that of --rag, or with --rag-only alone the MODEL, a pack. NULL: none. */
 const char *ruvm_run_rag_blob(const struct ruvm_args *args);

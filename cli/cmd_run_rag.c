@@ -41,7 +41,7 @@ static void print_passage(const struct ruvm_run *r, const struct ruvm_knowledge_
 
 void ruvm_run_rag_json(struct cJSON *object, const struct ruvm_run_rag *rag)
 {
-    ruvm_json_bool(object, "known", rag->known);
+    ruvm_json_bool(object, "known", rag->n_known > 0);
     ruvm_json_number(object, "rag_floor", rag->floor);
     ruvm_json_count(object, "passages_used", rag->n_used);
     struct cJSON *list = ruvm_json_array(object, "passages");
@@ -54,6 +54,20 @@ void ruvm_run_rag_json(struct cJSON *object, const struct ruvm_run_rag *rag)
         ruvm_json_number(hit, "confidence", h->confidence);
         ruvm_json_bytes(hit, "text", h->text, h->n_text);
     }
+}
+
+/* Those that have the confidence asked for come first, in their order; returns how many. */
+static uint32_t put_known_first(struct ruvm_run_rag *rag)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < rag->n_hits; i++) {
+        struct ruvm_knowledge_hit hit = rag->hits[i];
+        if (hit.confidence < rag->floor)
+            continue;
+        memmove(&rag->hits[n + 1], &rag->hits[n], (i - n) * sizeof hit);
+        rag->hits[n++] = hit;
+    }
+    return n;
 }
 
 static double best_confidence(const struct ruvm_run_rag *rag)
@@ -86,7 +100,7 @@ int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
     rag->n_hits = (uint32_t)n;
     rag->floor = ruvm_args_given(args, "rag-floor") ? ruvm_args_number(args, "rag-floor")
                                                     : ruvm_knowledge_info(rag->knowledge).floor;
-    rag->known = rag->n_hits > 0 && best_confidence(rag) >= rag->floor;
+    rag->n_known = put_known_first(rag);
     return RUVM_EXIT_DONE;
 }
 
@@ -111,7 +125,7 @@ static int print_unknown(const struct ruvm_run *r, const struct ruvm_run_rag *ra
 
 int ruvm_run_rag_only(const struct ruvm_run *r, const struct ruvm_run_rag *rag)
 {
-    if (!rag->known)
+    if (rag->n_known == 0)
         return print_unknown(r, rag);
     if (r->collect) {
         struct cJSON *object = ruvm_json_start("run");
@@ -119,9 +133,7 @@ int ruvm_run_rag_only(const struct ruvm_run *r, const struct ruvm_run_rag *rag)
         ruvm_json_finish(object);
         return RUVM_EXIT_DONE;
     }
-    for (uint32_t i = 0; i < rag->n_hits; i++) {
-        if (rag->hits[i].confidence < rag->floor)
-            continue;
+    for (uint32_t i = 0; i < rag->n_known; i++) {
         printf("[%u] score %.3f, confidence %.2f  ", i + 1, rag->hits[i].score,
                rag->hits[i].confidence);
         print_visible(stdout, rag->hits[i].source, rag->hits[i].n_source);
@@ -135,7 +147,7 @@ int ruvm_run_rag_prompt(struct ruvm_run *r, struct ruvm_run_rag *rag, struct ruv
 {
     struct ruvm_error err = {0};
     const struct ruvm_passages p = {.hits = rag->hits,
-                                    .n_hits = rag->n_hits,
+                                    .n_hits = rag->n_known,
                                     .question = prompt->data,
                                     .n_question = prompt->size,
                                     .form = ruvm_args_text(r->args, "rag-form"),

@@ -6,7 +6,7 @@
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
 #include "kernels/avx512_elementwise.h"
-#include "kernels/avx512_panels.h"
+#include "kernels/avx512_panels_int4.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -204,7 +204,7 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
     if (m->bits == 8)
         panel_s8(m);
     else
-        panel_codes(m);
+        panel_int4(m);
 }
 
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {

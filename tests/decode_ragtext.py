@@ -95,6 +95,12 @@ def numbers(data):
             value = shift = 0
 
 
+def take(found):
+    value = next(found, None)
+    rule(value is not None, "postings are cut")
+    return value
+
+
 def postings(data):
     """{hash: {chunk: count}} of BM25, and the norms."""
     n_terms, n, live, start = struct.unpack_from("<IIII", data)
@@ -107,10 +113,10 @@ def postings(data):
     for i, h in enumerate(hashes):
         found = numbers(data[start + (ends[i - 1] if i else 0):start + ends[i]])
         chunk, chunks = -1, {}
-        for _ in range(next(found)):
-            step = next(found)
+        for _ in range(take(found)):
+            step = take(found)
             chunk += step >> 1
-            chunks[chunk] = next(found) if step & 1 else 1
+            chunks[chunk] = take(found) if step & 1 else 1
         rule(next(found, None) is None, "end of term %d", i)
         terms[h] = chunks
     return terms, norms
@@ -166,15 +172,18 @@ def check_vectors(blob, texts, rows):
     return buckets
 
 
+def texts_of(blob):
+    places = (struct.unpack_from("<IH", blob.sections["CHNK"], 16 * i) for i in range(blob.n))
+    return [blob.sections["TEXT"][off:off + n] for off, n in places]
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__.strip())
     with open(sys.argv[1], "rb") as file:
         blob = Blob(file.read())
     try:
-        all_text = blob.sections["TEXT"]
-        texts = [all_text[off:off + n] for off, n in
-                 (struct.unpack_from("<IH", blob.sections["CHNK"], 16 * i) for i in range(blob.n))]
+        texts = texts_of(blob)
         rows = list(blob.rows(blob.type, blob.sections["VECT"]))
         terms = check_words(blob, texts) if "BM25" in blob.sections else 0
         buckets = check_vectors(blob, texts, rows)

@@ -163,7 +163,13 @@ static void finish_keys(const struct ruvm_vectors *set, const struct ruvm_vector
                         uint32_t *keys)
 {
     const uint8_t *side = set->side;
+    bool is_dot = set->metric == RUVM_METRIC_DOT;
     uint32_t v[2];
+    if (!ids && (is_dot || set->metric == RUVM_METRIC_COSINE)) {
+        set->kernels->scaled(keys, products, side + (size_t)first * 2, n,
+                             is_dot ? DOT_SHIFT : COSINE_SHIFT);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         size_t id = ids ? ids[i] : first + i;
         int64_t product = products[i];

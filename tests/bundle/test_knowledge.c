@@ -6,8 +6,12 @@
 #include <unistd.h>
 
 #include "formats/rag_read.h"
+#include "lib/base/buffer.h"
+#include "lib/base/crc32.h"
+#include "lib/base/error.h"
 #include "lib/base/file.h"
 #include "lib/bundle/hnsw.h"
+#include "lib/ruvm_tool.h"
 #include "tests/support/container_files.h"
 
 static const char *blob, *source;
@@ -240,13 +244,13 @@ Test(knowledge, wrong_options_are_refused)
     start();
     write_rooms(2001);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        struct ruvm_rag_add_options o = wrong[i].o;
+        struct ruvm_rag_add_options w = wrong[i].o;
         struct ruvm_rag_add_result r;
         struct ruvm_error err = {0};
-        o.blob = blob;
-        o.sources = &source;
-        o.n_sources = 1;
-        cr_expect_lt(ruvm_rag_add(&o, &r, &err), 0, "%zu", i);
+        w.blob = blob;
+        w.sources = &source;
+        w.n_sources = 1;
+        cr_expect_lt(ruvm_rag_add(&w, &r, &err), 0, "%zu", i);
         cr_expect(strstr(err.text, wrong[i].said), "%zu: %s", i, err.text);
         cr_expect_neq(access(blob, F_OK), 0);
     }
