@@ -5,25 +5,9 @@
  * 16 columns is walked by the offsets that loads have for nothing, so that pointers move and
  * the loop turns once a section. That is 3.2 instructions a product, where the scalar kernel
  * takes 3.7; more rows would not fit the registers. */
-#include "kernels/kernels.h"
-
 /* What takes a small share of a token's work, or none with most networks, is compiled for
  * size, and stays in flash where the linker's script says so. */
-#define COLD __attribute__((cold))
-COLD static inline void ruvm_elementwise_gelu(int32_t *, const int32_t *, uint32_t,
-                                              const struct ruvm_gelu *);
-COLD static inline void ruvm_elementwise_relu(int32_t *, const int32_t *, uint32_t);
-COLD static inline uint32_t ruvm_elementwise_spread(const int32_t *, uint32_t, int32_t *);
-COLD static inline uint64_t ruvm_elementwise_layernorm(int32_t *, const int32_t *, const int16_t *,
-                                                       uint32_t, const struct ruvm_centre *);
-COLD static inline void ruvm_elementwise_scale(int32_t *, uint32_t, uint32_t, uint32_t);
-COLD static inline void ruvm_elementwise_add_bias(int32_t *, const int16_t *, uint32_t, uint32_t,
-                                                  uint32_t);
-COLD static inline void ruvm_elementwise_unpack(int8_t *, const uint8_t *, const uint8_t *,
-                                                uint32_t, uint32_t);
-COLD static inline void ruvm_elementwise_add_scaled(int32_t *, const int32_t *, uint32_t, uint32_t,
-                                                    uint32_t);
-
+#define RUVM_SELDOM __attribute__((cold))
 #include "kernels/elementwise.h"
 #include "kernels/scalar_codes.h"
 #include "kernels/variants.h"

@@ -9,7 +9,7 @@
 #include "lib/vector/ask.h"
 
 enum { DEFAULT_ANSWERS = 3 };
-_Static_assert(RUVM_DEVICE_MAX_ANSWERS <= RUVM_ASK_MAX, "answers can be had");
+_Static_assert((int)RUVM_DEVICE_MAX_ANSWERS <= (int)RUVM_ASK_MAX, "answers can be had");
 
 static bool open_knowledge(const struct ruvm_device_model *m, struct ruvm_rag *rag)
 {
