@@ -180,7 +180,7 @@ static int read_text(struct ruvm_grid *g, struct ruvm_arena *arena, const char *
                      struct ruvm_error *err)
 {
     struct text t = {.at = data, .end = data + size};
-    bool has;
+    bool has = false;
     int rc = find_form(g, &t, &has, err);
     if (rc != RUVM_OK)
         return rc;
