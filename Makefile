@@ -148,7 +148,7 @@ VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
-$B/lib/convert/%.o $B/lib/quant/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$(foreach room,import export prune convert quant,$B/lib/$(room)/%.o): FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)

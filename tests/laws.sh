@@ -101,7 +101,7 @@ includes_workstation()
 law includes-cli includes_cli cli/a.c '#include "lib/core/engine.h"'
 law includes-public includes_public lib/ruvm.h '#include "formats/gguf.h"'
 law includes-base includes_base lib/base/a.c '#include "formats/tensors.h"'
-law includes-formats includes_formats formats/a.c '#include "lib/convert/model.h"'
+law includes-formats includes_formats formats/a.c '#include "lib/import/model.h"'
 law includes-kernels includes_kernels kernels/a.c '#include <string.h>'
 law includes-chip includes_chip lib/core/a.c '#include "lib/base/arena.h"'
 law includes-chip-readers includes_chip_readers formats/ruvm_read.c '#include <stdlib.h>'
