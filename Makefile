@@ -35,6 +35,7 @@ CORE = \
 	lib/core/state.c \
 	lib/core/mask.c \
 	lib/core/fixed.c \
+	lib/core/mlp.c \
 	lib/core/tokenizer.c \
 	lib/core/pieces.c \
 	lib/core/merge.c \
@@ -45,7 +46,9 @@ CORE = \
 	lib/core/verify.c \
 	lib/core/status.c \
 	lib/base/crc32.c \
+	formats/frame_read.c \
 	formats/ruvm_read.c \
+	formats/mlp_read.c \
 	formats/pack_read.c \
 	formats/check_read.c \
 	formats/arch_read.c \
