@@ -67,6 +67,9 @@ CORE = \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
 	lib/vector/ask.c \
+	lib/memory/traits.c \
+	lib/memory/traits_read.c \
+	lib/memory/memory.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \

@@ -654,10 +654,30 @@ struct ruvm_rag_add_options {
     const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
     uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
     bool dry_run;           /* nothing is written */
+    const char *memory;     /* "factual", "episodic", "procedural", "preference": what is added
+                             * is a memory of now; NULL: plain text, which lasts */
+    bool has_importance;    /* else 50 */
+    uint32_t importance;    /* of what is added, 0..100 */
+    const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
     struct ruvm_progress progress;
 };
 
+/* How much of a tree the distances of an embedding tell; measured on its codes. */
+struct ruvm_taxonomy_quality {
+    uint32_t dims, vector_bytes; /* vector_bytes: a node, with what stands beside its codes */
+    uint32_t n_queries;          /* nodes that were asked for the MAP: all, or 1,000 */
+    double map;                  /* mean average precision of parents and children */
+    double average_distortion;   /* mean |scaled distance / edges - 1| */
+    double worst_distortion;     /* largest distance / edges over the smallest; 0: two nodes
+                                  * share a place */
+};
+struct ruvm_taxonomy_report {
+    uint32_t n_nodes, n_levels, max_children; /* n_nodes 0: it was no taxonomy */
+    struct ruvm_taxonomy_quality hyperbolic, euclidean;
+};
+
 struct ruvm_rag_add_result {
+    struct ruvm_taxonomy_report taxonomy;
     uint32_t n_sources, n_chunks;                         /* in the blob now */
     uint32_t n_added, n_removed, n_expired, n_duplicates; /* chunks */
     uint32_t n_empty;                                     /* sources that gave no chunk */
@@ -707,10 +727,14 @@ struct ruvm_knowledge_ask {
     const char *rank; /* NULL: the blob's */
     bool exact;       /* compare with all vectors, whatever the graph says */
     uint32_t now_s;   /* chunks that have expired are not found; 0: the clock's */
+    const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
+                                  * more, those with another value less; at most 8 */
+    uint32_t n_contexts;
 };
 struct ruvm_knowledge_hit {
     uint32_t chunk;
-    double score;      /* compares within one answer */
+    double score;      /* compares within one answer; times the weight */
+    double weight;     /* of importance, age and context (lib/memory/traits.h); 1 without */
     double confidence; /* share of the question, weighed, whose words are there, 0..1; of a
                         * blob without words, or by vectors alone, the cosine */
     const char *text, *source, *meta; /* in the blob; meta NULL: none; no NUL at their ends */
@@ -719,7 +743,10 @@ struct ruvm_knowledge_hit {
 /* Chunk i < n_chunks with score and confidence 0; false: it was deleted. */
 bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
                           struct ruvm_knowledge_hit *hit);
-/* The hits, best first, at most k; returns their number. */
+/* Whether two hits leave open which is meant: the second's score is more than 9/10 of the
+ * first's. */
+bool ruvm_knowledge_is_ambiguous(const struct ruvm_knowledge_hit *hits, uint32_t n_hits);
+/* The hits, best first, at most k; returns their number. RUVM_ERR_ARG: a context is none. */
 int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask *ask,
                        struct ruvm_knowledge_hit *hits, struct ruvm_error *err);
 
