@@ -20,7 +20,8 @@
  */
 static const struct ruvm_args_command *const verbs[] = {
     &ruvm_cmd_quantize,  &ruvm_cmd_inspect, &ruvm_cmd_run,   &ruvm_cmd_bench,
-    &ruvm_cmd_bench_rag, &ruvm_cmd_pack,    &ruvm_cmd_flash, NULL,
+    &ruvm_cmd_bench_rag, &ruvm_cmd_pack,    &ruvm_cmd_flash, &ruvm_cmd_rag_add,
+    NULL,
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs - 1 };
 
