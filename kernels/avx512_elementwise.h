@@ -5,6 +5,8 @@
 #ifndef RUVM_KERNELS_AVX512_ELEMENTWISE_H
 #define RUVM_KERNELS_AVX512_ELEMENTWISE_H
 
+#include <stdbool.h>
+
 #include "kernels/x86_codes.h"
 
 enum { LANES = 16 };
@@ -30,9 +32,40 @@ static inline __m512i load_u16(__mmask16 lanes, const uint16_t *p)
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p));
 }
 
+/* What a masked store wrote comes late to the next load of it, and one kernel's output is the
+ * next one's input: so whole registers, and heads of 8, are stored plainly. */
+enum { ALL_LANES = 0xffff, HALF_LANES = 0xff };
+
 static inline void store32(int32_t *p, __mmask16 lanes, __m512i x)
 {
-    _mm512_mask_storeu_epi32(p, lanes, x);
+    if (lanes == ALL_LANES)
+        _mm512_storeu_si512(p, x);
+    else if (lanes == HALF_LANES)
+        x86_store(p, _mm512_castsi512_si256(x));
+    else
+        _mm512_mask_storeu_epi32(p, lanes, x);
+}
+
+static inline void store16(void *p, __mmask16 lanes, __m512i x)
+{
+    __m256i narrow = _mm512_cvtepi32_epi16(x);
+    if (lanes == ALL_LANES)
+        x86_store(p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storeu_si128(p, _mm256_castsi256_si128(narrow));
+    else
+        _mm256_mask_storeu_epi16(p, lanes, narrow);
+}
+
+static inline void store8(int8_t *p, __mmask16 lanes, __m512i x)
+{
+    __m128i narrow = _mm512_cvtepi32_epi8(x);
+    if (lanes == ALL_LANES)
+        _mm_storeu_si128((void *)p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storel_epi64((void *)p, narrow);
+    else
+        _mm_mask_storeu_epi8(p, lanes, narrow);
 }
 
 /* (x * mult + half) >> shift in 64 bits, of the even and of the odd lanes. */
@@ -88,15 +121,18 @@ static inline uint32_t avx512_amax(const int32_t *x, uint32_t n)
     return _mm512_reduce_max_epu32(max);
 }
 
+static inline __m512i rescaled(__m512i v, __m512i s)
+{
+    __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
+    low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
+    return _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s), low);
+}
+
 static inline void avx512_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        __m512i v = load32(lanes, x + i), s = load_u16(lanes, scale + i);
-        __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
-        low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
-        __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s);
-        store32(x + i, lanes, _mm512_add_epi32(high, low));
+        store32(x + i, lanes, rescaled(load32(lanes, x + i), load_u16(lanes, scale + i)));
     }
 }
 
@@ -109,18 +145,53 @@ static inline void avx512_quantize(int8_t *q, const int32_t *x, uint32_t n, uint
         __m512i v = load32(i < n ? lanes_from(i, n) : 0, x + i);
         v = _mm512_sra_epi32(_mm512_sll_epi32(v, left), right);
         v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 24);
-        _mm_mask_storeu_epi8(q + i, lanes_from(i, n_padded), _mm512_cvtepi32_epi8(v));
+        store8(q + i, lanes_from(i, n_padded), v);
     }
 }
 
-static inline void avx512_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                                     uint32_t shift)
+/* h + y for |y| < 2^31, clamped. Where the sum leaves 32 bits, its sign is not that of both. */
+static inline __m512i add_clamped(__m512i h, __m512i y)
 {
-    const struct wide_ratio r = wide_ratio(mult, shift);
+    __m512i sum = _mm512_add_epi32(h, y), most = _mm512_set1_epi32(INT32_MAX);
+    __m512i wrong = _mm512_and_si512(_mm512_xor_si512(h, sum), _mm512_xor_si512(y, sum));
+    __m512i end = _mm512_xor_si512(_mm512_srai_epi32(h, 31), most);
+    sum = _mm512_mask_mov_epi32(sum, _mm512_movepi32_mask(wrong), end);
+    return _mm512_max_epi32(sum, _mm512_set1_epi32(-INT32_MAX));
+}
+
+/* The high halves of the products, for shifts beyond 32: half has no low half then. */
+static inline __m512i high_product(__m512i x, __m512i mult)
+{
+    __m512i even = _mm512_mul_epi32(x, mult);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), mult);
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+}
+
+static inline void add_high(int32_t *h, const int32_t *x, uint32_t n, const struct ruvm_addition *p)
+{
+    const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
+    const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
+    const __m128i by = _mm_cvtsi32_si128((int32_t)p->shift - 32);
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        struct wide y = wide_scale(load32(lanes, x + i), &r);
-        struct wide before = wide_of(load32(lanes, h + i));
+        __m512i y = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        y = _mm512_sra_epi32(_mm512_add_epi32(high_product(y, mult), half), by);
+        store32(h + i, lanes, add_clamped(load32(lanes, h + i), y));
+    }
+}
+
+static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                     const struct ruvm_addition *p)
+{
+    if (p->shift > 32) {
+        add_high(h, x, n, p);
+        return;
+    }
+    const struct wide_ratio r = wide_ratio(p->mult, p->shift);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i v = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        struct wide y = wide_scale(v, &r), before = wide_of(load32(lanes, h + i));
         y.even = _mm512_add_epi64(y.even, before.even);
         y.odd = _mm512_add_epi64(y.odd, before.odd);
         store32(h + i, lanes, wide_join(wide_clamp(y, INT32_MAX)));
@@ -162,23 +233,96 @@ static inline __m512i turn_pairs(__m512i v, __m128i cosines, __m128i sines)
     return _mm512_or_si512(a64, _mm512_slli_epi64(b64, 32));
 }
 
-static inline uint32_t avx512_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+/* x[i] *= scale[i]; returns the largest |x|. */
+static inline uint32_t fold_head(int32_t *x, const uint16_t *scale, uint32_t n)
 {
-    uint32_t down = ruvm_elementwise_down(avx512_amax(v, n)), i = 0;
+    __m512i max = _mm512_setzero_si512();
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i v = _mm512_mullo_epi32(load32(lanes, x + i), load_u16(lanes, scale + i));
+        store32(x + i, lanes, v);
+        max = _mm512_max_epu32(max, _mm512_abs_epi32(v));
+    }
+    return _mm512_reduce_max_epu32(max);
+}
+
+static inline void turn_head(int32_t *v, const struct ruvm_turn *t, uint32_t down)
+{
+    uint32_t n = t->head_dim, i = 0;
     __m128i by = _mm_cvtsi32_si128((int32_t)down);
-    for (; i < 2 * n_pairs; i += LANES) {
-        __mmask16 lanes = lanes_from(i, 2 * n_pairs);
-        __mmask8 pairs = (__mmask8)lanes_from(i / 2, n_pairs);
-        __m128i cosines = _mm_maskz_loadu_epi16(pairs, turn + i / 2);
-        __m128i sines = _mm_maskz_loadu_epi16(pairs, turn + n_pairs + i / 2);
+    for (; i < 2 * t->n_pairs; i += LANES) {
+        __mmask16 lanes = lanes_from(i, 2 * t->n_pairs);
+        __mmask8 pairs = (__mmask8)lanes_from(i / 2, t->n_pairs);
+        __m128i cosines = _mm_maskz_loadu_epi16(pairs, t->turn + i / 2);
+        __m128i sines = _mm_maskz_loadu_epi16(pairs, t->turn + t->n_pairs + i / 2);
         __m512i x = _mm512_sra_epi32(load32(lanes, v + i), by);
         store32(v + i, lanes, turn_pairs(x, cosines, sines));
     }
-    for (i = 2 * n_pairs; i < n && down; i += LANES) {
+    for (i = 2 * t->n_pairs; i < n && down; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
         store32(v + i, lanes, _mm512_sra_epi32(load32(lanes, v + i), by));
     }
-    return down;
+}
+
+/* The largest |v| of each half of the lanes, in all lanes of it. */
+static inline __m512i largest_of_halves(__m512i v)
+{
+    v = _mm512_abs_epi32(v);
+    v = _mm512_max_epu32(v, _mm512_shuffle_i64x2(v, v, 0xb1));
+    v = _mm512_max_epu32(v, _mm512_shuffle_epi32(v, 0x4e));
+    return _mm512_max_epu32(v, _mm512_shuffle_epi32(v, 0xb1));
+}
+
+static inline __m512i scales_of_two(const struct ruvm_turn *t, uint32_t h, bool both)
+{
+    __m128i a = x86_load16(ruvm_elementwise_scale_of(t, h));
+    __m128i b = both ? x86_load16(ruvm_elementwise_scale_of(t, h + 1)) : a;
+    return _mm512_cvtepu16_epi32(_mm256_set_m128i(b, a));
+}
+
+/* Heads of 8 are two a register, and need no number outside of it. */
+static inline void rotate_heads_of_8(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
+{
+    __mmask8 pairs = (__mmask8)((1u << t->n_pairs) - 1);
+    __m128i cosines = _mm_mask_loadu_epi16(_mm_set1_epi16(16384), pairs, t->turn);
+    __m128i sines = _mm_maskz_loadu_epi16(pairs, t->turn + t->n_pairs);
+    cosines = _mm_unpacklo_epi64(cosines, cosines);
+    sines = _mm_unpacklo_epi64(sines, sines);
+    for (uint32_t h = 0; h < t->n_heads; h += 2, v += LANES) {
+        bool both = h + 1 < t->n_heads;
+        __mmask16 lanes = both ? ALL_LANES : HALF_LANES;
+        __m512i x = load32(lanes, v), largest = _mm512_setzero_si512();
+        __m512i bits = _mm512_lzcnt_epi32(largest_of_halves(x));
+        __m512i down = _mm512_sub_epi32(_mm512_set1_epi32(32 - RUVM_HEAD_BITS), bits);
+        down = _mm512_max_epi32(down, _mm512_setzero_si512());
+        x = _mm512_srav_epi32(x, down);
+        if (t->n_pairs)
+            x = turn_pairs(x, cosines, sines);
+        if (t->scale) {
+            x = _mm512_mullo_epi32(x, scales_of_two(t, h, both));
+            largest = largest_of_halves(x);
+        }
+        store32(v, lanes, x);
+        __m512i results = _mm512_mask_mov_epi32(down, 0xaaaa, largest);
+        _mm_storel_epi64((void *)(out + h), _mm512_castsi512_si128(results));
+        if (both)
+            _mm_storel_epi64((void *)(out + h + 1), _mm512_extracti32x4_epi32(results, 2));
+    }
+}
+
+static inline void avx512_rotate(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
+{
+    uint32_t n = t->head_dim;
+    if (n == 8) {
+        rotate_heads_of_8(out, v, t);
+        return;
+    }
+    for (uint32_t h = 0; h < t->n_heads; h++, v += n) {
+        uint32_t down = ruvm_elementwise_down(avx512_amax(v, n));
+        turn_head(v, t, down);
+        uint32_t largest = t->scale ? fold_head(v, ruvm_elementwise_scale_of(t, h), n) : 0;
+        out[h] = (struct ruvm_turned){down, largest};
+    }
 }
 
 static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
@@ -193,20 +337,8 @@ static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
         if (p->zero)
             x = _mm512_sub_epi32(x, load16(lanes, p->zero + i));
         x = _mm512_max_epi32(_mm512_min_epi32(x, high), low);
-        _mm_mask_storeu_epi8(q + i, lanes, _mm512_cvtepi32_epi8(x));
+        store8(q + i, lanes, x);
     }
-}
-
-static inline uint32_t avx512_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    __m512i max = _mm512_setzero_si512();
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i v = _mm512_mullo_epi32(load32(lanes, x + i), load_u16(lanes, scale + i));
-        store32(x + i, lanes, v);
-        max = _mm512_max_epu32(max, _mm512_abs_epi32(v));
-    }
-    return _mm512_reduce_max_epu32(max);
 }
 
 static inline void avx512_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,
@@ -218,7 +350,7 @@ static inline void avx512_narrow(int16_t *q, const int32_t *x, uint32_t n, uint3
         __mmask16 lanes = lanes_from(i, n);
         __m512i v = _mm512_sra_epi32(_mm512_sll_epi32(load32(lanes, x + i), left), right);
         v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 18);
-        _mm256_mask_storeu_epi16(q + i, lanes, _mm512_cvtepi32_epi16(v));
+        store16(q + i, lanes, v);
     }
 }
 
@@ -269,30 +401,125 @@ static inline void avx512_unpack(int8_t *v, const uint8_t *codes, const uint8_t 
     ruvm_elementwise_unpack(v + i, codes + i / 2, m, (all - i) >> shift, n);
 }
 
-/* ---- softmax weights ----------------------------------------------------------------- */
+/* ---- scores of heads of 8 ------------------------------------------------------------ */
 
-/* t = (below * mult) >> shift, RUVM_EXP2_ZERO where it is above. */
-static inline __m512i avx512_softmax_t(__m512i below, __m512i mult, __m128i shift)
+/* A query as two signed bytes a value, q = 128 * high + low, for keys plus 128. */
+struct query_of_8 {
+    __m512i low, high, start;
+};
+
+static inline struct query_of_8 split_query_of_8(const int16_t *q)
 {
-    const __m512i most = _mm512_set1_epi64(RUVM_EXP2_ZERO);
-    __m512i even = _mm512_srl_epi64(_mm512_mul_epu32(below, mult), shift);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below, 32), mult);
-    odd = _mm512_srl_epi64(odd, shift);
-    return wide_join((struct wide){_mm512_min_epu64(even, most), _mm512_min_epu64(odd, most)});
+    const __m512i flip = _mm512_set1_epi8(-128), zero = _mm512_setzero_si512();
+    __m128i all = x86_load16(q);
+    __m128i high = _mm_srai_epi16(_mm_add_epi16(all, _mm_set1_epi16(64)), 7);
+    __m128i low = _mm_sub_epi16(all, _mm_slli_epi16(high, 7));
+    struct query_of_8 s = {_mm512_broadcastq_epi64(_mm_packs_epi16(low, low)),
+                           _mm512_broadcastq_epi64(_mm_packs_epi16(high, high)), zero};
+    __m512i sum = _mm512_dpbusd_epi32(zero, flip, s.high);
+    sum = _mm512_dpbusd_epi32(_mm512_slli_epi32(sum, 7), flip, s.low);
+    s.start = _mm512_sub_epi32(zero, sum);
+    return s;
 }
 
-/* As x86_exp2, of 16 lanes. */
-static inline __m512i avx512_exp2(__m512i t)
+/* Eight positions, two lanes each. */
+static inline __m512i score_of_8(const struct query_of_8 *q, __m512i keys)
 {
-    __m512i f = _mm512_and_si512(t, _mm512_set1_epi32(32767));
-    __m512i c = _mm512_madd_epi16(f, _mm512_set1_epi32(RUVM_EXP2_D));
-    c = _mm512_srli_epi32(_mm512_add_epi32(c, _mm512_set1_epi32(16384)), 15);
-    c = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_C), c);
-    __m512i b = _mm512_dpwssd_epi32(_mm512_set1_epi32(4096), f, c);
-    b = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_B), _mm512_srli_epi32(b, 13));
-    __m512i p = _mm512_set1_epi32((int32_t)RUVM_EXP2_A);
-    p = _mm512_srli_epi32(_mm512_sub_epi32(p, _mm512_mullo_epi32(f, b)), 18);
-    return _mm512_srlv_epi32(p, _mm512_srli_epi32(t, 15));
+    __m512i k = _mm512_xor_si512(keys, _mm512_set1_epi8(-128));
+    __m512i high = _mm512_dpbusd_epi32(_mm512_setzero_si512(), k, q->high);
+    __m512i low = _mm512_dpbusd_epi32(q->start, k, q->low);
+    return _mm512_add_epi32(low, _mm512_slli_epi32(high, 7));
+}
+
+/* Bytes [from, from + 64) of n. */
+static inline __mmask64 bytes_of(uint32_t from, uint32_t n)
+{
+    if (n <= from)
+        return 0;
+    return n - from >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n - from)) - 1;
+}
+
+static inline void avx512_scores_of_8(int32_t *out, const int16_t *q, const int8_t *k,
+                                      uint32_t n_pos)
+{
+    const struct query_of_8 query = split_query_of_8(q);
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    for (uint32_t p = 0; p < n_pos; p += LANES, k += LANES * 8) {
+        uint32_t bytes = (n_pos - p) * 8;
+        __m512i a = score_of_8(&query, _mm512_maskz_loadu_epi8(bytes_of(0, bytes), k));
+        __m512i b = score_of_8(&query, _mm512_maskz_loadu_epi8(bytes_of(64, bytes), k + 64));
+        store32(out + p, lanes_from(p, n_pos),
+                _mm512_add_epi32(_mm512_permutex2var_epi32(a, even, b),
+                                 _mm512_permutex2var_epi32(a, odd, b)));
+    }
+}
+
+static inline void avx512_scores(int32_t *out, const int16_t *q, const int8_t *k, uint32_t n_pos,
+                                 uint32_t head_dim, uint32_t stride)
+{
+    if (head_dim == 8 && stride == 8)
+        avx512_scores_of_8(out, q, k, n_pos);
+    else
+        ruvm_x86_scores(out, q, k, n_pos, head_dim, stride);
+}
+
+/* ---- softmax weights ----------------------------------------------------------------- */
+
+/* How far a score is below the largest, and from there to t: mult and shift of the kernel. */
+struct softmax {
+    __m512i max, mult;
+    __m128i shift; /* less 32 when that is possible */
+};
+
+/* t = (below * mult) >> shift, RUVM_EXP2_ZERO where it is above. When 32 or more are shifted
+ * out, the high halves of the products are enough. */
+X86_INLINE __m512i softmax_t(const struct softmax *m, bool is_high, __m512i scores)
+{
+    __m512i below = _mm512_sub_epi32(m->max, scores);
+    __m512i even = _mm512_mul_epu32(below, m->mult);
+    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below, 32), m->mult);
+    if (is_high) {
+        __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+        return _mm512_min_epu32(_mm512_srl_epi32(high, m->shift),
+                                _mm512_set1_epi32(RUVM_EXP2_ZERO));
+    }
+    const __m512i most = _mm512_set1_epi64(RUVM_EXP2_ZERO);
+    even = _mm512_min_epu64(_mm512_srl_epi64(even, m->shift), most);
+    odd = _mm512_min_epu64(_mm512_srl_epi64(odd, m->shift), most);
+    return wide_join((struct wide){even, odd});
+}
+
+/* ruvm_exact_exp2_small of 32 lanes of 16 bits: f is the fraction, n the integer of t.
+ * vpmulhrsw is (x * y + 2^14) >> 15, so both roundings of the polynomial are one. B is
+ * 2^16 more than fits, and what the last product adds to A is found in halves: the low one
+ * counts as soon as it is not zero. */
+static inline __m512i avx512_exp2(__m512i f, __m512i n)
+{
+    __m512i c = _mm512_mulhrs_epi16(f, _mm512_set1_epi16(RUVM_EXP2_D));
+    c = _mm512_sub_epi16(_mm512_set1_epi16(4 * RUVM_EXP2_C), _mm512_slli_epi16(c, 2));
+    __m512i b = _mm512_mulhrs_epi16(f, c);
+    b = _mm512_sub_epi16(_mm512_set1_epi16(RUVM_EXP2_B - 65536), b);
+    __mmask32 has_low = _mm512_test_epi16_mask(_mm512_mullo_epi16(f, b), _mm512_set1_epi16(-1));
+    __m512i p = _mm512_sub_epi16(_mm512_set1_epi16((int16_t)(RUVM_EXP2_A >> 16)), f);
+    p = _mm512_sub_epi16(p, _mm512_mulhi_epi16(f, b));
+    p = _mm512_mask_sub_epi16(p, has_low, p, _mm512_set1_epi16(1));
+    return _mm512_srlv_epi16(_mm512_srli_epi16(p, 2), n);
+}
+
+/* The weights of two times 16 scores, in order. */
+X86_INLINE __m512i softmax_weights(const struct softmax *m, bool is_high, __m512i a, __m512i b)
+{
+    const __m512i in_order =
+        _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24,
+                         22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __mmask32 second = 0xaaaaaaaa;
+    __m512i t = softmax_t(m, is_high, a), u = softmax_t(m, is_high, b);
+    __m512i f = _mm512_mask_mov_epi16(t, second, _mm512_slli_epi32(u, 16));
+    __m512i n = _mm512_mask_mov_epi16(_mm512_srli_epi32(t, 15), second, _mm512_slli_epi32(u, 1));
+    __m512i w = avx512_exp2(_mm512_and_si512(f, _mm512_set1_epi16(32767)), n);
+    return _mm512_permutexvar_epi16(in_order, w);
 }
 
 static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
@@ -307,27 +534,36 @@ static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
     return _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
 }
 
+X86_INLINE uint32_t softmax_walk(uint16_t *e, const int32_t *s, uint32_t n_pos,
+                                 const struct softmax *m, bool is_high)
+{
+    const __m512i one = _mm512_set1_epi16(1);
+    __m512i sum = _mm512_setzero_si512();
+    uint32_t p = 0;
+    for (; p + 2 * LANES <= n_pos; p += 2 * LANES) {
+        __m512i a = _mm512_loadu_si512(s + p), b = _mm512_loadu_si512(s + p + LANES);
+        __m512i w = softmax_weights(m, is_high, a, b);
+        sum = _mm512_dpwssd_epi32(sum, w, one);
+        _mm512_storeu_si512(e + p, w);
+    }
+    if (p < n_pos) {
+        __mmask32 lanes = ((__mmask32)1 << (n_pos - p)) - 1;
+        __m512i a = load32((__mmask16)lanes, s + p);
+        __m512i b = load32((__mmask16)(lanes >> LANES), s + p + LANES);
+        __m512i w = _mm512_maskz_mov_epi16(lanes, softmax_weights(m, is_high, a, b));
+        sum = _mm512_dpwssd_epi32(sum, w, one);
+        _mm512_mask_storeu_epi16(e + p, lanes, w);
+    }
+    return (uint32_t)_mm512_reduce_add_epi32(sum);
+}
+
 static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
                                       uint32_t shift)
 {
-    __m512i max = avx512_weights_max(s, n_pos), by = _mm512_set1_epi32((int32_t)mult);
-    __m512i sum = _mm512_setzero_si512();
-    __m128i right = _mm_cvtsi32_si128((int32_t)shift);
-    uint32_t p = 0;
-    for (; p + LANES <= n_pos; p += LANES) {
-        __m512i below = _mm512_sub_epi32(max, _mm512_loadu_si512(s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_add_epi32(sum, w);
-        x86_store(e + p, _mm512_cvtepi32_epi16(w));
-    }
-    if (p < n_pos) {
-        __mmask16 lanes = lanes_from(p, n_pos);
-        __m512i below = _mm512_sub_epi32(max, load32(lanes, s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_mask_add_epi32(sum, lanes, sum, w);
-        _mm256_mask_storeu_epi16(e + p, lanes, _mm512_cvtepi32_epi16(w));
-    }
-    return (uint32_t)_mm512_reduce_add_epi32(sum);
+    bool is_high = shift >= 32;
+    const struct softmax m = {avx512_weights_max(s, n_pos), _mm512_set1_epi32((int32_t)mult),
+                              _mm_cvtsi32_si128((int32_t)(is_high ? shift - 32 : shift))};
+    return is_high ? softmax_walk(e, s, n_pos, &m, true) : softmax_walk(e, s, n_pos, &m, false);
 }
 
 /* ---- mix of heads of 8 --------------------------------------------------------------- */
