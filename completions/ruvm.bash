@@ -15,7 +15,7 @@ _ruvm()
     COMPREPLY=()
     case "$verb $prev" in
     '--completion --completion') words='bash zsh fish' ;;
-    'help help') words='quantize inspect run bench pack flash ' ;;
+    'help help') words='quantize inspect run bench bench-rag pack flash ' ;;
     'quantize --output' | 'quantize -o') return ;;
     'quantize --tokenizer') return ;;
     'quantize --type' | 'quantize -t') words='int8 int4 int3 int2 ternary binary xnor' ;;
@@ -95,6 +95,21 @@ _ruvm()
     'bench --fail-if') compopt +o default 2>/dev/null && return ;;
     'bench --output' | 'bench -o') words='table md csv json' ;;
     'bench --progress') words='auto plain none' ;;
+    'bench-rag --synthetic') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --seed') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --metric') words='cosine euclidean dot manhattan hamming poincare lorentz all' ;;
+    'bench-rag --type') words='int8 binary all' ;;
+    'bench-rag --ef') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --hits' | 'bench-rag -k') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --queries' | 'bench-rag -q') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --repetitions' | 'bench-rag -r') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --degree') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --ef-build') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --recall') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
+    'bench-rag --plot') return ;;
+    'bench-rag --output' | 'bench-rag -o') words='table md csv json' ;;
+    'bench-rag --progress') words='auto plain none' ;;
     'pack --out' | 'pack -o') return ;;
     'pack --settings') return ;;
     'pack --knowledge') return ;;
@@ -128,11 +143,12 @@ _ruvm()
     esac
     if [ -z "$words" ]; then
         case "$verb $cur" in
-        ' '*) words='quantize inspect run bench pack flash help -h --help --version --completion' ;;
+        ' '*) words='quantize inspect run bench bench-rag pack flash help -h --help --version --completion' ;;
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
         'run -'*) words='-p --prompt -f --file --prompts --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
+        'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
         'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
         *) return ;;

@@ -12,6 +12,11 @@
 #include "kernels/exact.h"
 #include "kernels/kernels.h"
 
+/* Before what most networks never need; a variant may give it a meaning. */
+#ifndef RUVM_SELDOM
+#define RUVM_SELDOM
+#endif
+
 static inline int32_t ruvm_elementwise_max(const int32_t *s, uint32_t n)
 {
     int32_t max = INT32_MIN;
@@ -126,8 +131,8 @@ static inline void ruvm_elementwise_divide(int32_t *out, const int32_t *x, const
     }
 }
 
-static inline void ruvm_elementwise_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m,
-                                           uint32_t n_pos, uint32_t n)
+RUVM_SELDOM static inline void ruvm_elementwise_unpack(int8_t *v, const uint8_t *codes,
+                                                       const uint8_t *m, uint32_t n_pos, uint32_t n)
 {
     for (uint32_t p = 0; p < n_pos; p++)
         for (uint32_t i = 0; i < n; i += 2, codes++) {
@@ -161,8 +166,8 @@ static inline void ruvm_elementwise_quantize(int8_t *q, const int32_t *x, uint32
         q[i] = 0;
 }
 
-static inline void ruvm_elementwise_add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                                        uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_add(int32_t *h, const int32_t *x, uint32_t n,
+                                                    uint32_t mult, uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -211,7 +216,8 @@ static inline int32_t ruvm_elementwise_mean(int64_t sum, uint32_t n)
     return (int32_t)(quotient - (with_half < 0 && quotient * n != with_half));
 }
 
-static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n, int32_t *mean)
+RUVM_SELDOM static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n,
+                                                           int32_t *mean)
 {
     int64_t sum = 0;
     int32_t low = h[0], high = h[0];
@@ -225,8 +231,9 @@ static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n, int
     return below > above ? below : above;
 }
 
-static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h, const int16_t *gain,
-                                                  uint32_t n, const struct ruvm_centre *c)
+RUVM_SELDOM static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h,
+                                                              const int16_t *gain, uint32_t n,
+                                                              const struct ruvm_centre *c)
 {
     int64_t offset = c->down ? ((int64_t)1 << (c->down - 1)) - c->mean : -(int64_t)c->mean;
     uint64_t sum = 0;
@@ -239,15 +246,16 @@ static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h, 
     return sum;
 }
 
-static inline void ruvm_elementwise_scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_scale(int32_t *x, uint32_t n, uint32_t mult,
+                                                      uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++)
         x[i] = (int32_t)(((int64_t)x[i] * (int32_t)mult + half) >> shift);
 }
 
-static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias, uint32_t n,
-                                             uint32_t mult, uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias,
+                                                         uint32_t n, uint32_t mult, uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -257,8 +265,8 @@ static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias, ui
     }
 }
 
-static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t n,
-                                         const struct ruvm_gelu *p)
+RUVM_SELDOM static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t n,
+                                                     const struct ruvm_gelu *p)
 {
     for (uint32_t i = 0; i < n; i++) {
         int32_t g = in[i] >> p->down;
@@ -266,7 +274,7 @@ static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t
     }
 }
 
-static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
+RUVM_SELDOM static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         x[i] = in[i] > 0 ? in[i] : 0;

@@ -5,6 +5,9 @@
  * 16 columns is walked by the offsets that loads have for nothing, so that pointers move and
  * the loop turns once a section. That is 3.2 instructions a product, where the scalar kernel
  * takes 3.7; more rows would not fit the registers. */
+/* What takes a small share of a token's work, or none with most networks, is compiled for
+ * size, and stays in flash where the linker's script says so. */
+#define RUVM_SELDOM __attribute__((cold))
 #include "kernels/elementwise.h"
 #include "kernels/scalar_codes.h"
 #include "kernels/variants.h"

@@ -207,7 +207,7 @@ static struct span span_of(const struct ruvm_engine *e, uint32_t layer, uint32_t
 {
     uint32_t position = e->rows[t].position, window = ruvm_image_window(&e->img, layer);
     uint32_t oldest = window && window <= position ? position + 1 - window : 0;
-    uint32_t first = e->slots < e->context ? 0 : oldest; /* in a ring any slot may be seen */
+    uint32_t first = ruvm_mask_is_ring(e) ? 0 : oldest; /* in a ring any slot may be seen */
     uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
     return (struct span){first, n_pos, position, oldest};
 }
@@ -319,7 +319,7 @@ static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
     uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
-    if (e->parallel && n_tokens < e->parallel->n_parts) {
+    if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);
     } else {

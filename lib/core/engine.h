@@ -18,6 +18,12 @@
 #include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
+/* A build for a chip leaves out what only workstations ask for, threads and masks: an engine
+ * with these is then RUVM_ERR_UNSUPPORTED. */
+#ifndef RUVM_CORE_SMALL
+#define RUVM_CORE_SMALL 0
+#endif
+
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
 /* Quantized vectors are padded with zeros to whole numbers of these columns, and consist
@@ -89,6 +95,19 @@ struct ruvm_engine {
     struct ruvm_cache keys;      /* of layers * n_kv_heads heads, after rotation */
     struct ruvm_cache values;
 };
+
+/* Their sizes on a processor of 32 bits, so that a workstation can say what an engine takes on
+ * a chip. */
+enum { RUVM_ENGINE_BYTES_32 = 340, RUVM_BLOCK_ROW_BYTES_32 = 24 };
+_Static_assert(sizeof(void *) != 4 || (sizeof(struct ruvm_engine) == RUVM_ENGINE_BYTES_32 &&
+                                       sizeof(struct ruvm_block_row) == RUVM_BLOCK_ROW_BYTES_32),
+               "the sizes above are those of the structs: correct them");
+
+/* The threads that share the work; NULL: the caller does all of it. */
+static inline const struct ruvm_parallel *ruvm_engine_parallel(const struct ruvm_engine *e)
+{
+    return RUVM_CORE_SMALL ? NULL : e->parallel;
+}
 
 /* n values as quantized vectors store them. */
 static inline uint32_t ruvm_vector_padded(uint32_t n)
