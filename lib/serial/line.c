@@ -171,8 +171,8 @@ static int open_device(struct device *d, const char *name, uint32_t baud)
     char path[PATH_MAX];
     if (!realpath(name, path)) /* by-id names are links, which sysfs does not know */
         return errno;
-    int rc = sp_get_port_by_name(path, &d->port) == SP_OK ? open_port(d, baud)
-                                                           : open_terminal(d, path);
+    int rc =
+        sp_get_port_by_name(path, &d->port) == SP_OK ? open_port(d, baud) : open_terminal(d, path);
     if (rc == 0 && flock(d->fd, LOCK_EX | LOCK_NB) != 0)
         rc = errno;
     if (rc == 0)
@@ -180,8 +180,7 @@ static int open_device(struct device *d, const char *name, uint32_t baud)
     return rc;
 }
 
-int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud,
-                   struct ruvm_error *err)
+int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud, struct ruvm_error *err)
 {
     struct device *d = calloc(1, sizeof *d);
     if (!d)
