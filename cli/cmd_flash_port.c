@@ -24,7 +24,8 @@ void ruvm_cmd_flash_print(const struct ruvm_flash_options *o, const struct ruvm_
             ruvm_output_grouped(w->n_changed), ruvm_output_grouped(w->n_sectors),
             ruvm_output_grouped(w->sent_bytes), w->seconds, (unsigned)w->baud);
     if (w->n_troubles)
-        printf("; %u troubles of the line overcome", (unsigned)w->n_troubles);
+        printf("; %u trouble%s of the line overcome", (unsigned)w->n_troubles,
+               w->n_troubles == 1 ? "" : "s");
     putchar('\n');
 }
 
@@ -90,6 +91,10 @@ static int type(void *user, uint8_t *bytes, size_t cap)
         return 0;
     if (n == 0)
         return call->ended ? -1 : 0;
+    if (call->ended && !end && n < cap) { /* of a last line without an end */
+        call->typed[n++] = '\n';
+        call->n_typed = n;
+    }
     memcpy(bytes, call->typed, n);
     memmove(call->typed, call->typed + n, call->n_typed - n);
     call->n_typed -= n;

@@ -128,9 +128,10 @@ static int fail_open(const char *name, int number, struct ruvm_error *err)
                                "(often dialout), and log in again"
                          : number == ENOENT || number == ENXIO || number == ENODEV
                              ? ": is the board plugged in, by a cable that carries data?"
-                         : number == EBUSY || number == EWOULDBLOCK
+                         : number == EBUSY
                              ? ": another program has it open; end that one (a monitor?)"
-                             : "";
+                         : number == ENOTTY ? ": it is no serial port"
+                                            : "";
     return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot be opened: %s%s", name, strerror(number),
                      advice);
 }
@@ -174,7 +175,7 @@ static int open_device(struct device *d, const char *name, uint32_t baud)
     int rc =
         sp_get_port_by_name(path, &d->port) == SP_OK ? open_port(d, baud) : open_terminal(d, path);
     if (rc == 0 && flock(d->fd, LOCK_EX | LOCK_NB) != 0)
-        rc = errno;
+        rc = errno == EWOULDBLOCK ? EBUSY : errno;
     if (rc == 0)
         ioctl(d->fd, TIOCEXCL);
     return rc;
