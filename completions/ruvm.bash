@@ -125,6 +125,11 @@ _ruvm()
     'flash --emit') words='esptool espflash idf' ;;
     'flash --manifest') return ;;
     'flash --name') compopt +o default 2>/dev/null && return ;;
+    'flash --port' | 'flash -p') return ;;
+    'flash --baud') compopt +o default 2>/dev/null && return ;;
+    'flash --monitor-baud') compopt +o default 2>/dev/null && return ;;
+    'flash --idle') compopt +o default 2>/dev/null && return ;;
+    'flash --progress') words='auto plain none' ;;
     esac
     if [ -z "$words" ]; then
         case "$verb $cur" in
@@ -134,7 +139,7 @@ _ruvm()
         'run -'*) words='-p --prompt -f --file --prompts --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
-        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
+        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
         *) return ;;
         esac
     fi

@@ -45,7 +45,7 @@ static int play(struct ruvm_rom *rom, const struct moment *moments, unsigned n)
 
 static int reset_into_loader(struct ruvm_rom *rom, unsigned attempt)
 {
-    unsigned hold = attempt / 2 % 2 ? HOLD_LONG_MS : HOLD_MS;
+    unsigned hold = attempt % 4 < 2 && attempt != 5 ? HOLD_MS : HOLD_LONG_MS;
     const struct moment at_once[] = {{false, false, 0},
                                      {true, true, 0},
                                      {false, true, RESET_MS},

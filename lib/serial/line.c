@@ -123,15 +123,14 @@ static void sleep_ms(void *state, unsigned ms)
 
 static int fail_open(const char *name, int number, struct ruvm_error *err)
 {
-    const char *advice = number == EACCES || number == EPERM
-                             ? ": you may not use it; become a member of its group "
-                               "(often dialout), and log in again"
-                         : number == ENOENT || number == ENXIO || number == ENODEV
-                             ? ": is the board plugged in, by a cable that carries data?"
-                         : number == EBUSY
-                             ? ": another program has it open; end that one (a monitor?)"
-                         : number == ENOTTY ? ": it is no serial port"
-                                            : "";
+    const char *advice =
+        number == EACCES || number == EPERM ? ": you may not use it; become a member of its group "
+                                              "(often dialout), and log in again"
+        : number == ENOENT || number == ENXIO || number == ENODEV
+            ? ": is the board plugged in, by a cable that carries data?"
+        : number == EBUSY  ? ": another program has it open; end that one (a monitor?)"
+        : number == ENOTTY ? ": it is no serial port"
+                           : "";
     return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot be opened: %s%s", name, strerror(number),
                      advice);
 }
