@@ -42,6 +42,8 @@ _ruvm()
     'quantize --eval-tokens') compopt +o default 2>/dev/null && return ;;
     'quantize --ctx') compopt +o default 2>/dev/null && return ;;
     'quantize --name') compopt +o default 2>/dev/null && return ;;
+    'quantize --labels') return ;;
+    'quantize --input-range') compopt +o default 2>/dev/null && return ;;
     'quantize --v0-scale') compopt +o default 2>/dev/null && return ;;
     'quantize --seed') compopt +o default 2>/dev/null && return ;;
     'quantize --to') words='gguf safetensors' ;;
@@ -54,6 +56,7 @@ _ruvm()
     'run --prompt' | 'run -p') compopt +o default 2>/dev/null && return ;;
     'run --file' | 'run -f') return ;;
     'run --prompts') return ;;
+    'run --input') return ;;
     'run --batch') compopt +o default 2>/dev/null && return ;;
     'run --tokens' | 'run -n') compopt +o default 2>/dev/null && return ;;
     'run --temp') compopt +o default 2>/dev/null && return ;;
@@ -129,9 +132,9 @@ _ruvm()
     if [ -z "$words" ]; then
         case "$verb $cur" in
         ' '*) words='quantize inspect run bench pack flash help -h --help --version --completion' ;;
-        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
+        'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --labels --input-range --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
-        'run -'*) words='-p --prompt -f --file --prompts --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
+        'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
         'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
