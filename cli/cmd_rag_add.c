@@ -48,7 +48,7 @@ static const struct ruvm_args_option options[] = {
     {"budget", 0, RUVM_ARGS_COUNT, "BYTES", .help = "choose what fits into a file of this size",
      .min = 256, .max = UINT32_MAX},
     {"type", 0, RUVM_ARGS_CHOICE, "TYPE", .help = "of vectors; default: the blob's, or int8",
-     .choices = "int8 binary"},
+     .choices = "int8 binary pq"},
     {"dims", 0, RUVM_ARGS_COUNT, "N", .help = "of vectors; default: the blob's, or 256", .min = 8,
      .max = 1024},
     {"degree", 0, RUVM_ARGS_COUNT, "N",

@@ -5,7 +5,7 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
-#include "kernels/avx512_elementwise.h"
+#include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"

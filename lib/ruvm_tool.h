@@ -296,10 +296,12 @@ int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output
 
 /* ---- flash ----------------------------------------------------------------- */
 
+struct ruvm_monitor;
+
 struct ruvm_flash_options {
     const char *pack;       /* a pack, or a bare RUVM image */
-    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
-    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name(); NULL with port: the one there */
+    const char *firmware;   /* application: ELF or image; NULL only with dump or port */
     const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
     const char *partitions; /* table as CSV or binary; NULL: made for what there is */
     const char *label;      /* of the pack's partition; NULL: "ruvm" */
@@ -316,6 +318,13 @@ struct ruvm_flash_options {
     const char *svg;        /* file for a drawing of the plan, or NULL */
     const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
     const char *name;       /* in the manifest; NULL: "ruvm" */
+    /* The chip that is written: a serial port, or NULL. Without firmware only the pack is, into
+     * its partition of the table that the chip has. */
+    const char *port;
+    uint32_t baud;                      /* 0: 460800; less when the line does not carry it */
+    bool rewrite;                       /* also sectors that are right already */
+    const struct ruvm_monitor *monitor; /* runs when the chip was restarted; or NULL */
+    struct ruvm_progress progress;
 };
 
 /* A part of flash, ascending by offset. */
@@ -344,11 +353,30 @@ struct ruvm_flash_result {
     uint32_t n_regions;
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
-    uint64_t bytes; /* written: of the file, or of all parts */
+    uint64_t bytes;                    /* written: of the file, or of all parts */
     struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
 
-/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+/* What goes between a person or a script and the console of a chip. */
+struct ruvm_monitor {
+    uint32_t baud;  /* 0: 115200 */
+    double idle_s;  /* silence after which a script's next line goes, or all ends; 0: 2 */
+    bool is_script; /* lines one at a time, the next after an answer: a line "ok" or "error" */
+    /* Called first; r is NULL when nothing was flashed. May be NULL. */
+    void (*begin)(void *user, const struct ruvm_flash_result *r);
+    /* Bytes to send, up to cap: 0 none now, below 0 no more ever. A script gives whole lines. */
+    int (*type)(void *user, uint8_t *bytes, size_t cap);
+    /* Bytes that came; n is often 0. Nonzero ends the monitor. */
+    int (*show)(void *user, const uint8_t *bytes, size_t n);
+    void *user;
+};
+
+/* The console of the chip at a port, until type or show say that it is enough; of a script
+ * until its last line was answered. RUVM_ERR_IO when the port is gone. */
+int ruvm_flash_monitor(const char *port, const struct ruvm_monitor *m, struct ruvm_error *err);
+
+/* Lays out a flash and writes it, as a file, to a chip, or both. Everything is checked before a
+ * byte is written. */
 int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
                struct ruvm_error *err);
 

@@ -29,7 +29,7 @@ struct ruvm_rag_plan {
 /* The sections on their way; zero it, free it. */
 struct ruvm_rag_sections {
     struct ruvm_library_text text;
-    struct ruvm_buffer recipe, words, vectors, side, graph;
+    struct ruvm_buffer recipe, words, vectors, side, graph, book;
     int32_t *exact; /* [n, dims] vectors before they were rounded, or NULL: too many */
 };
 void ruvm_rag_sections_free(struct ruvm_rag_sections *s);

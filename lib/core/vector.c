@@ -135,6 +135,10 @@ void ruvm_vector_matmul(struct ruvm_engine *e, const struct ruvm_tensor *w,
 {
     uint32_t n_cols = p->n_cols < w->cols ? p->n_cols : w->cols;
     struct product product = {w, p};
+    if (!e->parallel) { /* some products of a small model take no longer than this detour */
+        ruvm_vector_matmul_part(e, w, p);
+        return;
+    }
     ruvm_parallel_for(e, (w->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS,
                       (uint64_t)w->rows * n_cols * p->n_tokens, multiply_rows, &product);
 }

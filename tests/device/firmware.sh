@@ -84,12 +84,13 @@ build_lx106()
 }
 case $machines in *lx106*) verdict lx106-links "$(build_lx106)" ;; esac
 
-# flash MACHINE MODEL [OPTION]: a flash image of the firmware with a model.
+# flash MACHINE MODEL [OPTION]: a flash image of the firmware, of $app, with a model.
+app=app
 flash()
 {
     local chip=$1
     [ "$chip" != lx106 ] || chip=esp32
-    python3 tests/device/make_flash.py "$chip" "$fw/$chip/boot.elf" "$fw/$chip/app.elf" "$2" \
+    python3 tests/device/make_flash.py "$chip" "$fw/$chip/boot.elf" "$fw/$chip/$app.elf" "$2" \
         "$out/$1.bin" "${@:3}"
 }
 # talk MACHINE COMMANDS [OPTION...]: sets console and status.
@@ -179,6 +180,67 @@ for machine in ${machines/lx106/}; do
     verdict "$machine-exit-0" "$([ "$status" = 0 ] || echo "status $status")"
 done
 
+# ---- the rest of a pack ---------------------------------------------------------------
+
+# Settings are what options are not given; the prompt, too.
+printf '%s' '{"temperature":0.7,"top_k":12,"seed":5,"max_tokens":9,"context":90,"prompt":"My \"cat\"\n","version":"1"}' \
+    > "$out/settings.json"
+verdict packs-settings "$("$ruvm" pack demo --settings "$out/settings.json" -o "$out/set.rpak" 2>&1 > /dev/null)"
+for machine in ${machines/lx106/}; do
+    flash "$machine" "$out/set.rpak"
+    talk "$machine" 'generate ids=1\ngenerate ids=1 n=5 temp=0 "Once"\nstats\nexit\n'
+    expect "$machine-settings" "ids $(host_ids demo -p $'My "cat"\n' -n 9 --temp 0.7 --top-k 12 --seed 5)\$"
+    expect "$machine-options-before-settings" "ids $(host_ids demo -p Once -n 5 --temp 0 --top-k 12)\$"
+    expect "$machine-context-of-settings" 'ok chip=.* context=90 '
+done
+
+# Knowledge: the passages, scores and confidences of `ruvm run --rag`.
+for i in 1 2 3 4 5 6 7 8 9; do
+    printf '{"text":"Room %s: the lamp of shelf %s is switched by the %s button.","id":"r%s"}\n' \
+        $i $((i * 7 % 5)) "$(cut -d, -f$i <<< grey,red,blue,green,brown,black,white,pink,amber)" $i
+done > "$out/rooms.jsonl"
+printf '# Heating\nPress reset for ten seconds to reset the heating.\n' > "$out/manual.md"
+rm -f "$out/home.rag"
+"$ruvm" rag-add "$out/home.rag" "$out/rooms.jsonl" "$out/manual.md" -q
+verdict packs-knowledge "$("$ruvm" pack demo --knowledge "$out/home.rag" -o "$out/know.rpak" 2>&1 > /dev/null)"
+# passages K QUESTION: what the workstation finds.
+passages()
+{
+    "$ruvm" run --rag "$out/home.rag" --rag-only --rag-results "$1" -p "$2" --json | python3 -c '
+import json, sys
+for p in json.load(sys.stdin)["passages"]:
+    q16 = [round(p[k] * 65536) for k in ("score", "confidence")]
+    source = p["source"].replace("\\", "\\\\")
+    print("passage chunk=%d score_q16=%d confidence_q16=%d source=%s" % (p["chunk"], *q16, source))
+    print("text " + p["text"].replace("\\", "\\\\").replace("\n", "\\n"))'
+}
+# asks K QUESTION: the last console has the same.
+asks()
+{
+    diff <(passages "$1" "$2") <(grep -aE '^(> )?(passage|text) ' <<< "$console" | sed 's/^> //')
+}
+app=knowledge
+for machine in ${machines/lx106/}; do
+    flash "$machine" "$out/know.rpak"
+    talk "$machine" 'query "how do I reset the heating?"\nexit\n'
+    verdict "$machine-query" "$(asks 3 'how do I reset the heating?' 2>&1)"
+    expect "$machine-query-known" '^ok passages=[0-9] known=1 '
+    talk "$machine" 'query k=8 "which lamp has the red button"\nstats\ngenerate n=3 ids=1 "Once"\nexit\n'
+    verdict "$machine-query-8" "$(asks 8 'which lamp has the red button' 2>&1)"
+    expect "$machine-generates-after-query" "ids $(host_ids demo -p Once -n 3 --temp 0)\$"
+    at_most "$machine-query-stack" "$(field stack_used)" "$(($(field stack_bytes) * 9 / 10))" bytes
+    refuses query-k 'query k=9 "x"' 'k=1 to 8'
+    refuses query-option 'query n=9 "x"' 'k=1 to 8'
+    refuses query-escape 'query "\\q"' 'escape'
+    flash "$machine" lib/demo.ruvm
+    refuses query-without-knowledge 'query "x"' 'make the pack with --knowledge'
+    app=app
+    flash "$machine" "$out/know.rpak"
+    refuses query-of-the-small-one 'query "x"' 'flash knowledge.elf'
+    app=knowledge
+done
+app=app
+
 # ---- flash that is not as it should be ------------------------------------------------
 
 # with_bytes OFFSET HEX...: changes the machine's flash.
@@ -248,17 +310,19 @@ done
 # ---- what was said beforehand ----------------------------------------------------------
 
 # The bytes of `inspect --fit` are those of the chip.
+app=knowledge
 for machine in ${machines/lx106/}; do
-    flash "$machine" lib/demo.ruvm
+    flash "$machine" "$out/know.rpak"
     talk "$machine" 'context 100\nexit\n'
-    "$ruvm" inspect demo --fit "$machine" --ctx 100 --json > "$out/fit.json"
+    "$ruvm" inspect "$out/know.rpak" --fit "$machine" --ctx 100 --json > "$out/fit.json"
     verdict "$machine-fit-is-exact" "$(python3 - "$out/fit.json" 3<<< "$console" << 'END'
 import json, os, re, sys
 chip = json.load(open(sys.argv[1]))["chips"][0]
 lines = [l for l in os.fdopen(3) if l.startswith("> ok chip=")]
 stats = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", lines[-1])}
 pairs = (("engine_bytes", chip["kv_cache_bytes"] + chip["state_bytes"]),
-         ("buffer_bytes", chip["buffer_bytes"]), ("static_bytes", chip["static_bytes"]),
+         ("buffer_bytes", chip["buffer_bytes"]), ("index_bytes", chip["index_bytes"]),
+         ("static_bytes", chip["static_bytes"]),
          ("stack_bytes", chip["stack_bytes"]), ("free_bytes", chip["memory_left_bytes"]))
 for name, said in pairs:
     if stats[name] != said:
@@ -266,6 +330,7 @@ for name, said in pairs:
 END
 )"
 done
+app=app
 
 # ---- what it costs ------------------------------------------------------------------------
 
@@ -285,6 +350,9 @@ if [[ $machines == *esp32c3* ]]; then
     nm=riscv64-unknown-elf
     at_most esp32c3-code-and-constants \
         "$(section build/firmware/esp32c3/app.elf .flash_rodata .flash_text .ram_text .data)" 49152 bytes
+    at_most esp32c3-code-and-constants-with-search \
+        "$(section build/firmware/esp32c3/knowledge.elf .flash_rodata .flash_text .ram_text .data)" \
+        65536 bytes
 fi
 if [[ $machines == *esp32c3* ]] && [ -n "$models" ]; then
     "$nm-nm" -n "$fw"/esp32c3/app.elf > "$out/app.symbols"

@@ -90,7 +90,7 @@ Test(bench_rag, every_metric_and_type)
             expect_curve(&r);
             cr_expect_eq(r.has_code_recall, strcmp(o.metric, "hamming") != 0);
         }
-    cr_expect_eq(n, 11);
+    cr_expect_eq(n, 13);
 }
 
 static int by_rank(const void *a, const void *b)
