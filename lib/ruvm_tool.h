@@ -680,7 +680,7 @@ struct ruvm_rag_add_options {
     uint32_t degree;        /* links of a vector in the graph; 0: the smallest of 8 to 32
                              * with which a walk finds 98 % of what a scan does */
     bool no_words;          /* without BM25 */
-    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
+    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's */
     uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
     bool dry_run;           /* nothing is written */
     const char *memory;     /* "factual", "episodic", "procedural", "preference": what is added
