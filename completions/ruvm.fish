@@ -194,7 +194,7 @@ complete -c ruvm -n '__fish_seen_subcommand_from flash' -l svg -r -F -d 'draw wh
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -l emit -x -a 'esptool espflash idf' -d 'print the command lines that write it'
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -l manifest -r -F -d 'write a manifest for ESP Web Tools, which flash from a browser'
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -l name -x -d 'name in the manifest'
-complete -c ruvm -n '__fish_seen_subcommand_from flash' -s p -l port -r -F -d 'serial port of a chip that is written'
+complete -c ruvm -n '__fish_seen_subcommand_from flash' -s p -l port -r -F -d 'serial port of a chip to write: all of it, or just the pack when no program is given'
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -l baud -x -d 'speed of --port'
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -l rewrite -d 'write also sectors that are right already'
 complete -c ruvm -n '__fish_seen_subcommand_from flash' -s m -l monitor -d 'then show the chip'\''s console'
