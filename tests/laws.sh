@@ -68,7 +68,7 @@ includes_base() { includes "lib/base/$any" "$any" lib/base/*.[ch]; }
 includes_formats() { includes "formats/$any|lib/base/$any" "$any" formats/*.[ch]; }
 includes_kernels()
 {
-    includes "kernels/$any" 'stdint.h|stddef.h|immintrin.h|arm_neon.h' kernels/*.[ch]
+    includes "kernels/$any" 'stdint.h|stddef.h|stdbool.h|immintrin.h|arm_neon.h' kernels/*.[ch]
 }
 includes_chip()
 {
@@ -85,7 +85,7 @@ includes_chip_readers()
 }
 includes_device()
 {
-    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/(pack|rag)_read\.h|lib/vector/ask\.h|lib/device/[a-z0-9_/.]+' \
         "$freestanding" lib/device/*.[ch] &&
         return
     includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
@@ -102,7 +102,7 @@ includes_workstation()
 law includes-cli includes_cli cli/a.c '#include "lib/core/engine.h"'
 law includes-public includes_public lib/ruvm.h '#include "formats/gguf.h"'
 law includes-base includes_base lib/base/a.c '#include "formats/tensors.h"'
-law includes-formats includes_formats formats/a.c '#include "lib/convert/model.h"'
+law includes-formats includes_formats formats/a.c '#include "lib/import/model.h"'
 law includes-kernels includes_kernels kernels/a.c '#include <string.h>'
 law includes-chip includes_chip lib/core/a.c '#include "lib/base/arena.h"'
 law includes-chip-readers includes_chip_readers formats/ruvm_read.c '#include <stdlib.h>'
@@ -113,7 +113,7 @@ law includes-workstation includes_workstation lib/convert/a.c '#include "cli/cli
 
 core_list()
 {
-    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*') \
+    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*' | sort) \
         <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector|memory)/' | sort)
 }
 # The core's own text and that of its headers, without comments.
