@@ -498,6 +498,7 @@ struct ruvm_fit_published {
 };
 
 struct ruvm_fit_result {
+    bool is_classifier;   /* then a token is a run, and there is no context */
     uint32_t context;     /* asked for, or the image's */
     uint64_t macs_token;  /* weights and attention in the middle of the context */
     uint64_t bytes_token; /* read from flash for a token */
