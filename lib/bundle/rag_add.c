@@ -129,7 +129,6 @@ static void plan_defaults(struct ruvm_rag_plan *p)
                                 .recipe = {.kind = RUVM_RECIPE_HASHED,
                                            .gram = DEFAULT_GRAM,
                                            .gram_weight = DEFAULT_GRAM_WEIGHT,
-                                           .rank = RUVM_RANK_RECIPROCAL,
                                            .share = DEFAULT_SHARE,
                                            .floor = DEFAULT_FLOOR,
                                            .chunk = DEFAULT_CHUNK}};
