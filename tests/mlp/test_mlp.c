@@ -161,7 +161,10 @@ Test(mlp, golden_logits)
     static const struct {
         const char *type;
         uint32_t crc;
-    } golden[] = {{"int8", 0}, {"int4", 0}, {"ternary", 0}, {"binary", 0}};
+    } golden[] = {{"int8", 0xb248fd87},
+                  {"int4", 0x18a51399},
+                  {"ternary", 0x4306f8b6},
+                  {"binary", 0x7ea06a5c}};
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         struct ruvm_arena arena = {0};
         struct ruvm_layers l;
@@ -286,9 +289,9 @@ Test(mlp, any_byte_may_change)
     struct ruvm_mlp_image m;
     struct ruvm_classifier c;
     size_t size, opened = 0;
-    uint8_t *image = open_plain(&size, &m);
+    uint8_t *sound = open_plain(&size, &m), *image = aligned_alloc(64, (size + 63) / 64 * 64);
     for (size_t at = 0; at < size; at++) {
-        cr_assert_eq(ruvm_mlp_image_open(&m, image, size, NULL), RUVM_OK);
+        memcpy(image, sound, size);
         image[at] ^= 0x41;
         cr_assert_neq(ruvm_mlp_image_open(&m, image, size, NULL), RUVM_OK, "byte %zu", at);
         repair_image(image, size);
@@ -297,9 +300,8 @@ Test(mlp, any_byte_may_change)
             ruvm_classifier_close(&c);
             opened++;
         }
-        image[at] ^= 0x41;
-        repair_image(image, size);
     }
     cr_assert(opened > 100); /* weights, biases, centres */
     free(image);
+    free(sound);
 }
