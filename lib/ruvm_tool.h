@@ -752,10 +752,10 @@ struct ruvm_knowledge_source ruvm_knowledge_source(const struct ruvm_knowledge *
 struct ruvm_knowledge_ask {
     const char *question; /* any bytes */
     size_t n_bytes;
-    uint32_t k;       /* 0: 3; at most 1000 */
-    const char *rank; /* NULL: the blob's */
-    bool exact;       /* compare with all vectors, whatever the graph says */
-    uint32_t now_s;   /* chunks that have expired are not found; 0: the clock's */
+    uint32_t k;                  /* 0: 3; at most 1000 */
+    const char *rank;            /* NULL: the blob's */
+    bool exact;                  /* compare with all vectors, whatever the graph says */
+    uint32_t now_s;              /* chunks that have expired are not found; 0: the clock's */
     const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
                                   * more, those with another value less; at most 8 */
     uint32_t n_contexts;

@@ -43,8 +43,7 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     int rc = ruvm_recipe_open(&k->recipe, recipe->data, recipe->bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: section RCPE: is damaged, or of a newer version", path);
-    bool has_angles =
-        k->set.metric == RUVM_METRIC_COSINE || k->set.metric == RUVM_METRIC_HAMMING;
+    bool has_angles = k->set.metric == RUVM_METRIC_COSINE || k->set.metric == RUVM_METRIC_HAMMING;
     if (k->recipe.kind != RUVM_RECIPE_NONE && !has_angles)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "%s: section RCPE: text becomes no vectors of the blob's metric", path);
