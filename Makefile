@@ -35,6 +35,7 @@ CORE = \
 	lib/core/state.c \
 	lib/core/mask.c \
 	lib/core/fixed.c \
+	lib/core/mlp.c \
 	lib/core/tokenizer.c \
 	lib/core/pieces.c \
 	lib/core/merge.c \
@@ -45,7 +46,9 @@ CORE = \
 	lib/core/verify.c \
 	lib/core/status.c \
 	lib/base/crc32.c \
+	formats/frame_read.c \
 	formats/ruvm_read.c \
+	formats/mlp_read.c \
 	formats/pack_read.c \
 	formats/check_read.c \
 	formats/arch_read.c \
@@ -58,11 +61,15 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/pq.c \
 	lib/vector/words.c \
 	lib/vector/recipe.c \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
 	lib/vector/ask.c \
+	lib/memory/traits.c \
+	lib/memory/traits_read.c \
+	lib/memory/memory.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \

@@ -11,7 +11,7 @@ static double bytes_each(const struct ruvm_bench_rag_result *r, uint64_t bytes)
 
 static uint64_t all_bytes(const struct ruvm_bench_rag_result *r)
 {
-    return r->vector_bytes + r->side_bytes + r->graph_bytes;
+    return r->vector_bytes + r->side_bytes + r->graph_bytes + r->book_bytes;
 }
 
 /* ---- tables ---------------------------------------------------------------------- */
@@ -37,7 +37,7 @@ static void print_summary(const struct ruvm_bench_rag_list *list, enum ruvm_tabl
         ruvm_table_cell(&t, "%u", r->degree);
         ruvm_table_cell(&t, "%u", r->ef_build);
         ruvm_table_cell(&t, "%.0f", r->build_vectors_per_s);
-        ruvm_table_cell(&t, "%.1f", bytes_each(r, r->vector_bytes + r->side_bytes));
+        ruvm_table_cell(&t, "%.1f", bytes_each(r, r->vector_bytes + r->side_bytes + r->book_bytes));
         ruvm_table_cell(&t, "%.1f", bytes_each(r, r->graph_bytes));
         ruvm_table_cell(&t, "%.1f", bytes_each(r, all_bytes(r)));
         cell_if(&t, r->has_code_recall, "%.4f", r->code_recall);
@@ -187,6 +187,8 @@ void ruvm_cmd_bench_rag_csv(const struct ruvm_bench_rag_list *list)
         add_value(&l, "vectors", r->n, bytes_each(r, r->vector_bytes), "bytes/vector");
         add_value(&l, "side", r->n, bytes_each(r, r->side_bytes), "bytes/vector");
         add_value(&l, "graph", r->n, bytes_each(r, r->graph_bytes), "bytes/vector");
+        if (r->book_bytes)
+            add_value(&l, "book", r->n, bytes_each(r, r->book_bytes), "bytes/vector");
         if (r->has_code_recall)
             add_value(&l, "recall of the codes", r->n, r->code_recall, "share");
         add_row(&l, "scan", r->n, &r->scan_queries_per_s, "queries/s");
@@ -256,6 +258,8 @@ static void json_curve(struct cJSON *curve, const struct ruvm_bench_rag_result *
     ruvm_json_number(curve, "vector_bytes_per_vector", bytes_each(r, r->vector_bytes));
     ruvm_json_number(curve, "side_bytes_per_vector", bytes_each(r, r->side_bytes));
     ruvm_json_number(curve, "graph_bytes_per_vector", bytes_each(r, r->graph_bytes));
+    if (r->book_bytes)
+        ruvm_json_count(curve, "book_bytes", r->book_bytes);
     ruvm_json_number(curve, "bytes_per_vector", bytes_each(r, all_bytes(r)));
     if (r->has_code_recall)
         ruvm_json_number(curve, "code_recall", r->code_recall);

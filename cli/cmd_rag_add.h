@@ -11,6 +11,7 @@ struct ruvm_cmd_rag_add_answer {
     const char *blob, *question;
     const struct ruvm_knowledge_hit *hits;
     uint32_t n_hits;
+    bool has_context;
     double floor;
     bool json;
 };

@@ -2,12 +2,14 @@
  * terminal. */
 #include "cli/cmd_rag_add.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>
 
 enum { SHOWN_BYTES = 300 };
+#define LEAST_SHOWN 1e-4 /* what weighs 1 need not be said */
 
 static void print_visible(const char *bytes, size_t n)
 {
@@ -114,6 +116,7 @@ static void print_hits_json(const struct ruvm_cmd_rag_add_answer *a)
     ruvm_json_text(object, "blob", a->blob);
     ruvm_json_bytes(object, "question", a->question, strlen(a->question));
     ruvm_json_number(object, "floor", a->floor);
+    ruvm_json_bool(object, "ambiguous", ruvm_knowledge_is_ambiguous(a->hits, a->n_hits));
     struct cJSON *hits = ruvm_json_array(object, "hits");
     for (uint32_t i = 0; i < a->n_hits; i++) {
         const struct ruvm_knowledge_hit *h = &a->hits[i];
@@ -121,6 +124,7 @@ static void print_hits_json(const struct ruvm_cmd_rag_add_answer *a)
         ruvm_json_count(hit, "chunk", h->chunk);
         ruvm_json_number(hit, "score", h->score);
         ruvm_json_number(hit, "confidence", h->confidence);
+        ruvm_json_number(hit, "weight", h->weight);
         ruvm_json_bytes(hit, "source", h->source, h->n_source);
         if (h->meta)
             ruvm_json_bytes(hit, "meta", h->meta, h->n_meta);
@@ -139,8 +143,11 @@ void ruvm_cmd_rag_add_hits(const struct ruvm_cmd_rag_add_answer *a)
         puts("nothing found");
     for (uint32_t i = 0; i < a->n_hits; i++) {
         const struct ruvm_knowledge_hit *h = &a->hits[i];
-        printf("%u. score %.3f, confidence %.2f%s  ", i + 1, h->score, h->confidence,
+        printf("%u. score %.3f, confidence %.2f%s", i + 1, h->score, h->confidence,
                h->confidence < a->floor ? " (below the floor)" : "");
+        if (fabs(h->weight - 1) > LEAST_SHOWN)
+            printf(", weight %.3g", h->weight);
+        fputs("  ", stdout);
         print_visible(h->source, h->n_source);
         printf(", chunk %u", h->chunk);
         if (h->meta) {
@@ -151,6 +158,8 @@ void ruvm_cmd_rag_add_hits(const struct ruvm_cmd_rag_add_answer *a)
         print_excerpt(h->text, h->n_text);
         putchar('\n');
     }
+    if (a->has_context && ruvm_knowledge_is_ambiguous(a->hits, a->n_hits))
+        puts("ambiguous: 1 and 2 are nearly as good; ask which is meant");
 }
 
 /* ---- --eval ------------------------------------------------------------------------- */
@@ -205,6 +214,63 @@ void ruvm_cmd_rag_add_eval(const struct ruvm_knowledge_eval *e, const char *blob
         print_eval_json(e, blob);
     else
         print_eval(e, blob);
+}
+
+/* ---- a taxonomy ----------------------------------------------------------------------- */
+
+static void put_quality(struct ruvm_table *t, const char *name,
+                        const struct ruvm_taxonomy_quality *q)
+{
+    ruvm_table_cell(t, "%s", name);
+    ruvm_table_cell(t, "%u", q->dims);
+    ruvm_table_cell(t, "%u", q->vector_bytes);
+    ruvm_table_cell(t, "%.4f", q->map);
+    ruvm_table_cell(t, "%.4f", q->average_distortion);
+    if (q->worst_distortion > 0)
+        ruvm_table_cell(t, "%.3g", q->worst_distortion);
+    else
+        ruvm_table_cell(t, "two share a place");
+}
+
+static void print_taxonomy(const struct ruvm_rag_add_result *r, const char *blob, bool dry_run)
+{
+    static const char *const heads[] = {"space", "dimensions",         "bytes",
+                                        "MAP",   "average distortion", "worst distortion"};
+    const struct ruvm_taxonomy_report *t = &r->taxonomy;
+    struct ruvm_table table = {.heads = heads, .align = "lrrrrr", .n_cols = 6};
+    printf("%s: %s bytes%s; %s nodes in %u levels, up to %s children\n\n", blob,
+           ruvm_output_grouped(r->file_bytes), dry_run ? "; not written" : "",
+           ruvm_output_grouped(t->n_nodes), t->n_levels, ruvm_output_grouped(t->max_children));
+    put_quality(&table, "hyperbolic (in the blob)", &t->hyperbolic);
+    put_quality(&table, "Euclidean, to compare", &t->euclidean);
+    ruvm_table_print(&table, RUVM_TABLE_TEXT);
+    ruvm_table_free(&table);
+    if (t->hyperbolic.map < t->euclidean.map)
+        puts("\nof this tree the Euclidean embedding keeps more");
+    printf("\nint8 codes; MAP asked %s nodes; done in %.3g s; measured\n",
+           ruvm_output_grouped(t->hyperbolic.n_queries), r->seconds);
+}
+
+static void put_quality_json(struct cJSON *parent, const char *name,
+                             const struct ruvm_taxonomy_quality *q)
+{
+    struct cJSON *object = ruvm_json_object(parent, name);
+    ruvm_json_count(object, "dims", q->dims);
+    ruvm_json_count(object, "vector_bytes", q->vector_bytes);
+    ruvm_json_count(object, "queries", q->n_queries);
+    ruvm_json_number(object, "map", q->map);
+    ruvm_json_number(object, "average_distortion", q->average_distortion);
+    ruvm_json_number(object, "worst_distortion", q->worst_distortion);
+}
+
+static void put_taxonomy_json(struct cJSON *parent, const struct ruvm_taxonomy_report *t)
+{
+    struct cJSON *object = ruvm_json_object(parent, "taxonomy");
+    ruvm_json_count(object, "nodes", t->n_nodes);
+    ruvm_json_count(object, "levels", t->n_levels);
+    ruvm_json_count(object, "max_children", t->max_children);
+    put_quality_json(object, "hyperbolic", &t->hyperbolic);
+    put_quality_json(object, "euclidean", &t->euclidean);
 }
 
 /* ---- what was added ----------------------------------------------------------------- */
@@ -291,6 +357,8 @@ static void print_result_json(const struct ruvm_rag_add_result *r, const char *b
     ruvm_json_number(object, "recall_code", r->recall_code);
     ruvm_json_number(object, "recall_graph", r->recall_graph);
     ruvm_json_number(object, "seconds", r->seconds);
+    if (r->taxonomy.n_nodes)
+        put_taxonomy_json(object, &r->taxonomy);
     ruvm_json_text(object, "tier", "measured");
     ruvm_json_finish(object);
 }
@@ -300,6 +368,8 @@ void ruvm_cmd_rag_add_result(const struct ruvm_rag_add_result *r, const char *bl
 {
     if (json)
         print_result_json(r, blob, dry_run);
+    else if (r->taxonomy.n_nodes)
+        print_taxonomy(r, blob, dry_run);
     else
         print_result(r, blob, dry_run);
 }

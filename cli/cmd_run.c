@@ -7,6 +7,7 @@
  */
 #define _DEFAULT_SOURCE
 #include "cli/cmd_run.h"
+#include "cli/cmd_classifier.h"
 
 #include <errno.h>
 #include <math.h>
@@ -22,6 +23,8 @@ static const struct ruvm_args_option options[] = {
     {"prompts", 0, RUVM_ARGS_FILE, "FILE",
      .help =
          "answer many prompts, one a line or one {\"prompt\": TEXT} a line; - is standard input"},
+    {"input", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "rows of numbers for a classifier, CSV or .npy; - is standard input"},
     {"batch", 0, RUVM_ARGS_COUNT, "N", .help = "prompts of --prompts that are computed together",
      .fallback = "1", .min = 1, .max = 64},
     {"tokens", 'n', RUVM_ARGS_COUNT, "N",
@@ -391,7 +394,7 @@ static int run_with_rag(struct ruvm_run *r, const struct ruvm_session_options *o
     return rc;
 }
 
-static int run(const struct ruvm_args *args)
+static int run_session(const struct ruvm_args *args)
 {
     struct ruvm_run_bytes prompt = {0};
     struct ruvm_run r = {
@@ -417,16 +420,26 @@ static int run(const struct ruvm_args *args)
     return rc;
 }
 
+static int run(const struct ruvm_args *args)
+{
+    static const char *const of_classifiers[] = {"input", NULL};
+    if (ruvm_classifier_probe(ruvm_args_operand(args, 0)) == RUVM_CLASSIFIER_IMAGE)
+        return ruvm_cmd_classifier_run(args);
+    int rc = ruvm_cmd_classifier_only(args, of_classifiers);
+    return rc == RUVM_EXIT_DONE ? run_session(args) : rc;
+}
+
 const struct ruvm_args_command ruvm_cmd_run = {
     .name = "run",
-    .summary = "Generate text with a model; without MODEL, the demo model.",
-    .usage = "[MODEL] [-p TEXT | -f FILE | --prompts FILE | -i] [-n N] [OPTION ...]",
+    .summary = "Generate text with a model, or classify; without MODEL, the demo model.",
+    .usage = "[MODEL] [-p TEXT | -f FILE | --prompts FILE | -i | --input FILE] [OPTION ...]",
     .examples =
         "  ruvm run\n"
         "  ruvm run stories.ruvm -p 'Once upon a time' -n 100 --temp 0\n"
         "  ruvm run stories.ruvm -i --stop .\n"
         "  ruvm run stories.ruvm --verify\n"
-        "  ruvm run --rag home.rag --rag-only -p 'how do I reset the heating?'\n",
+        "  ruvm run --rag home.rag --rag-only -p 'how do I reset the heating?'\n"
+        "  ruvm run classes.ruvm --input rows.csv\n",
     .options = options,
     .max_operands = 1,
     .run = run,

@@ -49,10 +49,11 @@ bool ruvm_esp_rom_read(struct ruvm_esp_rom_reply *r, const uint8_t *frame, size_
 
 const char *ruvm_esp_rom_reason(uint8_t reason)
 {
-    static const char *const words[] = {"invalid message",    "failed to act",
-                                        "wrong checksum",     "flash does not hold what was written",
-                                        "flash is unreadable", "wrong length to read",
-                                        "wrong compressed data"};
+    static const char *const words[] = {
+        "invalid message",      "failed to act",
+        "wrong checksum",       "flash does not hold what was written",
+        "flash is unreadable",  "wrong length to read",
+        "wrong compressed data"};
     enum { FIRST = 5, N = sizeof words / sizeof *words };
     return reason >= FIRST && reason < FIRST + N ? words[reason - FIRST] : "an unknown reason";
 }

@@ -31,12 +31,12 @@ enum ruvm_esp_rom_command {
 };
 
 enum {
-    RUVM_ESP_ROM_HEAD = 8,       /* of requests and replies, before their data */
-    RUVM_ESP_ROM_STATUS = 4,     /* behind the data of replies */
-    RUVM_ESP_ROM_BLOCK = 0x400,  /* the most data of flash in a request */
+    RUVM_ESP_ROM_HEAD = 8,        /* of requests and replies, before their data */
+    RUVM_ESP_ROM_STATUS = 4,      /* behind the data of replies */
+    RUVM_ESP_ROM_BLOCK = 0x400,   /* the most data of flash in a request */
     RUVM_ESP_ROM_BLOCK_HEAD = 16, /* before it: length, number, two zeros */
-    RUVM_ESP_ROM_READ = 64,      /* the most that can be read at once */
-    RUVM_ESP_ROM_MD5_TEXT = 32,  /* in hex */
+    RUVM_ESP_ROM_READ = 64,       /* the most that can be read at once */
+    RUVM_ESP_ROM_MD5_TEXT = 32,   /* in hex */
 };
 
 struct ruvm_esp_rom_reply {

@@ -8,9 +8,7 @@ void ruvm_slip_put(struct ruvm_buffer *out, const uint8_t *frame, size_t n)
         bool is_end = frame[i] == RUVM_SLIP_END, is_esc = frame[i] == RUVM_SLIP_ESC;
         if (is_end || is_esc)
             ruvm_buffer_u8(out, RUVM_SLIP_ESC);
-        ruvm_buffer_u8(out, is_end   ? RUVM_SLIP_ESC_END
-                            : is_esc ? RUVM_SLIP_ESC_ESC
-                                     : frame[i]);
+        ruvm_buffer_u8(out, is_end ? RUVM_SLIP_ESC_END : is_esc ? RUVM_SLIP_ESC_ESC : frame[i]);
     }
     ruvm_buffer_u8(out, RUVM_SLIP_END);
 }

@@ -64,14 +64,14 @@ static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes
 
 /* The same product with panels:
  * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
- * x[v * x_stride + c], where a weight is an INT8 level, or with bits == 4 an INT4 level
- * times its multiplier. first_col is a multiple of 32, n_cols one of 16; grouped matrices
- * have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+ * x[v * x_stride + c], where a weight is an INT8 level, or with fewer bits that of INT4,
+ * INT3, INT2 or BINARY times its multiplier. first_col is a multiple of 32, n_cols one of 16;
+ * grouped matrices have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
 struct ruvm_matmul_panels {
     const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
     const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
     int32_t *out;     /* [n_vecs, out_stride] */
-    uint32_t bits;    /* 8 or 4 */
+    uint32_t bits;    /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, first_col, n_cols, panel_bytes;
     uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;

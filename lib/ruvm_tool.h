@@ -296,10 +296,12 @@ int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output
 
 /* ---- flash ----------------------------------------------------------------- */
 
+struct ruvm_monitor;
+
 struct ruvm_flash_options {
     const char *pack;       /* a pack, or a bare RUVM image */
-    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
-    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name(); NULL with port: the one there */
+    const char *firmware;   /* application: ELF or image; NULL only with dump or port */
     const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
     const char *partitions; /* table as CSV or binary; NULL: made for what there is */
     const char *label;      /* of the pack's partition; NULL: "ruvm" */
@@ -316,6 +318,13 @@ struct ruvm_flash_options {
     const char *svg;        /* file for a drawing of the plan, or NULL */
     const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
     const char *name;       /* in the manifest; NULL: "ruvm" */
+    /* The chip that is written: a serial port, or NULL. Without firmware only the pack is, into
+     * its partition of the table that the chip has. */
+    const char *port;
+    uint32_t baud;                      /* 0: 460800; less when the line does not carry it */
+    bool rewrite;                       /* also sectors that are right already */
+    const struct ruvm_monitor *monitor; /* runs when the chip was restarted; or NULL */
+    struct ruvm_progress progress;
 };
 
 /* A part of flash, ascending by offset. */
@@ -344,11 +353,30 @@ struct ruvm_flash_result {
     uint32_t n_regions;
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
-    uint64_t bytes; /* written: of the file, or of all parts */
+    uint64_t bytes;                    /* written: of the file, or of all parts */
     struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
 
-/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+/* What goes between a person or a script and the console of a chip. */
+struct ruvm_monitor {
+    uint32_t baud;  /* 0: 115200 */
+    double idle_s;  /* silence after which a script's next line goes, or all ends; 0: 2 */
+    bool is_script; /* lines one at a time, the next after an answer: a line "ok" or "error" */
+    /* Called first; r is NULL when nothing was flashed. May be NULL. */
+    void (*begin)(void *user, const struct ruvm_flash_result *r);
+    /* Bytes to send, up to cap: 0 none now, below 0 no more ever. A script gives whole lines. */
+    int (*type)(void *user, uint8_t *bytes, size_t cap);
+    /* Bytes that came; n is often 0. Nonzero ends the monitor. */
+    int (*show)(void *user, const uint8_t *bytes, size_t n);
+    void *user;
+};
+
+/* The console of the chip at a port, until type or show say that it is enough; of a script
+ * until its last line was answered. RUVM_ERR_IO when the port is gone. */
+int ruvm_flash_monitor(const char *port, const struct ruvm_monitor *m, struct ruvm_error *err);
+
+/* Lays out a flash and writes it, as a file, to a chip, or both. Everything is checked before a
+ * byte is written. */
 int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
                struct ruvm_error *err);
 
@@ -470,6 +498,7 @@ struct ruvm_fit_published {
 };
 
 struct ruvm_fit_result {
+    bool is_classifier;   /* then a token is a run, and there is no context */
     uint32_t context;     /* asked for, or the image's */
     uint64_t macs_token;  /* weights and attention in the middle of the context */
     uint64_t bytes_token; /* read from flash for a token */
@@ -651,13 +680,33 @@ struct ruvm_rag_add_options {
     uint32_t degree;        /* links of a vector in the graph; 0: the smallest of 8 to 32
                              * with which a walk finds 98 % of what a scan does */
     bool no_words;          /* without BM25 */
-    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
+    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's */
     uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
     bool dry_run;           /* nothing is written */
+    const char *memory;     /* "factual", "episodic", "procedural", "preference": what is added
+                             * is a memory of now; NULL: plain text, which lasts */
+    bool has_importance;    /* else 50 */
+    uint32_t importance;    /* of what is added, 0..100 */
+    const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
     struct ruvm_progress progress;
 };
 
+/* How much of a tree the distances of an embedding tell; measured on its codes. */
+struct ruvm_taxonomy_quality {
+    uint32_t dims, vector_bytes; /* vector_bytes: a node, with what stands beside its codes */
+    uint32_t n_queries;          /* nodes that were asked for the MAP: all, or 1,000 */
+    double map;                  /* mean average precision of parents and children */
+    double average_distortion;   /* mean |scaled distance / edges - 1| */
+    double worst_distortion;     /* largest distance / edges over the smallest; 0: two nodes
+                                  * share a place */
+};
+struct ruvm_taxonomy_report {
+    uint32_t n_nodes, n_levels, max_children; /* n_nodes 0: it was no taxonomy */
+    struct ruvm_taxonomy_quality hyperbolic, euclidean;
+};
+
 struct ruvm_rag_add_result {
+    struct ruvm_taxonomy_report taxonomy;
     uint32_t n_sources, n_chunks;                         /* in the blob now */
     uint32_t n_added, n_removed, n_expired, n_duplicates; /* chunks */
     uint32_t n_empty;                                     /* sources that gave no chunk */
@@ -703,14 +752,18 @@ struct ruvm_knowledge_source ruvm_knowledge_source(const struct ruvm_knowledge *
 struct ruvm_knowledge_ask {
     const char *question; /* any bytes */
     size_t n_bytes;
-    uint32_t k;       /* 0: 3; at most 1000 */
-    const char *rank; /* NULL: the blob's */
-    bool exact;       /* compare with all vectors, whatever the graph says */
-    uint32_t now_s;   /* chunks that have expired are not found; 0: the clock's */
+    uint32_t k;                  /* 0: 3; at most 1000 */
+    const char *rank;            /* NULL: the blob's */
+    bool exact;                  /* compare with all vectors, whatever the graph says */
+    uint32_t now_s;              /* chunks that have expired are not found; 0: the clock's */
+    const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
+                                  * more, those with another value less; at most 8 */
+    uint32_t n_contexts;
 };
 struct ruvm_knowledge_hit {
     uint32_t chunk;
-    double score;      /* compares within one answer */
+    double score;      /* compares within one answer; times the weight */
+    double weight;     /* of importance, age and context (lib/memory/traits.h); 1 without */
     double confidence; /* share of the question, weighed, whose words are there, 0..1; of a
                         * blob without words, or by vectors alone, the cosine */
     const char *text, *source, *meta; /* in the blob; meta NULL: none; no NUL at their ends */
@@ -719,7 +772,10 @@ struct ruvm_knowledge_hit {
 /* Chunk i < n_chunks with score and confidence 0; false: it was deleted. */
 bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
                           struct ruvm_knowledge_hit *hit);
-/* The hits, best first, at most k; returns their number. */
+/* Whether two hits leave open which is meant: the second's score is more than 9/10 of the
+ * first's. */
+bool ruvm_knowledge_is_ambiguous(const struct ruvm_knowledge_hit *hits, uint32_t n_hits);
+/* The hits, best first, at most k; returns their number. RUVM_ERR_ARG: a context is none. */
 int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask *ask,
                        struct ruvm_knowledge_hit *hits, struct ruvm_error *err);
 
@@ -920,6 +976,7 @@ struct ruvm_bench_rag_result {
     double build_s;    /* graph and what makes every vector reachable */
     double build_vectors_per_s;
     uint64_t vector_bytes, side_bytes, graph_bytes; /* of all vectors */
+    uint64_t book_bytes;                            /* of pq, however many vectors */
     uint32_t n_reached; /* vectors that a walk from the entry can reach: all, or it is an error */
     bool has_code_recall;
     double code_recall; /* of the k nearest by floats, found by the scan of the codes */
@@ -943,6 +1000,142 @@ const char *ruvm_bench_rag_metric(unsigned i);
 const char *ruvm_bench_rag_type(unsigned i);
 /* Whether vectors of that type have that metric. */
 bool ruvm_bench_rag_exists(const char *metric, const char *type);
+
+/* ---- classifiers ----------------------------------------------------------- */
+
+/* Networks of plain layers, from a row of numbers to classes (lib/ruvm.h: ruvm_mlp_run). */
+enum ruvm_classifier_kind {
+    RUVM_CLASSIFIER_NONE,   /* not a classifier, or no file that can be read */
+    RUVM_CLASSIFIER_SOURCE, /* an ONNX graph without an embedding */
+    RUVM_CLASSIFIER_IMAGE,  /* a RUVM image, or a pack with one */
+};
+/* What a file is; what is wrong with it, the verbs say. */
+enum ruvm_classifier_kind ruvm_classifier_probe(const char *path);
+
+/* An image beside the float model on the same rows: measured. */
+struct ruvm_classifier_agreement {
+    char data[64]; /* "random inputs", or the file's name */
+    bool is_random;
+    uint32_t n_rows;
+    double top1;                     /* share of rows with the same class, 0..1 */
+    double max_logit_error;          /* of any output of any row, before softmax or sigmoid */
+    double mean_logit_error;         /* absolute, of all outputs */
+    double logit_range;              /* largest minus smallest logit of the float model */
+    bool has_classes;                /* the data says the class of each row: */
+    double accuracy, accuracy_float; /* of the image, and of the float model, 0..1 */
+};
+
+struct ruvm_classifier_layer {
+    char name[16];       /* "layers.0" */
+    char activation[24]; /* "relu", "leaky_relu 0.01", "none" */
+    char type[24];       /* "int8", "int4 g16" */
+    uint32_t rows, cols;
+    uint64_t bytes;         /* weights and scales in the image */
+    double bits_per_weight; /* scales and padding included */
+    double snr_db;          /* of the weights; 0 when only an image is at hand */
+};
+
+/* Where inputs usually lie, and who says so. */
+enum ruvm_classifier_ranges {
+    RUVM_RANGES_MEASURED, /* calibration data */
+    RUVM_RANGES_GRAPH,    /* what normalises the inputs in the file */
+    RUVM_RANGES_ASSUMED,  /* nobody: input_range */
+};
+
+struct ruvm_classifier_info {
+    char name[64];
+    uint16_t n_inputs, n_outputs, n_classes;
+    uint8_t n_layers;
+    const char *output; /* "logits", "softmax", "sigmoid" */
+    bool has_labels;
+    uint64_t n_weights; /* multiplications of a run */
+    uint64_t image_bytes;
+    uint64_t memory_bytes; /* exact: all that a run needs besides the image */
+    uint32_t image_crc32;  /* of the header */
+    struct ruvm_classifier_layer layers[255];
+};
+
+struct ruvm_classifier_quantize_options {
+    const char *input, *output;      /* output NULL: measure only */
+    const char *type;                /* of all layers; NULL: int8 */
+    const char *const *tensor_types; /* "REGEX=TYPE" on names like "layers.0"; a later one wins */
+    uint32_t n_tensor_types;
+    const char *calib;  /* rows of inputs, CSV or .npy; a column more holds classes. NULL: none */
+    const char *labels; /* a file with a name a line; NULL: none */
+    const char *name;   /* meta, or NULL */
+    double input_range; /* without calibration: inputs lie within +- this; 0: what the file
+                         * tells, else 8 */
+    uint64_t seed;      /* of random inputs; 0: 1 */
+    bool dry_run;       /* nothing written */
+};
+
+struct ruvm_classifier_quantize_result {
+    struct ruvm_classifier_info info;
+    uint64_t source_bytes;
+    enum ruvm_classifier_ranges ranges;
+    double range_low, range_high; /* of all inputs together */
+    uint32_t n_constant_inputs;   /* the same in every row of the data */
+    struct ruvm_classifier_agreement agreement;
+    double seconds;
+};
+
+/* RUVM_ERR_UNSUPPORTED names everything in the graph that is not a plain layer. */
+int ruvm_classifier_quantize(const struct ruvm_classifier_quantize_options *o,
+                             struct ruvm_classifier_quantize_result *r, struct ruvm_error *err);
+
+/* One row's answer; arrays are in use until the callback returns. */
+struct ruvm_classifier_row {
+    uint32_t row;
+    uint32_t best;              /* class */
+    const char *label;          /* of the class, or NULL */
+    const struct ruvm_mlp *mlp; /* for ruvm_mlp_label() */
+    int32_t truth;              /* the class that the data says, or -1 */
+    const int32_t *logits;      /* [n_outputs] Q16 */
+    const uint16_t *p;  /* [n_outputs] Q15: softmax or sigmoid of them; of "logits" softmax */
+    uint32_t n_clipped; /* inputs beyond four times their range, which saturate */
+};
+
+struct ruvm_classifier_run_options {
+    const char *model;   /* image */
+    const char *input;   /* rows, CSV or .npy */
+    const char *kernels; /* NULL: best */
+    /* Receives each row; nonzero stops. info: of the model. */
+    int (*row)(void *user, const struct ruvm_classifier_info *info,
+               const struct ruvm_classifier_row *row);
+    void *user;
+};
+
+struct ruvm_classifier_run_result {
+    struct ruvm_classifier_info info;
+    char kernels[16];
+    uint32_t n_rows, n_right, n_clipped; /* n_clipped: inputs of all rows */
+    bool has_classes;
+    uint32_t logits_crc32; /* over all logits: equal on every machine */
+    double seconds;        /* measured: of the runs */
+};
+
+int ruvm_classifier_run(const struct ruvm_classifier_run_options *o,
+                        struct ruvm_classifier_run_result *r, struct ruvm_error *err);
+
+/* Layers, types and memory of an image. */
+int ruvm_classifier_describe(struct ruvm_classifier_info *info, const char *path,
+                             struct ruvm_error *err);
+
+struct ruvm_classifier_bench_options {
+    const char *model, *kernels; /* kernels NULL: best */
+    uint32_t repetitions;        /* 0: 9 */
+};
+
+struct ruvm_classifier_bench_result {
+    struct ruvm_classifier_info info;
+    char kernels[16];
+    uint32_t runs;                             /* of a repetition */
+    struct ruvm_spread runs_per_s, gmac_per_s; /* measured, one thread */
+    char machine[256];
+};
+
+int ruvm_classifier_bench(const struct ruvm_classifier_bench_options *o,
+                          struct ruvm_classifier_bench_result *r, struct ruvm_error *err);
 
 #ifdef __cplusplus
 }

@@ -80,6 +80,12 @@ verdict decoder-reads-a-built-graph "$(facts "$searched" '
 d["header"]["n"] == 200 and len(d["graph"]["levels"]) >= 2
 len(d["graph"]["levels"][0]["links"]) == 200
 ')"
+# Rows are those that BOOK stands for, and the decoder compares SIDE with them.
+verdict decoder-reads-product-quantization "$(facts tests/golden/pq.rag '
+d["header"]["type"] == "pq" and d["header"]["n"] == 300 and d["header"]["row_bytes"] == 8
+len(d["vectors"]) == len(d["side"]) == 300 and d["sections"]["BOOK"] == 2048
+all(len(row) == 8 and max(map(abs, row)) > 90 for row in d["vectors"])
+')"
 missed="a wrong fact was not seen"
 [ -n "$(facts "$golden" 'd["header"]["n"] == 4')" ] && missed=
 verdict comparison-sees-a-wrong-fact "$missed"

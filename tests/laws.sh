@@ -68,13 +68,14 @@ includes_base() { includes "lib/base/$any" "$any" lib/base/*.[ch]; }
 includes_formats() { includes "formats/$any|lib/base/$any" "$any" formats/*.[ch]; }
 includes_kernels()
 {
-    includes "kernels/$any" 'stdint.h|stddef.h|immintrin.h|arm_neon.h' kernels/*.[ch]
+    includes "kernels/$any" 'stdint.h|stddef.h|stdbool.h|immintrin.h|arm_neon.h' kernels/*.[ch]
 }
 includes_chip()
 {
-    local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|gate|federation'
+    local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|memory|gate|federation'
     includes "$read|kernels/(kernels|exact|vectors)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
-        "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/gate/*.[ch] lib/federation/*.[ch]
+        "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/memory/*.[ch] lib/gate/*.[ch] \
+        lib/federation/*.[ch]
 }
 includes_chip_readers()
 {
@@ -112,14 +113,14 @@ law includes-workstation includes_workstation lib/convert/a.c '#include "cli/cli
 
 core_list()
 {
-    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c | grep -v '\*') \
-        <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector)/' | sort)
+    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*' | sort) \
+        <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector|memory)/' | sort)
 }
 # The core's own text and that of its headers, without comments.
 core_floats()
 {
     local file
-    for file in $CORE lib/core/*.h lib/vector/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h \
+    for file in $CORE lib/core/*.h lib/vector/*.h lib/memory/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h \
         kernels/vectors.h lib/base/bytes.h formats/ruvm_read.h formats/ruvm_layout.h \
         formats/rag_read.h formats/rag_layout.h formats/ragcheck_read.h; do
         [ -e "$file" ] || continue

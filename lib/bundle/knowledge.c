@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/base/error.h"
+#include "lib/bundle/knowledge_weigh.h"
 #include "lib/bundle/pack_open.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_names.h"
@@ -42,6 +43,10 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     int rc = ruvm_recipe_open(&k->recipe, recipe->data, recipe->bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: section RCPE: is damaged, or of a newer version", path);
+    bool has_angles = k->set.metric == RUVM_METRIC_COSINE || k->set.metric == RUVM_METRIC_HAMMING;
+    if (k->recipe.kind != RUVM_RECIPE_NONE && !has_angles)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: section RCPE: text becomes no vectors of the blob's metric", path);
     if (!words->data)
         return RUVM_OK;
     rc = ruvm_bm25_open(&k->words, words->data, words->bytes, k->rag.n);
@@ -113,7 +118,7 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
     return (struct ruvm_knowledge_info){.n_chunks = k->rag.n,
                                         .n_sources = k->rag.n_sources,
                                         .dims = k->rag.dims,
-                                        .type = ruvm_rag_type_names[k->rag.type],
+                                        .type = ruvm_rag_type_name(k->rag.type),
                                         .rank = ruvm_rag_rank_names[k->recipe.rank],
                                         .floor = k->recipe.floor / 255.0,
                                         .file_bytes = k->bytes,
@@ -146,6 +151,9 @@ struct asking {
     uint32_t n, now; /* candidates of each kind */
     uint8_t rank;
     bool has_vector; /* a question without words has none */
+    bool is_tree;    /* a taxonomy: the vector is that of the node its words name */
+    struct ruvm_context context;
+    double anchor; /* of a taxonomy: confidence of that node */
     struct ruvm_rag_query query;
     struct ruvm_bm25_question question;
     struct ruvm_hit *words, *vectors;
@@ -155,13 +163,18 @@ struct asking {
     uint32_t n_words, n_vectors;
 };
 
+/* How like the question a chunk is, / 65536: the cosine, or in a taxonomy 1 / (1 + distance). */
 static int32_t cosine_of(void *context, uint32_t id)
 {
     const struct asking *a = context;
+    if (!a->has_vector)
+        return 0;
     int64_t distance = ruvm_distance_q16(&a->k->set, &a->query.q, id);
+    if (a->is_tree)
+        return (int32_t)(((int64_t)1 << 32) / (65536 + distance));
     if (a->k->set.metric == RUVM_METRIC_HAMMING)
         distance = 2 * distance / a->k->set.dims;
-    return a->has_vector ? (int32_t)(65536 - distance) : 0;
+    return (int32_t)(65536 - distance);
 }
 
 static bool is_fresh(void *context, uint32_t id)
@@ -197,9 +210,13 @@ static int look(struct asking *a, struct ruvm_error *err)
     const struct ruvm_filter fresh = {.accepts = is_fresh, .context = a};
     struct ruvm_search s = search_of(a, &fresh);
     int n = 0;
-    if (a->rank != RUVM_RANK_VECTORS)
+    if (a->rank != RUVM_RANK_VECTORS || a->is_tree)
         n = ruvm_bm25_search(&a->question, &s, a->memory, a->bytes, a->words);
     a->n_words = n > 0 ? (uint32_t)n : 0;
+    if (a->is_tree && a->n_words) {
+        ruvm_vectors_query_row(&a->query.q, &a->k->set, a->words[0].id);
+        a->has_vector = true;
+    }
     if (n >= 0 && a->rank != RUVM_RANK_WORDS && a->has_vector) {
         bool scan = a->ask->exact || rag->n_levels == 0;
         n = scan ? ruvm_search_scan(&a->k->set, &a->query.q, &s, a->memory, a->bytes, a->vectors)
@@ -227,13 +244,26 @@ bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
     return !ruvm_rag_is_deleted(&k->rag, i);
 }
 
+/* How much of the question the node has that its words name best. */
+static double anchor_of(const struct asking *a)
+{
+    if (!a->is_tree || a->n_words == 0)
+        return 0;
+    struct ruvm_chunk c = ruvm_rag_chunk(&a->k->rag, a->words[0].id);
+    const char *text = c.text.text ? c.text.text : "";
+    return ruvm_bm25_cover_q16(&a->question, text, c.text.bytes) / 65536.0;
+}
+
 static void fill(struct asking *a, const struct ruvm_found *found, struct ruvm_knowledge_hit *hit)
 {
     ruvm_knowledge_chunk(a->k, found->id, hit);
     double cover = ruvm_bm25_cover_q16(&a->question, hit->text, hit->n_text) / 65536.0;
     double cosine = a->has_vector ? cosine_of(a, found->id) / 65536.0 : 0;
-    bool by_words = a->k->has_words && a->rank != RUVM_RANK_VECTORS;
+    bool by_words = a->k->has_words && (a->rank != RUVM_RANK_VECTORS || a->is_tree);
+    if (a->is_tree) /* kin of what was found are found, too, the less the farther */
+        cover = cover > cosine * a->anchor ? cover : cosine * a->anchor;
     hit->score = found->score_q16 / 65536.0;
+    hit->weight = ruvm_knowledge_weight_q16(&a->k->rag, found->id, &a->context) / 65536.0;
     hit->confidence = by_words ? cover : cosine > 0 ? cosine : 0;
 }
 
@@ -250,10 +280,13 @@ static int blend(struct asking *a, uint32_t k, struct ruvm_knowledge_hit *hits,
                                  .whole = a->question.idf_sum,
                                  .cosine_q16 = cosine_of,
                                  .context = a};
-    struct ruvm_found *found = calloc(k, sizeof *found);
+    struct ruvm_found *found = calloc(a->n, sizeof *found);
     if (!found)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for %u hits", k);
-    uint32_t n = ruvm_blend(&b, found, k);
+    a->anchor = anchor_of(a);
+    uint32_t n = ruvm_blend(&b, found, a->n);
+    n = ruvm_knowledge_weigh(&a->k->rag, &a->context, found, n);
+    n = n < k ? n : k;
     for (uint32_t i = 0; i < n; i++)
         fill(a, &found[i], &hits[i]);
     free(found);
@@ -265,7 +298,9 @@ static int choose_rank(struct asking *a, struct ruvm_error *err)
 {
     a->rank = a->k->recipe.rank;
     int rc = ruvm_rag_name_find(&a->rank, ruvm_rag_rank_names, a->ask->rank, "rank", err);
-    bool has_vectors = a->k->recipe.kind != RUVM_RECIPE_NONE;
+    a->is_tree = a->k->recipe.kind == RUVM_RECIPE_NONE && a->k->has_words &&
+                 a->k->set.metric >= RUVM_METRIC_POINCARE;
+    bool has_vectors = a->k->recipe.kind != RUVM_RECIPE_NONE || a->is_tree;
     if (rc != RUVM_OK)
         return rc;
     if (!a->k->has_words && (a->rank == RUVM_RANK_WORDS || !has_vectors))
@@ -301,6 +336,8 @@ int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask
         return ruvm_fail(err, RUVM_ERR_ARG, "%u hits: at most %d", wanted, MAX_K);
     a.n = 4 * wanted > MIN_CANDIDATES ? 4 * wanted : MIN_CANDIDATES;
     int rc = choose_rank(&a, err);
+    if (rc == RUVM_OK)
+        rc = ruvm_knowledge_context(&a.context, ask, a.now, err);
     if (rc != RUVM_OK)
         return rc;
     read_question(&a);

@@ -21,6 +21,7 @@
 #include "lib/base/file.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_names.h"
+#include "lib/bundle/tree_blob.h"
 
 enum { DEFAULT_CHUNK = 600, MIN_CHUNK = 32, OVERLAP_SHARE = 6 };
 enum { DEFAULT_GRAM = 4, DEFAULT_GRAM_WEIGHT = 128, DEFAULT_SHARE = 10, DEFAULT_FLOOR = 115 };
@@ -128,6 +129,7 @@ static void plan_defaults(struct ruvm_rag_plan *p)
                                 .recipe = {.kind = RUVM_RECIPE_HASHED,
                                            .gram = DEFAULT_GRAM,
                                            .gram_weight = DEFAULT_GRAM_WEIGHT,
+                                           .rank = RUVM_RANK_RECIPROCAL,
                                            .share = DEFAULT_SHARE,
                                            .floor = DEFAULT_FLOOR,
                                            .chunk = DEFAULT_CHUNK}};
@@ -143,7 +145,7 @@ static int plan_from_old(struct adding *a)
     if (rc != RUVM_OK)
         return ruvm_fail(a->err, rc, "%s: section RCPE: is damaged, or of a newer version",
                          a->o->blob);
-    if (old.kind == RUVM_RECIPE_NONE)
+    if (old.kind == RUVM_RECIPE_NONE || a->rag.type > RUVM_VECTOR_BINARY)
         return ruvm_fail(a->err, RUVM_ERR_UNSUPPORTED,
                          "%s: its vectors were not made of its text: text cannot be added to it",
                          a->o->blob);
@@ -210,10 +212,32 @@ static int delete_sources(struct adding *a)
     return RUVM_OK;
 }
 
+/* What makes an entry of a memory: its type, what it is worth, and since when it ages. */
+static int check_memory(const struct adding *a)
+{
+    static const char *const names[] = {"factual", "episodic", "procedural", "preference", NULL};
+    uint8_t type;
+    if (a->o->has_importance && a->o->importance > 100)
+        return ruvm_fail(a->err, RUVM_ERR_ARG, "an importance of %u: there are 0 to 100",
+                         a->o->importance);
+    return ruvm_rag_name_find(&type, names, a->o->memory, "type of memory", a->err);
+}
+
+static void put_memory(const struct adding *a, cJSON *object)
+{
+    if (a->o->memory) {
+        cJSON_AddStringToObject(object, "memory", a->o->memory);
+        cJSON_AddNumberToObject(object, "time", a->now);
+    }
+    if (a->o->has_importance)
+        cJSON_AddNumberToObject(object, "importance", a->o->importance);
+}
+
 /* "KEY=VALUE" words as a JSON object. */
 static int join_metas(struct adding *a)
 {
-    cJSON *object = a->o->n_metas ? cJSON_CreateObject() : NULL;
+    bool any = a->o->n_metas || a->o->memory || a->o->has_importance;
+    cJSON *object = any ? cJSON_CreateObject() : NULL;
     int rc = RUVM_OK;
     for (uint32_t i = 0; rc == RUVM_OK && i < a->o->n_metas; i++) {
         const char *word = a->o->metas[i], *equals = strchr(word, '=');
@@ -231,6 +255,8 @@ static int join_metas(struct adding *a)
         cJSON_DeleteItemFromObjectCaseSensitive(object, key);
         cJSON_AddStringToObject(object, key, equals + 1);
     }
+    if (object)
+        put_memory(a, object);
     a->meta = object && rc == RUVM_OK ? cJSON_PrintUnformatted(object) : NULL;
     if (rc == RUVM_OK && object && !a->meta)
         rc = ruvm_fail(a->err, RUVM_ERR_MEMORY, "no memory for metadata");
@@ -376,8 +402,43 @@ static int build_and_write(struct adding *a)
     return rc;
 }
 
+/* A blob of a tree becomes that of another one; what else is there stays. */
+static int check_old_taxonomy(const struct adding *a)
+{
+    struct ruvm_recipe old;
+    const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
+    if (!a->old.data)
+        return RUVM_OK;
+    if (a->rag.metric == RUVM_METRIC_LORENTZ &&
+        ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK && old.kind == RUVM_RECIPE_NONE)
+        return RUVM_OK;
+    return ruvm_fail(a->err, RUVM_ERR_ARG,
+                     "%s: is there and no taxonomy: name a new blob, or remove it first",
+                     a->o->blob);
+}
+
+static int change_taxonomy(struct adding *a)
+{
+    struct ruvm_buffer out = {0};
+    int rc = open_old(a);
+    if (rc == RUVM_OK)
+        rc = check_old_taxonomy(a);
+    const struct ruvm_tree_blob o = {.path = a->o->taxonomy,
+                                     .dims = a->o->dims,
+                                     .generation = a->old.data ? a->rag.generation + 1 : 1,
+                                     .progress = &a->o->progress};
+    if (rc == RUVM_OK)
+        rc = ruvm_tree_blob(&out, &o, a->r, a->err);
+    if (rc == RUVM_OK && !a->o->dry_run)
+        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    ruvm_buffer_free(&out);
+    return rc;
+}
+
 static int change(struct adding *a)
 {
+    if (a->o->taxonomy)
+        return change_taxonomy(a);
     plan_defaults(&a->plan);
     int rc = open_old(a);
     if (rc == RUVM_OK && a->old.data)
@@ -386,6 +447,8 @@ static int change(struct adding *a)
         rc = plan_options(a);
     if (rc == RUVM_OK)
         rc = delete_sources(a);
+    if (rc == RUVM_OK)
+        rc = check_memory(a);
     if (rc == RUVM_OK)
         rc = join_metas(a);
     if (rc == RUVM_OK)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/base/error.h"
+#include "lib/bundle/pq_learn.h"
 #include "lib/vector/bm25.h"
 
 enum { MAX_EXACT_BYTES = 64 << 20, REPORT_EVERY = 64 };
@@ -24,6 +25,7 @@ void ruvm_rag_sections_free(struct ruvm_rag_sections *s)
     ruvm_buffer_free(&s->vectors);
     ruvm_buffer_free(&s->side);
     ruvm_buffer_free(&s->graph);
+    ruvm_buffer_free(&s->book);
     free(s->exact);
     *s = (struct ruvm_rag_sections){0};
 }
@@ -165,6 +167,7 @@ static struct ruvm_rag_draft draft_of(const struct building *b)
     d.part[RUVM_RAG_VECT] = part_of(&s->vectors);
     d.part[RUVM_RAG_SIDE] = part_of(&s->side);
     d.part[RUVM_RAG_GRPH] = part_of(&s->graph);
+    d.part[RUVM_RAG_BOOK] = part_of(&s->book);
     d.part[RUVM_RAG_CHNK] = part_of(&s->text.chunks);
     d.part[RUVM_RAG_TEXT] = part_of(&s->text.text);
     d.part[RUVM_RAG_SRCE] = part_of(&s->text.sources);
@@ -279,7 +282,7 @@ static void note(const struct building *b, const struct ruvm_rag_draft *d, size_
     r->distances = d->figures.distances;
     r->text_bytes =
         s->text.text.size + s->text.chunks.size + s->text.sources.size + s->text.strings.size;
-    r->vector_bytes = s->vectors.size + s->side.size;
+    r->vector_bytes = s->vectors.size + s->side.size + s->book.size;
     r->graph_bytes = s->graph.size;
     r->word_bytes = b->plan->words ? s->words.size : 0;
     r->recipe_bytes = s->recipe.size;
@@ -289,6 +292,38 @@ static void note(const struct building *b, const struct ruvm_rag_draft *d, size_
     r->recall_graph = d->figures.recall_graph / 65535.0;
 }
 
+/* The int8 vectors, along which the graph was made, become those of pq. */
+static int compress(struct building *b)
+{
+    struct ruvm_rag_sections *s = b->s;
+    struct ruvm_buffer rows = {0}, sides = {0};
+    struct ruvm_vectors pq = {0};
+    int8_t *book = (int8_t *)ruvm_buffer_zeros(&s->book, ruvm_rag_book_bytes(b->set.dims));
+    int rc = report(b, "book", 0, 1);
+    if (rc == RUVM_OK)
+        rc = book ? ruvm_pq_learn(book, &b->set, b->err) : RUVM_ERR_MEMORY;
+    if (rc == RUVM_OK)
+        rc = ruvm_pq_learn_shape(&pq, &b->set, book, b->err);
+    for (uint32_t i = 0; rc == RUVM_OK && i < b->set.n; i++) {
+        uint8_t *row = ruvm_buffer_zeros(&rows, pq.row_bytes);
+        uint8_t *side = ruvm_buffer_zeros(&sides, pq.side_bytes);
+        if (!row || !side)
+            rc = RUVM_ERR_MEMORY;
+        else
+            ruvm_pq_learn_row(&pq, (const int8_t *)b->set.rows + (size_t)i * b->set.row_bytes, row,
+                              side);
+    }
+    ruvm_buffer_free(&s->vectors);
+    ruvm_buffer_free(&s->side);
+    s->vectors = rows;
+    s->side = sides;
+    pq.rows = rows.data;
+    pq.side = sides.data;
+    pq.n = b->set.n;
+    b->set = pq;
+    return rc == RUVM_ERR_MEMORY ? ruvm_fail(b->err, rc, "no memory for the vectors") : rc;
+}
+
 int ruvm_rag_build(struct ruvm_buffer *out, const struct ruvm_library *lib,
                    struct ruvm_rag_sections *s, const struct ruvm_rag_plan *plan,
                    const struct ruvm_progress *progress, struct ruvm_rag_add_result *r,
@@ -296,10 +331,12 @@ int ruvm_rag_build(struct ruvm_buffer *out, const struct ruvm_library *lib,
 {
     struct building b = {.lib = lib, .s = s, .plan = plan, .progress = progress, .err = err};
     unsigned metric = plan->type == RUVM_VECTOR_BINARY ? RUVM_METRIC_HAMMING : RUVM_METRIC_COSINE;
-    int rc = ruvm_vectors_shape(&b.set, plan->type, metric, plan->dims);
+    bool is_pq = plan->type == RUVM_VECTOR_PQ;
+    int rc = ruvm_vectors_shape(&b.set, is_pq ? RUVM_VECTOR_INT8 : plan->type, metric, plan->dims);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "vectors of %u dimensions: there are 8 to 1024", plan->dims);
     b.set.kernels = ruvm_vector_kernels_select(NULL);
+    s->book.size = 0;
     rc = learn(&b);
     if (rc == RUVM_OK)
         rc = embed(&b);
@@ -308,6 +345,8 @@ int ruvm_rag_build(struct ruvm_buffer *out, const struct ruvm_library *lib,
     b.set.n = lib->n_chunks;
     if (rc == RUVM_OK)
         rc = connect_all(&b);
+    if (rc == RUVM_OK && is_pq)
+        rc = compress(&b);
     if (rc != RUVM_OK)
         return rc;
     struct ruvm_rag_draft d = draft_of(&b);

@@ -21,7 +21,7 @@ struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree; /* 0: the smallest that meets the goal */
+    uint32_t degree;           /* 0: the smallest that meets the goal */
     struct ruvm_recipe recipe; /* all but its weights */
     uint32_t generation;
 };
@@ -29,7 +29,7 @@ struct ruvm_rag_plan {
 /* The sections on their way; zero it, free it. */
 struct ruvm_rag_sections {
     struct ruvm_library_text text;
-    struct ruvm_buffer recipe, words, vectors, side, graph;
+    struct ruvm_buffer recipe, words, vectors, side, graph, book;
     int32_t *exact; /* [n, dims] vectors before they were rounded, or NULL: too many */
 };
 void ruvm_rag_sections_free(struct ruvm_rag_sections *s);

@@ -25,7 +25,7 @@ void ruvm_rag_query(struct ruvm_rag_query *q, const struct ruvm_vectors *set,
     if (set->type == RUVM_VECTOR_BINARY)
         ruvm_vectors_signs(q->row, q->x, set->dims, set->row_bytes);
     else
-        ruvm_vectors_quantize((int8_t *)q->row, q->x, set->dims, set->row_bytes);
+        ruvm_vectors_quantize((int8_t *)q->row, q->x, set->dims, ruvm_vectors_query_bytes(set));
     ruvm_vectors_query(&q->q, set, q->row, NULL);
 }
 

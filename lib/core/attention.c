@@ -117,8 +117,7 @@ static void cache_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint3
     turn.n_pairs = 0;
     e->k->rotate(v, raw->v + at, &turn);
     for (uint32_t i = 0; i < n; i++, at += hd, head++) {
-        struct ruvm_to_cache p =
-            into_cache(raw->k_unit, k[i].down, s.k_inv_exp, s.k_inv + at);
+        struct ruvm_to_cache p = into_cache(raw->k_unit, k[i].down, s.k_inv_exp, s.k_inv + at);
         p.zero = s.k_zero + at;
         to_cache(e, &keys, head, slot, raw->k + at, &p);
         p = into_cache(raw->v_unit, v[i].down, s.v_inv_exp, s.v_inv + at);

@@ -84,6 +84,22 @@ struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a)
     return (struct ruvm_ratio){mult, shift > 62 ? 62u : (uint32_t)shift};
 }
 
+struct ruvm_ratio ruvm_real_ratio_q12(struct ruvm_real unit)
+{
+    struct ruvm_real q12 = ruvm_real_shift(unit, 12);
+    int32_t shift = -(q12.e + 17);
+    uint32_t mult = q12.m >> 17;
+    if (shift < 0) {
+        mult = 32767;
+        shift = 0;
+    }
+    if (shift > 30) {
+        mult = shift - 30 < 15 ? mult >> (shift - 30) : 0;
+        shift = 30;
+    }
+    return (struct ruvm_ratio){mult, (uint32_t)shift};
+}
+
 /* round(2^14 * sin(i * pi / 512)), one past the end for the interpolation */
 static const int16_t quarter_wave[258] = {
     0,     101,   201,   302,   402,   503,   603,   704,   804,   904,   1005,  1105,  1205,

@@ -4,6 +4,7 @@
  * vector's own largest value each time. A constant factor common to a whole
  * vector never touches the elements: RMSNorm's 1/rms only goes into the scale.
  */
+#include "formats/ruvm_codes.h"
 #include "lib/base/bytes.h"
 #include "lib/core/engine.h"
 #include "lib/core/parallel.h"
@@ -50,7 +51,7 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .w = panels + (size_t)(p->row / RUVM_PANEL_ROWS) * bytes,
         .x = e->x + (size_t)p->token * e->x_stride + p->col,
         .out = p->out,
-        .bits = w->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .bits = ruvm_codes_bits(w->type),
         .n_rows = w->rows,
         .first_col = p->col,
         .n_cols = columns_of(w, p),
@@ -134,6 +135,10 @@ void ruvm_vector_matmul(struct ruvm_engine *e, const struct ruvm_tensor *w,
 {
     uint32_t n_cols = p->n_cols < w->cols ? p->n_cols : w->cols;
     struct product product = {w, p};
+    if (!e->parallel) { /* some products of a small model take no longer than this detour */
+        ruvm_vector_matmul_part(e, w, p);
+        return;
+    }
     ruvm_parallel_for(e, (w->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS,
                       (uint64_t)w->rows * n_cols * p->n_tokens, multiply_rows, &product);
 }

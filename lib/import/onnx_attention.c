@@ -129,44 +129,68 @@ static void read_frequencies(struct ruvm_onnx_attention *a, const struct ruvm_on
     read_base(a, frequencies, t->n_values);
 }
 
-/* Behind a Cos: a constant that begins with 1 and falls. Positions, which may be constant too,
- * begin with 0 and rise. */
-static void find_frequencies(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w, uint32_t cos)
-{
-    const struct ruvm_onnx *o = w->o;
-    const struct ruvm_onnx_hits hits =
-        ruvm_onnx_walk_back(w, o->nodes[cos].n_in ? o->nodes[cos].in[0] : RUVM_ONNX_NONE, 0);
-    for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
-        for (uint32_t k = 0; k < o->nodes[hits.nodes[i]].n_in; k++)
-            ruvm_onnx_walk_also(w, o->nodes[hits.nodes[i]].in[k]);
-    for (uint32_t i = 0; i <= cos; i++)
-        for (uint32_t k = 0; ruvm_onnx_walk_seen(w, i) && k < o->nodes[i].n_in; k++) {
-            uint32_t value = o->nodes[i].in[k];
-            uint32_t tensor = value == RUVM_ONNX_NONE ? value : w->constants[value].tensor;
-            double first, last;
-            if (tensor == RUVM_ONNX_NONE)
-                continue;
-            const struct ruvm_onnx_tensor *t = &o->tensors[tensor];
-            if (t->n_values >= 2 && t->n_values <= MAX_FREQUENCIES &&
-                ruvm_onnx_real(t, 0, &first) && ruvm_onnx_real(t, t->n_values - 1, &last) &&
-                first > last && last > 0)
-                read_frequencies(a, t);
-        }
-}
-
 /* Whether row 1 has each angle twice, as halves or as pairs. */
-static bool is_twice(const struct ruvm_onnx_tensor *cosines, uint64_t width, bool halves)
+static bool is_twice(const struct ruvm_onnx_tensor *t, uint64_t width, bool halves)
 {
     double x, y;
-    if (width % 2 != 0 || cosines->n_values < 2 * width)
+    if (width % 2 != 0 || t->n_values < 2 * width)
         return false;
     for (uint64_t i = 0; i < width / 2; i++) {
         uint64_t at = width + (halves ? i : 2 * i), other = at + (halves ? width / 2 : 1);
-        if (!ruvm_onnx_real(cosines, at, &x) || !ruvm_onnx_real(cosines, other, &y) || x < y ||
-            x > y)
+        if (!ruvm_onnx_real(t, at, &x) || !ruvm_onnx_real(t, other, &y) || x < y || x > y)
             return false;
     }
     return true;
+}
+
+/* A folded product of positions and frequencies: row 0 is 0, and row 1 the frequencies. */
+static void read_angles(struct ruvm_onnx_attention *a, const struct ruvm_onnx_tensor *t)
+{
+    double frequencies[MAX_FREQUENCIES], x;
+    uint64_t width = t->n_dims >= 2 ? t->dims[t->n_dims - 1] : 0;
+    if (width == 0 || width > MAX_FREQUENCIES || t->n_values < 2 * width)
+        return;
+    uint64_t n = is_twice(t, width, a->halves) ? width / 2 : width;
+    for (uint64_t i = 0; i < width; i++)
+        if (!ruvm_onnx_real(t, i, &x) || x < 0 || x > 0)
+            return;
+    for (uint64_t i = 0; i < n; i++)
+        if (!ruvm_onnx_real(t, width + (n < width && !a->halves ? 2 * i : i), &frequencies[i]))
+            return;
+    if (frequencies[0] > 0.999 && frequencies[0] < 1.001) {
+        a->context = t->n_values / width;
+        read_base(a, frequencies, n);
+    }
+}
+
+/* A constant behind a Cos: frequencies begin with 1 and fall. Positions, which may be constant too,
+ * begin with 0 and rise. */
+static void read_constant(struct ruvm_onnx_attention *a, const struct ruvm_onnx_walk *w,
+                          uint32_t value)
+{
+    uint32_t tensor = value == RUVM_ONNX_NONE ? value : w->constants[value].tensor;
+    double first, last;
+    if (tensor == RUVM_ONNX_NONE)
+        return;
+    const struct ruvm_onnx_tensor *t = &w->o->tensors[tensor];
+    read_angles(a, t);
+    if (t->n_values >= 2 && t->n_values <= MAX_FREQUENCIES && ruvm_onnx_real(t, 0, &first) &&
+        ruvm_onnx_real(t, t->n_values - 1, &last) && first > last && last > 0)
+        read_frequencies(a, t);
+}
+
+static void find_frequencies(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w, uint32_t cos)
+{
+    const struct ruvm_onnx *o = w->o;
+    uint32_t angles = o->nodes[cos].n_in ? o->nodes[cos].in[0] : RUVM_ONNX_NONE;
+    const struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(w, angles, 0);
+    for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
+        for (uint32_t k = 0; k < o->nodes[hits.nodes[i]].n_in; k++)
+            ruvm_onnx_walk_also(w, o->nodes[hits.nodes[i]].in[k]);
+    read_constant(a, w, angles);
+    for (uint32_t i = 0; i < cos; i++)
+        for (uint32_t k = 0; ruvm_onnx_walk_seen(w, i) && k < o->nodes[i].n_in; k++)
+            read_constant(a, w, o->nodes[i].in[k]);
 }
 
 /* Row 1 of both tables: [positions, n] or, each angle twice, [positions, 2n]. */

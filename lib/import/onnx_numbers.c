@@ -95,12 +95,18 @@ static void kind(struct ruvm_onnx_naming *g, const char *key, double x)
     put(g, key, x);
 }
 
+/* Positions of its tables of angles, else of its mask; 0: it has none. */
+static double positions_of(const struct ruvm_onnx_naming *g)
+{
+    return g->a.context ? (double)g->a.context : (double)g->windows[0].known;
+}
+
 /* A context that is told may be longer than tables of angles, but not than learned positions. */
 static double context(struct ruvm_onnx_naming *g)
 {
     double x, learned = (double)g->d.embed.n_positions;
     if (!told(g, "max_seq_len", &x))
-        return learned > 0 ? learned : (double)g->a.context;
+        return learned > 0 ? learned : positions_of(g);
     if (learned > 0 && x > learned)
         ruvm_problems_note(&g->report, RUVM_ERR_MISMATCH,
                            "its config tells %.0f positions, but the graph has %.0f learned ones: "

@@ -17,6 +17,7 @@
 #include "lib/measure/rag_truth.h"
 #include "lib/measure/roofs.h"
 #include "lib/measure/spread.h"
+#include "lib/vector/pq.h"
 
 enum { DEFAULT_K = 10, DEFAULT_REPETITIONS = 5, MOST_REPETITIONS = 1000 };
 enum { SCANNED = 50, FLOAT_QUERIES = 200, SIZE_QUERIES = 100, LEAST_SIZE = 64, REPORT_EACH = 64 };
@@ -46,6 +47,7 @@ struct bench {
     void *memory;           /* of any search */
     size_t memory_bytes;
     double *seconds; /* [n_points + 2, repetitions] */
+    int32_t *table;  /* of PQ; NULL: another type */
 };
 
 static int report(const struct bench *b, const char *stage, uint64_t done, uint64_t total)
@@ -87,6 +89,8 @@ static int wrap(struct index *x, const struct ruvm_vectors *set, const struct ru
         ruvm_rag_write_chunk(&chunks, &none);
     d.part[RUVM_RAG_VECT] = (struct ruvm_rag_part){set->rows, set->n * set->row_bytes};
     d.part[RUVM_RAG_SIDE] = (struct ruvm_rag_part){set->side, set->n * set->side_bytes};
+    d.part[RUVM_RAG_BOOK].data = (const uint8_t *)set->book;
+    d.part[RUVM_RAG_BOOK].bytes = set->book ? ruvm_rag_book_bytes(set->dims) : 0;
     d.part[RUVM_RAG_GRPH] = (struct ruvm_rag_part){graph->data, (uint32_t)graph->size};
     d.part[RUVM_RAG_CHNK] = (struct ruvm_rag_part){chunks.data, (uint32_t)chunks.size};
     d.part[RUVM_RAG_SRCE] = (struct ruvm_rag_part){source, sizeof source};
@@ -141,11 +145,14 @@ static int make_graph(struct bench *b, const struct ruvm_vectors *set, struct ru
     return rc;
 }
 
+/* The graph of the first set->n vectors. */
 static int build(struct bench *b, struct index *x, const struct ruvm_vectors *set, double *seconds)
 {
     struct ruvm_buffer graph = {0};
+    struct ruvm_vectors linked = b->subject.linked;
+    linked.n = linked.n < set->n ? linked.n : set->n;
     double start = ruvm_clock_s();
-    int rc = make_graph(b, set, &graph, seconds != NULL);
+    int rc = make_graph(b, &linked, &graph, seconds != NULL);
     if (seconds)
         *seconds = ruvm_clock_s() - start;
     if (rc == RUVM_OK)
@@ -165,15 +172,15 @@ static int build_whole(struct bench *b)
         b->o.degree_above = s->rag.part[RUVM_RAG_GRPH].data[RUVM_GRPH_DEGREE];
         b->o.ef_build = b->o.ef_build ? b->o.ef_build : s->rag.ef_build;
     }
-    int rc = build(b, &b->own, &s->set, &r->build_s);
+    r->is_own_graph = s->is_own && s->rag.n_levels;
+    int rc = build(b, &b->own, r->is_own_graph ? &s->linked : &s->set, &r->build_s);
     if (rc != RUVM_OK)
         return rc;
-    r->is_own_graph = s->is_own && s->rag.n_levels;
     b->rag = r->is_own_graph ? &s->rag : &b->own.rag;
     b->deleted = s->is_own ? s->rag.part[RUVM_RAG_DEAD].data : NULL;
     rc = ruvm_hnsw_validate(b->rag, &found, b->err);
     r->n_reached = found.n_reached;
-    r->build_vectors_per_s = s->set.n / r->build_s;
+    r->build_vectors_per_s = s->linked.n / r->build_s;
     return rc;
 }
 
@@ -184,12 +191,16 @@ static struct ruvm_search search_of(const struct bench *b, uint32_t ef)
     return (struct ruvm_search){.k = b->o.k, .ef = ef, .deleted = b->deleted};
 }
 
+/* A scan of PQ uses a table, which a walk along a graph is too short for. */
 static int scan(const struct bench *b, const struct ruvm_vectors *set, uint32_t query,
                 struct ruvm_hit *hits)
 {
     struct ruvm_search s = search_of(b, b->o.k);
     struct ruvm_vector_query q;
     ruvm_vectors_query_row(&q, &b->subject.queries, query);
+    q.table = b->table;
+    if (b->table)
+        ruvm_pq_table(set, (const int8_t *)q.row, b->table);
     return ruvm_search_scan(set, &q, &s, b->memory, b->memory_bytes, hits);
 }
 
@@ -275,8 +286,8 @@ static double time_scans(const struct bench *b, const struct ruvm_vectors *set, 
 static uint32_t chip_bytes(const struct bench *b, size_t search_bytes)
 {
     const struct ruvm_vectors *set = &b->subject.set;
-    return (uint32_t)(search_bytes + set->row_bytes + sizeof(struct ruvm_vector_query) +
-                      b->o.k * sizeof(struct ruvm_hit));
+    return (uint32_t)(search_bytes + ruvm_vectors_query_bytes(set) +
+                      sizeof(struct ruvm_vector_query) + b->o.k * sizeof(struct ruvm_hit));
 }
 
 /* Scans that the clock can tell: of small sets, several. */
@@ -355,7 +366,8 @@ static int measure_curve(struct bench *b)
     const struct ruvm_vectors *set = &b->subject.set;
     struct ruvm_search s = search_of(b, b->o.k);
     int rc = find_truth(b, set, b->subject.n_queries);
-    r->scan_chip_bytes = chip_bytes(b, ruvm_search_bytes(&s, 0));
+    size_t table_bytes = b->table ? ruvm_pq_table_bytes(set) : 0;
+    r->scan_chip_bytes = chip_bytes(b, ruvm_search_bytes(&s, 0) + table_bytes);
     r->n_points = b->o.n_points;
     for (uint32_t i = 0; rc == RUVM_OK && i < r->n_points; i++) {
         struct ruvm_bench_rag_point *p = &r->points[i];
@@ -374,8 +386,7 @@ static int measure_codes(struct bench *b)
 {
     struct ruvm_rag_subject *s = &b->subject;
     uint32_t n = s->n_queries < FLOAT_QUERIES ? s->n_queries : FLOAT_QUERIES;
-    bool flat_truth = s->type == RUVM_VECTOR_INT8 || s->metric != RUVM_METRIC_HAMMING;
-    if (s->has_rag || s->n < b->o.k || !flat_truth)
+    if (s->has_rag || s->n < b->o.k || s->metric == RUVM_METRIC_HAMMING)
         return RUVM_OK;
     int rc = report(b, "codes", 0, 1);
     b->r->code_recall = rc == RUVM_OK ? ruvm_rag_truth_recall(s, n, b->truth, b->o.k) : 0;
@@ -479,7 +490,9 @@ static int take_memory(struct bench *b)
     b->truth = calloc(n * o->k, sizeof *b->truth);
     b->n_truth = calloc(n, sizeof *b->n_truth);
     b->seconds = calloc(times * o->repetitions, sizeof *b->seconds);
-    if (!b->memory || !b->truth || !b->n_truth || !b->seconds)
+    bool is_pq = b->subject.set.type == RUVM_VECTOR_PQ;
+    b->table = is_pq ? malloc(ruvm_pq_table_bytes(&b->subject.set)) : NULL;
+    if (!b->memory || !b->truth || !b->n_truth || !b->seconds || (is_pq && !b->table))
         return no_memory(b);
     return ruvm_roofs_open(&b->roofs, o->repetitions, b->err);
 }
@@ -511,6 +524,7 @@ static void note_graph(struct bench *b)
     r->ef_build = r->is_own_graph ? b->rag->ef_build : b->o.ef_build;
     r->levels = b->rag->n_levels;
     r->vector_bytes = (uint64_t)set->n * set->row_bytes;
+    r->book_bytes = set->book ? ruvm_rag_book_bytes(set->dims) : 0;
     r->side_bytes = (uint64_t)set->n * set->side_bytes;
     r->graph_bytes = b->rag->part[RUVM_RAG_GRPH].bytes;
 }
@@ -559,6 +573,7 @@ int ruvm_bench_rag(const struct ruvm_bench_rag_options *o, struct ruvm_bench_rag
     free(b.truth);
     free(b.n_truth);
     free(b.seconds);
+    free(b.table);
     return rc;
 }
 

@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "formats/mlp_read.h"
 #include "formats/pack_read.h"
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/bytes.h"
@@ -58,6 +59,18 @@ static void take_knowledge(struct job *j, const struct ruvm_pack_section *s)
             ruvm_align_up(ruvm_ask_bytes(&rag, RUVM_DEVICES_ANSWERS), RUVM_DEVICES_ALIGN);
 }
 
+/* Of a classifier the tensors and the numbers of the header are all that is asked for. */
+static int open_image(struct job *j, struct ruvm_image_fault *fault)
+{
+    struct ruvm_mlp_image m;
+    j->r->is_classifier = ruvm_mlp_image_probe(j->file.data, j->file.size);
+    if (!j->r->is_classifier)
+        return ruvm_image_open(&j->img, j->file.data, j->file.size, fault);
+    int rc = ruvm_mlp_image_open(&m, j->file.data, j->file.size, fault);
+    j->img = m.img;
+    return rc;
+}
+
 static int open_model(struct job *j)
 {
     struct ruvm_image_fault fault;
@@ -70,7 +83,7 @@ static int open_model(struct job *j)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: whether it fits is known of an image: make one with ruvm quantize",
                          j->file.name);
-    rc = ruvm_image_open(&j->img, j->file.data, j->file.size, &fault);
+    rc = open_image(j, &fault);
     if (rc != RUVM_OK)
         return ruvm_diagnose_fail(j->err, rc, j->file.name, &fault);
     if (j->img.version == RUVM_VERSION_V0)
@@ -145,6 +158,10 @@ static uint64_t engine_bytes(const struct job *j, uint32_t context)
     uint64_t here = structs(sizeof(struct ruvm_engine), sizeof(struct ruvm_block_row), context);
     uint64_t there = structs(RUVM_ENGINE_BYTES_32, RUVM_BLOCK_ROW_BYTES_32, context);
     const struct ruvm_engine_options o = {.context = context, .block = RUVM_DEVICES_BLOCK};
+    if (j->r->is_classifier) {
+        int rc = ruvm_mlp_bytes(j->file.data, j->file.size, &bytes);
+        return rc == RUVM_OK ? bytes : UINT64_MAX;
+    }
     int rc = ruvm_engine_bytes(j->file.data, j->file.size, &o, &bytes);
     return rc == RUVM_OK ? bytes - here + there : UINT64_MAX;
 }

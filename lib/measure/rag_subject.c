@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "lib/bundle/codes.h"
+#include "lib/bundle/pq_learn.h"
 #include "lib/vector/search.h"
 
 enum { DEFAULT_N = 10000, DEFAULT_DIMS = 64, DEFAULT_QUERIES = 500 };
@@ -39,7 +40,9 @@ static int choose(struct ruvm_rag_subject *s, const struct ruvm_bench_rag_option
     if (s->metric >= RUVM_N_METRICS || s->type >= RUVM_N_VECTOR_TYPES)
         return ruvm_fail(err, RUVM_ERR_ARG, "there is no metric %s or no type %s",
                          o->metric ? o->metric : "", o->type ? o->type : "");
-    s->is_own = s->has_rag && s->metric == s->rag.metric && s->type == s->rag.type;
+    /* a graph for rows of PQ cannot be made of these alone */
+    bool can_link = s->type != RUVM_VECTOR_PQ || s->rag.n_levels > 0;
+    s->is_own = s->has_rag && s->metric == s->rag.metric && s->type == s->rag.type && can_link;
     if (s->has_rag && !s->is_own && s->rag.metric >= RUVM_METRIC_POINCARE)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "%s: its points are hyperbolic: only its own metric and type say anything",
@@ -105,7 +108,13 @@ static void draw_between(const struct ruvm_rag_subject *s, const struct ruvm_vec
     struct ruvm_search search = {.k = NEIGHBOURS + 1, .deleted = s->rag.part[RUVM_RAG_DEAD].data};
     struct ruvm_vector_query q;
     float other[RUVM_RAG_MAX_DIMS];
-    ruvm_vectors_query_row(&q, set, id);
+    _Alignas(16) int8_t codes[RUVM_RAG_MAX_DIMS];
+    if (set->type == RUVM_VECTOR_PQ) {
+        ruvm_pq_read(set, set->rows + (size_t)id * set->row_bytes, codes);
+        ruvm_vectors_query(&q, set, codes, NULL);
+    } else {
+        ruvm_vectors_query_row(&q, set, id);
+    }
     int n = ruvm_search_scan(set, &q, &search, memory, sizeof memory, hits);
     uint64_t drawn = ruvm_random_next(state);
     ruvm_codes_read(set, id, x);
@@ -188,6 +197,9 @@ void ruvm_rag_subject_free(struct ruvm_rag_subject *s)
     free(s->sides);
     free(s->query_rows);
     free(s->query_sides);
+    free(s->pq_rows);
+    free(s->pq_sides);
+    free(s->book);
     if (s->has_rag)
         ruvm_file_unmap(&s->map);
     *s = (struct ruvm_rag_subject){0};
@@ -215,34 +227,73 @@ static int encode(const struct ruvm_vectors *set, const float *x, uint32_t n, ui
     return rc;
 }
 
+/* The int8 codes or bits of all vectors and queries, with the unit of a blob's own set. */
+static int encode_plain(struct ruvm_rag_subject *s, struct ruvm_error *err)
+{
+    unsigned type = s->type == RUVM_VECTOR_PQ ? RUVM_VECTOR_INT8 : s->type;
+    struct ruvm_vectors *set = &s->linked;
+    int rc = ruvm_codes_shape(set, type, s->metric, s->dims, s->x, s->n, err);
+    if (rc != RUVM_OK)
+        return rc;
+    if (s->is_own) {
+        set->unit = s->rag.unit;
+        set->unit_exp = s->rag.unit_exp;
+    }
+    s->rows = take(s->n, set->row_bytes);
+    s->sides = take(s->n, set->side_bytes);
+    s->query_rows = take(s->n_queries, set->row_bytes);
+    s->query_sides = take(s->n_queries, set->side_bytes);
+    if (!s->rows || !s->sides || !s->query_rows || !s->query_sides)
+        return no_memory(err);
+    s->queries = *set;
+    s->queries.rows = s->query_rows;
+    s->queries.side = set->side_bytes ? s->query_sides : NULL;
+    s->queries.n = s->n_queries;
+    set->rows = s->rows;
+    set->side = set->side_bytes ? s->sides : NULL;
+    set->n = s->n;
+    rc = encode(set, s->x, s->n, s->rows, s->sides, err);
+    return rc == RUVM_OK ? encode(set, s->x + (size_t)s->n * s->dims, s->n_queries, s->query_rows,
+                                  s->query_sides, err)
+                         : rc;
+}
+
+static int encode_pq(struct ruvm_rag_subject *s, struct ruvm_error *err)
+{
+    s->book = malloc(ruvm_rag_book_bytes(s->dims));
+    int rc = s->book ? ruvm_pq_learn(s->book, &s->linked, err) : no_memory(err);
+    if (rc == RUVM_OK)
+        rc = ruvm_pq_learn_shape(&s->set, &s->linked, s->book, err);
+    if (rc != RUVM_OK)
+        return rc;
+    s->pq_rows = take(s->n, s->set.row_bytes);
+    s->pq_sides = take(s->n, s->set.side_bytes);
+    if (!s->pq_rows || !s->pq_sides)
+        return no_memory(err);
+    for (uint32_t i = 0; i < s->n; i++)
+        ruvm_pq_learn_row(&s->set, (const int8_t *)s->rows + (size_t)i * s->linked.row_bytes,
+                          s->pq_rows + (size_t)i * s->set.row_bytes,
+                          s->pq_sides + (size_t)i * s->set.side_bytes);
+    s->set.rows = s->pq_rows;
+    s->set.side = s->pq_sides;
+    s->set.n = s->n;
+    return RUVM_OK;
+}
+
 int ruvm_rag_subject_encode(struct ruvm_rag_subject *s, const struct ruvm_vector_kernels *kernels,
                             struct ruvm_error *err)
 {
-    int rc = RUVM_OK;
-    if (s->is_own)
-        s->set = ruvm_vectors_of(&s->rag, kernels);
-    else
-        rc = ruvm_codes_shape(&s->set, s->type, s->metric, s->dims, s->x, s->n, err);
+    int rc = encode_plain(s, err);
+    s->linked.kernels = s->queries.kernels = kernels;
     if (rc != RUVM_OK)
         return rc;
-    s->set.kernels = kernels;
-    s->query_rows = take(s->n_queries, s->set.row_bytes);
-    s->query_sides = take(s->n_queries, s->set.side_bytes);
-    s->rows = take(s->is_own ? 0 : s->n, s->set.row_bytes);
-    s->sides = take(s->is_own ? 0 : s->n, s->set.side_bytes);
-    if (!s->query_rows || !s->query_sides || !s->rows || !s->sides)
-        return no_memory(err);
-    if (!s->is_own) {
-        rc = encode(&s->set, s->x, s->n, s->rows, s->sides, err);
-        s->set.rows = s->rows;
-        s->set.side = s->set.side_bytes ? s->sides : NULL;
-        s->set.n = s->n;
-    }
-    s->queries = s->set;
-    s->queries.rows = s->query_rows;
-    s->queries.side = s->set.side_bytes ? s->query_sides : NULL;
-    s->queries.n = s->n_queries;
-    return rc == RUVM_OK ? encode(&s->set, s->x + (size_t)s->n * s->dims, s->n_queries,
-                                  s->query_rows, s->query_sides, err)
-                         : rc;
+    s->set = s->linked;
+    if (s->is_own)
+        s->set = ruvm_vectors_of(&s->rag, kernels);
+    else if (s->type == RUVM_VECTOR_PQ)
+        rc = encode_pq(s, err);
+    /* a blob's own rows are linked as they are, but for those of PQ */
+    if (s->is_own && s->type != RUVM_VECTOR_PQ)
+        s->linked = s->set;
+    return rc;
 }

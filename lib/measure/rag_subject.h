@@ -22,8 +22,11 @@ struct ruvm_rag_subject {
     bool is_own;  /* the blob's metric and type: its rows and its graph are measured */
     struct ruvm_map map;
     struct ruvm_rag rag;
-    struct ruvm_vectors set, queries; /* of codes */
-    uint8_t *rows, *sides, *query_rows, *query_sides;
+    struct ruvm_vectors set;     /* codes that searches compare */
+    struct ruvm_vectors linked;  /* those that a graph is built of: the same, or of PQ int8 */
+    struct ruvm_vectors queries; /* of the type of linked */
+    uint8_t *rows, *sides, *query_rows, *query_sides, *pq_rows, *pq_sides;
+    int8_t *book;
 };
 
 /* RUVM_ERR_* with a message. After a failure the subject is free. */

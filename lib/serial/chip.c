@@ -21,7 +21,7 @@ static const struct {
     uint32_t magic;
     uint16_t chip_id;
 } magics[] = {
-    {0x00F01D83, 0}, {0x000007C6, 2}, {0x00000009, 9},  {0x6921506F, 5},
+    {0x00F01D83, 0}, {0x000007C6, 2}, {0x00000009, 9}, {0x6921506F, 5},
     {0x1B31506F, 5}, {0x4881606F, 5}, {0x4361606F, 5}, {0x2CE0806F, 13},
 };
 
@@ -130,7 +130,7 @@ int ruvm_rom_stop_watchdogs(struct ruvm_rom *rom)
     enum { KEY = 0x50D83AA1 };
     static const struct {
         uint16_t chip_id;
-        uint32_t config, protect;              /* of the watchdog of the always-on domain */
+        uint32_t config, protect; /* of the watchdog of the always-on domain */
         uint32_t super, super_protect, super_key, super_feed; /* of the one beside it */
     } watchdogs[] = {
         {5, 0x60008090, 0x600080A8, 0x600080AC, 0x600080B0, 0x8F1D312A, 1u << 31},

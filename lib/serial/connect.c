@@ -8,7 +8,7 @@
 #include "lib/serial/rom.h"
 
 enum {
-    ROUNDS = 3, /* of which a silent chip takes all: 16 s */
+    ROUNDS = 3,
     ATTEMPTS = 8,
     SYNC_TRIES = 5,
     RESET_MS = 100,
@@ -45,13 +45,18 @@ static int play(struct ruvm_rom *rom, const struct moment *moments, unsigned n)
 
 static int reset_into_loader(struct ruvm_rom *rom, unsigned attempt)
 {
-    unsigned hold = attempt / 2 % 2 ? HOLD_LONG_MS : HOLD_MS;
-    const struct moment at_once[] = {{false, false, 0}, {true, true, 0},      {false, true, RESET_MS},
-                                     {true, false, hold}, {false, false, 0}};
-    const struct moment in_turn[] = {{false, true, RESET_MS}, {true, true, 0}, {true, false, hold},
+    unsigned hold = attempt % 4 < 2 && attempt != 5 ? HOLD_MS : HOLD_LONG_MS;
+    const struct moment at_once[] = {{false, false, 0},
+                                     {true, true, 0},
+                                     {false, true, RESET_MS},
+                                     {true, false, hold},
                                      {false, false, 0}};
-    const struct moment usb[] = {{false, false, RESET_MS}, {true, false, RESET_MS},
-                                 {true, true, 0},          {false, true, RESET_MS},
+    const struct moment in_turn[] = {
+        {false, true, RESET_MS}, {true, true, 0}, {true, false, hold}, {false, false, 0}};
+    const struct moment usb[] = {{false, false, RESET_MS},
+                                 {true, false, RESET_MS},
+                                 {true, true, 0},
+                                 {false, true, RESET_MS},
                                  {false, false, 0}};
     if (rom->line->is_usb_jtag != (attempt % 4 == 3))
         return play(rom, usb, 5);
@@ -90,8 +95,8 @@ static int no_answer(struct ruvm_rom *rom)
         return ruvm_fail(rom->err, RUVM_ERR_CORRUPT,
                          "%s: sends %llu bytes, but no answer of a loader: if it is the board, %s",
                          rom->line->name, (unsigned long long)rom->heard_bytes, by_hand);
-    return ruvm_fail(rom->err, RUVM_ERR_CORRUPT,
-                     "%s: silent: is it the board%s? If it is, %s", rom->line->name,
+    return ruvm_fail(rom->err, RUVM_ERR_CORRUPT, "%s: silent: is it the board%s? If it is, %s",
+                     rom->line->name,
                      rom->has_signals ? "" : ", whose reset this line cannot reach", by_hand);
 }
 
@@ -113,19 +118,17 @@ static int greet(struct ruvm_rom *rom)
     return rc;
 }
 
-static int greet_and_identify(struct ruvm_rom *rom)
-{
-    int rc = greet(rom);
-    return rc == RUVM_OK ? ruvm_rom_identify(rom) : rc;
-}
-
 int ruvm_rom_connect(struct ruvm_rom *rom)
 {
     const struct ruvm_device *before = rom->device;
-    int rc = RUVM_ERR_CORRUPT;
     rom->heard_bytes = 0;
-    for (unsigned i = 0; i < ROUNDS && rc == RUVM_ERR_CORRUPT; i++)
-        rc = greet_and_identify(rom);
+    int rc = greet(rom);
+    for (unsigned i = 0; i < ROUNDS && rc == RUVM_OK; i++) {
+        rc = ruvm_rom_identify(rom);
+        if (rc != RUVM_ERR_CORRUPT)
+            break;
+        rc = greet(rom);
+    }
     if (rc == RUVM_ERR_CORRUPT)
         return no_answer(rom);
     if (rc == RUVM_OK && before && before != rom->device)

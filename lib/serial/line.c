@@ -123,14 +123,14 @@ static void sleep_ms(void *state, unsigned ms)
 
 static int fail_open(const char *name, int number, struct ruvm_error *err)
 {
-    const char *advice = number == EACCES || number == EPERM
-                             ? ": you may not use it; become a member of its group "
-                               "(often dialout), and log in again"
-                         : number == ENOENT || number == ENXIO || number == ENODEV
-                             ? ": is the board plugged in, by a cable that carries data?"
-                         : number == EBUSY || number == EWOULDBLOCK
-                             ? ": another program has it open; end that one (a monitor?)"
-                             : "";
+    const char *advice =
+        number == EACCES || number == EPERM ? ": you may not use it; become a member of its group "
+                                              "(often dialout), and log in again"
+        : number == ENOENT || number == ENXIO || number == ENODEV
+            ? ": is the board plugged in, by a cable that carries data?"
+        : number == EBUSY  ? ": another program has it open; end that one (a monitor?)"
+        : number == ENOTTY ? ": it is no serial port"
+                           : "";
     return ruvm_fail(err, RUVM_ERR_IO, "%s: cannot be opened: %s%s", name, strerror(number),
                      advice);
 }
@@ -171,17 +171,16 @@ static int open_device(struct device *d, const char *name, uint32_t baud)
     char path[PATH_MAX];
     if (!realpath(name, path)) /* by-id names are links, which sysfs does not know */
         return errno;
-    int rc = sp_get_port_by_name(path, &d->port) == SP_OK ? open_port(d, baud)
-                                                           : open_terminal(d, path);
+    int rc =
+        sp_get_port_by_name(path, &d->port) == SP_OK ? open_port(d, baud) : open_terminal(d, path);
     if (rc == 0 && flock(d->fd, LOCK_EX | LOCK_NB) != 0)
-        rc = errno;
+        rc = errno == EWOULDBLOCK ? EBUSY : errno;
     if (rc == 0)
         ioctl(d->fd, TIOCEXCL);
     return rc;
 }
 
-int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud,
-                   struct ruvm_error *err)
+int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud, struct ruvm_error *err)
 {
     struct device *d = calloc(1, sizeof *d);
     if (!d)

@@ -30,8 +30,7 @@ struct ruvm_line {
 
 /* Opens a device of this machine, 8 bits, no parity, for this process alone. RUVM_ERR_IO with
  * what to do: not there, not permitted, busy. name is borrowed until the close. */
-int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud,
-                   struct ruvm_error *err);
+int ruvm_line_open(struct ruvm_line *line, const char *name, uint32_t baud, struct ruvm_error *err);
 /* Also of a line that was never opened. */
 void ruvm_line_close(struct ruvm_line *line);
 /* Takes away what has come but was not read. */

@@ -44,8 +44,7 @@ static int nibble(uint8_t c)
 int ruvm_rom_md5(struct ruvm_rom *rom, uint32_t off, uint32_t bytes, uint8_t *digest)
 {
     const uint32_t words[] = {off, bytes, 0, 0};
-    int rc =
-        ruvm_rom_call_words(rom, RUVM_ESP_ROM_MD5, words, 4, patience(MD5_S_MIB, bytes));
+    int rc = ruvm_rom_call_words(rom, RUVM_ESP_ROM_MD5, words, 4, patience(MD5_S_MIB, bytes));
     if (rc != RUVM_OK)
         return rc;
     if (rom->reply.bytes != RUVM_ESP_ROM_MD5_TEXT)

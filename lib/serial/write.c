@@ -3,8 +3,8 @@
  * First the chip is asked for the MD5 of each block of 64 KiB, and of the quarters and the
  * sectors of a block that differs; a block with four quarters that differ is written whole.
  * Then what differs is written, a piece at a time, and its MD5 compared. A piece is what is
- * repeated after noise, in halves; what went before it stays. At the end each part is compared once more
- * as a whole, and if need be everything done once more: a request that noise changed may have
+ * repeated after noise, in halves; what went before it stays. At the end each part is compared once
+ * more as a whole, and if need be everything done once more: a request that noise changed may have
  * erased what was right before. A flash that is smaller than it was said to be wraps around,
  * which no repetition mends.
  */
@@ -31,9 +31,9 @@ struct job {
     struct ruvm_rom *rom;
     const struct ruvm_write_part *part;
     struct ruvm_flash_written *w;
-    uint8_t *bytes;   /* [BLOCK] */
-    uint8_t *changed; /* [sectors of all parts] */
-    uint32_t first;   /* sector of the part among those of all */
+    uint8_t *bytes;    /* [BLOCK] */
+    uint8_t *changed;  /* [sectors of all parts] */
+    uint32_t first;    /* sector of the part among those of all */
     unsigned n_failed; /* pieces, one after the other */
 };
 
@@ -82,10 +82,9 @@ static int give_up(struct job *j, uint32_t at, int rc)
                          "write-protected, worn out, or smaller than %u MiB (--flash-size)?",
                          rom->line->name, off, TRIES, (unsigned)(rom->flash_bytes >> 20));
     if (rc == RUVM_ERR_UNSUPPORTED)
-        return ruvm_fail(rom->err, rc,
-                         "%s: flash at 0x%x: the loader refuses, after %d tries: %s (0x%02x)",
-                         rom->line->name, off, TRIES, ruvm_esp_rom_reason(rom->reason),
-                         rom->reason);
+        return ruvm_fail(
+            rom->err, rc, "%s: flash at 0x%x: the loader refuses, after %d tries: %s (0x%02x)",
+            rom->line->name, off, TRIES, ruvm_esp_rom_reason(rom->reason), rom->reason);
     return ruvm_fail(rom->err, rc,
                      "%s: flash at 0x%x: no answer that can be understood, after %d tries: a "
                      "shorter cable, another port, or a lower speed (--baud 115200) may help",

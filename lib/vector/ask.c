@@ -11,7 +11,7 @@
 #include "lib/vector/recipe.h"
 
 enum { MIN_CANDIDATES = 50, CANDIDATES_AN_ANSWER = 4, ALIGN = 16, ONE_Q16 = 1 << 16 };
-enum { OWN_BYTES = 256 }; /* of struct asking, on every machine the same */
+enum { OWN_BYTES = 272 }; /* of struct asking, on every machine the same */
 
 struct asking {
     const struct ruvm_rag *rag;
@@ -24,7 +24,7 @@ struct asking {
     uint32_t n; /* candidates of each kind */
     /* regions of the caller's memory */
     struct ruvm_bm25_question *question;
-    uint8_t *row; /* [set.row_bytes] */
+    uint8_t *row; /* [query bytes of the set] */
     int32_t *x;   /* [set.dims] */
     struct ruvm_found *found;
     struct ruvm_hit *by_words, *by_vector; /* [n] */
@@ -62,7 +62,7 @@ static size_t carve_all(struct asking *a, uint8_t *memory, uint32_t k)
     size_t used = 0;
     struct ruvm_search s = search_of(a);
     a->question = carve(memory, &used, sizeof *a->question);
-    a->row = carve(memory, &used, a->set.row_bytes);
+    a->row = carve(memory, &used, ruvm_vectors_query_bytes(&a->set));
     a->x = carve(memory, &used, a->set.dims * sizeof *a->x);
     a->found = carve(memory, &used, k * sizeof *a->found);
     a->by_words = carve(memory, &used, a->n * sizeof *a->by_words);
@@ -105,7 +105,8 @@ static void read_question(struct asking *a, const void *question, size_t n)
     if (a->set.type == RUVM_VECTOR_BINARY)
         ruvm_vectors_signs(a->row, a->x, a->set.dims, a->set.row_bytes);
     else
-        ruvm_vectors_quantize((int8_t *)a->row, a->x, a->set.dims, a->set.row_bytes);
+        ruvm_vectors_quantize((int8_t *)a->row, a->x, a->set.dims,
+                              ruvm_vectors_query_bytes(&a->set));
     ruvm_vectors_query(&a->query, &a->set, a->row, NULL);
     for (uint32_t i = 0; i < a->set.dims; i++)
         a->has_vector = a->has_vector || a->x[i] != 0;

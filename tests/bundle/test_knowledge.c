@@ -238,7 +238,7 @@ Test(knowledge, wrong_options_are_refused)
         {{.type = "float"}, "type of vectors"},
         {{.split = "word"}, "split"},
         {{.format = "pdf"}, "format of documents"},
-        {{.degree = 65}, "degree"},
+        {{.degree = 65}, "links of a vector are 65"},
         {{.ttl_s = UINT32_MAX}, "time to live"},
     };
     start();

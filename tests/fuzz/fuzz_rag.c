@@ -11,6 +11,7 @@
 #include "lib/bundle/library.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
+#include "lib/vector/pq.h"
 #include "lib/vector/recipe.h"
 #include "tests/support/repair_rag.h"
 
@@ -62,7 +63,13 @@ static void search(const struct ruvm_rag *rag)
         return;
     size_t bytes = ruvm_search_bytes(&s, rag->n);
     void *memory = aligned(bytes);
-    ruvm_vectors_query_row(&q, &set, 0);
+    _Alignas(16) int8_t codes[RUVM_RAG_MAX_DIMS];
+    if (set.type == RUVM_VECTOR_PQ) {
+        ruvm_pq_read(&set, set.rows, codes);
+        ruvm_vectors_query(&q, &set, codes, NULL);
+    } else {
+        ruvm_vectors_query_row(&q, &set, 0);
+    }
     int n = ruvm_search_graph(rag, &set, &q, &s, memory, bytes, hits);
     check(n >= 0 && n <= K);
     for (int i = 0; i < n; i++) {

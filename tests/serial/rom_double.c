@@ -220,8 +220,11 @@ static void answer_md5(struct rom_double *d, const uint8_t *data)
     char text[33];
     md5_init(&md5);
     uint32_t off = ruvm_load_u32(data), n = ruvm_load_u32(data + 4);
-    for (uint32_t i = 0; i < n && n <= d->flash_bytes; i++)
-        md5_update(&md5, 1, flash_at(d, off + i));
+    for (uint32_t i = 0, some; i < n && n <= d->flash_bytes; i += some) {
+        uint32_t left = d->flash_bytes - (off + i) % d->flash_bytes;
+        some = n - i < left ? n - i : left;
+        md5_update(&md5, some, flash_at(d, off + i));
+    }
     md5_digest(&md5, sizeof digest, digest);
     for (unsigned i = 0; i < sizeof digest; i++)
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
@@ -292,11 +295,11 @@ static size_t length_of(uint8_t command)
     static const struct {
         uint8_t command;
         size_t bytes;
-    } lengths[] = {{RUVM_ESP_ROM_SYNC, 36},       {RUVM_ESP_ROM_READ_REG, 4},
-                   {RUVM_ESP_ROM_WRITE_REG, 16},  {RUVM_ESP_ROM_SPI_PARAMS, 24},
-                   {RUVM_ESP_ROM_SPI_ATTACH, 8},  {RUVM_ESP_ROM_READ_FLASH, 8},
-                   {RUVM_ESP_ROM_BAUD, 8},        {RUVM_ESP_ROM_MD5, 16},
-                   {RUVM_ESP_ROM_FLASH_END, 4},   {RUVM_ESP_ROM_SECURITY, 0}};
+    } lengths[] = {{RUVM_ESP_ROM_SYNC, 36},      {RUVM_ESP_ROM_READ_REG, 4},
+                   {RUVM_ESP_ROM_WRITE_REG, 16}, {RUVM_ESP_ROM_SPI_PARAMS, 24},
+                   {RUVM_ESP_ROM_SPI_ATTACH, 8}, {RUVM_ESP_ROM_READ_FLASH, 8},
+                   {RUVM_ESP_ROM_BAUD, 8},       {RUVM_ESP_ROM_MD5, 16},
+                   {RUVM_ESP_ROM_FLASH_END, 4},  {RUVM_ESP_ROM_SECURITY, 0}};
     for (unsigned i = 0; i < sizeof lengths / sizeof *lengths; i++)
         if (lengths[i].command == command)
             return lengths[i].bytes;
@@ -518,7 +521,8 @@ static void double_sleep(void *state, unsigned ms)
     pass(state, ms / 1e3);
 }
 
-/* ---- there and away --------------------------------------------------------------------------- */
+/* ---- there and away ---------------------------------------------------------------------------
+ */
 
 void rom_double_init(struct rom_double *d, uint32_t flash_bytes, uint64_t seed)
 {

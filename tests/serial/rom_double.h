@@ -33,12 +33,12 @@ struct rom_double {
     uint32_t crypt_count, flash_bytes;
     uint8_t *flash;
     bool has_signals, runs_program;
-    unsigned rise_ms; /* from the release of EN until BOOT is looked at */
-    uint32_t most_baud; /* faster is garbage */
-    uint32_t silent_after; /* commands until it answers no more; 0: never */
+    unsigned rise_ms;        /* from the release of EN until BOOT is looked at */
+    uint32_t most_baud;      /* faster is garbage */
+    uint32_t silent_after;   /* commands until it answers no more; 0: never */
     uint64_t vanishes_after; /* bytes to it; 0: never */
     struct rom_faults faults;
-    bool only_noise; /* is no loader at all */
+    bool only_noise;            /* is no loader at all */
     uint32_t bad_at, bad_bytes; /* flash that cannot be written */
 
     /* What happened. */

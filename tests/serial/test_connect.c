@@ -37,10 +37,10 @@ Test(connect, each_chip_is_known)
         uint32_t magic, chip_id;
         bool security;
         const char *name;
-    } chips[] = {{0x00F01D83, 0, false, "esp32"},   {0x000007C6, 2, true, "esp32s2"},
-                 {0x00000009, 9, true, "esp32s3"},  {0x6921506F, 5, false, "esp32c3"},
-                 {0x1B31506F, 5, true, "esp32c3"},  {0x4881606F, 5, true, "esp32c3"},
-                 {0x4361606F, 5, true, "esp32c3"},  {0x2CE0806F, 13, true, "esp32c6"},
+    } chips[] = {{0x00F01D83, 0, false, "esp32"},  {0x000007C6, 2, true, "esp32s2"},
+                 {0x00000009, 9, true, "esp32s3"}, {0x6921506F, 5, false, "esp32c3"},
+                 {0x1B31506F, 5, true, "esp32c3"}, {0x4881606F, 5, true, "esp32c3"},
+                 {0x4361606F, 5, true, "esp32c3"}, {0x2CE0806F, 13, true, "esp32c6"},
                  {0x12345678, 5, true, "esp32c3"} /* a later revision */};
     for (size_t i = 0; i < sizeof chips / sizeof *chips; i++) {
         struct world w;

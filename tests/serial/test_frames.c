@@ -75,8 +75,8 @@ Test(slip, drops_what_is_too_long)
 
 Test(esp_rom, a_request_is_as_the_loader_wants_it)
 {
-    static const uint8_t wanted[] = {0xC0, 0, 0x0A, 4, 0, 0x78, 0x56, 0x34, 0x12,
-                                     0xDB, 0xDC, 1, 0xDB, 0xDD, 2, 0xC0};
+    static const uint8_t wanted[] = {0xC0, 0,    0x0A, 4, 0,    0x78, 0x56, 0x34,
+                                     0x12, 0xDB, 0xDC, 1, 0xDB, 0xDD, 2,    0xC0};
     static const uint8_t data[] = {0xC0, 1, 0xDB, 2};
     struct ruvm_buffer b = {0};
     ruvm_esp_rom_request(&b, RUVM_ESP_ROM_READ_REG, 0x12345678, data, sizeof data);

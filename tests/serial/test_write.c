@@ -74,8 +74,10 @@ static void assert_flash(struct world *w)
         memset(w->before + part->off, 0xFF, n);
         memcpy(w->before + part->off, part->data, part->bytes);
     }
-    for (unsigned i = 0; i < FLASH; i++)
-        cr_assert_eq(w->chip.flash[i], w->before[i], "byte 0x%x", i);
+    unsigned i = 0;
+    while (i < FLASH && w->chip.flash[i] == w->before[i])
+        i++;
+    cr_assert_eq(i, FLASH, "byte 0x%x", i);
 }
 
 Test(write, a_flash_that_holds_other_things)
@@ -163,14 +165,20 @@ Test(write, a_block_with_four_quarters_that_differ_is_written_whole)
 Test(write, through_every_kind_of_trouble)
 {
     static const struct rom_faults kinds[] = {
-        {.request_lost_byte = 300},   {.request_extra_byte = 300}, {.request_flipped_data = 600},
-        {.reply_lost = 300},          {.reply_cut = 300},          {.reply_flipped = 300},
-        {.reply_late = 300},          {.reply_twice = 2000},       {.reply_refused = 200},
+        {.request_lost_byte = 300},
+        {.request_extra_byte = 300},
+        {.request_flipped_data = 600},
+        {.reply_lost = 300},
+        {.reply_cut = 300},
+        {.reply_flipped = 300},
+        {.reply_late = 300},
+        {.reply_twice = 2000},
+        {.reply_refused = 200},
         {.noise = 2000},
         {50, 50, 100, 50, 50, 50, 50, 50, 50, 200},
     };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        for (unsigned seed = 0; seed < 12; seed++) {
+        for (unsigned seed = 0; seed < 8; seed++) {
             struct world *w = make(100 * k + seed);
             w->chip.faults = kinds[k];
             w->chip.has_signals = seed % 3 != 0;
