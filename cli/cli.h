@@ -202,6 +202,8 @@ void ruvm_json_pack(struct cJSON *parent, const struct ruvm_pack_result *r);
 void ruvm_json_quality(struct cJSON *parent, const struct ruvm_quality *q);
 /* Prints the object and frees it. */
 void ruvm_json_finish(struct cJSON *object);
+/* Frees an object that is not printed after all; NULL is none. */
+void ruvm_json_free(struct cJSON *object);
 /* The same in one line, for one object of many. */
 void ruvm_json_finish_line(struct cJSON *object);
 
@@ -213,5 +215,7 @@ extern const struct ruvm_args_command ruvm_cmd_pack;
 extern const struct ruvm_args_command ruvm_cmd_flash;
 extern const struct ruvm_args_command ruvm_cmd_run;
 extern const struct ruvm_args_command ruvm_cmd_bench;
+extern const struct ruvm_args_command ruvm_cmd_rag_add;
+extern const struct ruvm_args_command ruvm_cmd_bench_rag;
 
 #endif

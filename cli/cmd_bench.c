@@ -8,6 +8,7 @@
  * printed, and the exit code tells.
  */
 #include "cli/cmd_bench.h"
+#include "cli/cmd_classifier.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -298,6 +299,8 @@ static int run(const struct ruvm_args *args)
     struct ruvm_bench_list list = {0};
     struct ruvm_bench_comparison comparison = {0};
     struct ruvm_bench_sweep sweep = {0};
+    if (ruvm_classifier_probe(ruvm_args_operand(args, 0)) == RUVM_CLASSIFIER_IMAGE)
+        return ruvm_cmd_classifier_bench(args);
     int rc = check_options(args);
     rc = rc ? rc : ruvm_cmd_bench_sweep_open(&sweep, args, options);
     rc = rc ? rc : check_sweep(args, &sweep);

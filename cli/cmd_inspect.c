@@ -1,5 +1,6 @@
 /* inspect: what a model file holds, what it asks for, and where it is damaged. */
 #include "cli/cmd_inspect.h"
+#include "cli/cmd_classifier.h"
 #include "cli/cmd_pack.h"
 
 #include <stdlib.h>
@@ -321,6 +322,8 @@ static int run(const struct ruvm_args *args)
                                ruvm_args_operand(args, 1));
     if (ruvm_args_text(args, "fit"))
         return ruvm_cmd_inspect_fit(args);
+    if (!diff && ruvm_classifier_probe(ruvm_args_operand(args, 0)) == RUVM_CLASSIFIER_IMAGE)
+        return ruvm_cmd_classifier_inspect(args);
     return diff ? ruvm_cmd_inspect_diff(args) : describe(args);
 }
 

@@ -62,12 +62,16 @@ static void print_row(const char *what, uint64_t bytes)
     printf("    %-28s %12s\n", what, ruvm_output_grouped(bytes));
 }
 
-static void print_memory(const struct ruvm_fit_chip *c)
+static void print_memory(const struct ruvm_fit_result *r, const struct ruvm_fit_chip *c)
 {
     printf("  memory, bytes of %s\n", ruvm_output_grouped(c->memory_bytes));
-    print_row("KV cache", c->kv_cache_bytes);
-    print_row("engine without it", c->state_bytes);
-    print_row("vector index", c->index_bytes);
+    if (r->is_classifier) {
+        print_row("vectors of a run", c->state_bytes);
+    } else {
+        print_row("KV cache", c->kv_cache_bytes);
+        print_row("engine without it", c->state_bytes);
+        print_row("vector index", c->index_bytes);
+    }
     print_row("code in RAM, variables", c->static_bytes);
     print_row("stack", c->stack_bytes);
     print_row("buffers of the console", c->buffer_bytes);
@@ -78,16 +82,24 @@ static void print_memory(const struct ruvm_fit_chip *c)
 
 static void print_speed(const struct ruvm_fit_result *r, const struct ruvm_fit_chip *c)
 {
-    printf(
-        "  speed       at most %s tokens/s in the middle of the context, bound by %s; modelled\n",
-        rate(c->tokens_per_s), c->binding);
-    printf("    %s products a token at %.3g instructions and %.0f MHz, one core: %.3g ms\n",
-           ruvm_output_grouped(r->macs_token), c->instructions_mac, c->clock_mhz,
+    const char *unit = r->is_classifier ? "run" : "token";
+    printf("  speed       at most %s %ss/s%s, bound by %s; modelled\n", rate(c->tokens_per_s), unit,
+           r->is_classifier ? "" : " in the middle of the context", c->binding);
+    printf("    %s products a %s at %.3g instructions and %.0f MHz, one core: %.3g ms\n",
+           ruvm_output_grouped(r->macs_token), unit, c->instructions_mac, c->clock_mhz,
            c->compute_s * 1e3);
     printf("      %s\n", c->instructions_source);
-    printf("    %s bytes a token at %.3g MB/s: %.3g ms\n", ruvm_output_grouped(r->bytes_token),
+    printf("    %s bytes a %s at %.3g MB/s: %.3g ms\n", ruvm_output_grouped(r->bytes_token), unit,
            c->flash_mb_s, c->memory_s * 1e3);
     printf("      %s\n", c->flash_source);
+}
+
+static void print_context(const struct ruvm_fit_chip *c)
+{
+    if (c->largest_context)
+        printf("  context     %u; at most %u\n", c->context, c->largest_context);
+    else
+        printf("  context     %u; none fits\n", c->context);
 }
 
 static void print_chip(const struct ruvm_fit_result *r, const struct ruvm_fit_chip *c)
@@ -101,18 +113,16 @@ static void print_chip(const struct ruvm_fit_result *r, const struct ruvm_fit_ch
     print_left("left", c->flash_left_bytes);
     printf("    %-28s %12s, %s\n", "window of mapped flash", ruvm_output_grouped(c->window_bytes),
            c->fits_window ? "fits" : "does not fit");
-    print_memory(c);
-    if (c->largest_context)
-        printf("  context     %u; at most %u\n", c->context, c->largest_context);
-    else
-        printf("  context     %u; none fits\n", c->context);
+    print_memory(r, c);
+    if (!r->is_classifier)
+        print_context(c);
     print_speed(r, c);
 }
 
 static void print_chips(const struct ruvm_fit_result *r)
 {
-    static const char *const heads[] = {"chip",        "fits",  "flash left", "memory left",
-                                        "max context", "Wi-Fi", "tokens/s",   "bound by"};
+    const char *heads[] = {"chip",        "fits",  "flash left", "memory left",
+                           "max context", "Wi-Fi", "tokens/s",   "bound by"};
     struct ruvm_table t = {.heads = heads, .align = "llrrrlrl", .n_cols = 8};
     for (uint32_t i = 0; i < r->n_chips; i++) {
         const struct ruvm_fit_chip *c = &r->chips[i];
@@ -125,8 +135,12 @@ static void print_chips(const struct ruvm_fit_result *r)
         ruvm_table_cell(&t, "%s", rate(c->tokens_per_s));
         ruvm_table_cell(&t, "%s", c->binding);
     }
-    printf("context %u, %s bytes%s; tokens/s are modelled upper bounds\n\n", r->context,
-           ruvm_output_grouped(r->image_bytes), r->is_estimate ? " (estimated)" : "");
+    if (r->is_classifier)
+        heads[6] = "runs/s";
+    else
+        printf("context %u, ", r->context);
+    printf("%s bytes%s; %s are modelled upper bounds\n\n", ruvm_output_grouped(r->image_bytes),
+           r->is_estimate ? " (estimated)" : "", heads[6]);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
@@ -189,6 +203,7 @@ static void print_json(const struct ruvm_fit_options *o, const struct ruvm_fit_r
 {
     struct cJSON *object = ruvm_json_start("inspect-fit");
     ruvm_json_text(object, "file", o->input);
+    ruvm_json_text(object, "kind", r->is_classifier ? "classifier" : "language model");
     ruvm_json_count(object, "context", r->context);
     ruvm_json_count(object, "image_bytes", r->image_bytes);
     ruvm_json_bool(object, "estimated", r->is_estimate);
@@ -244,6 +259,7 @@ int ruvm_cmd_inspect_fit(const struct ruvm_args *args)
         print_chip(&r, &r.chips[0]);
     else
         print_chips(&r);
-    print_published(&r);
+    if (!r.is_classifier)
+        print_published(&r);
     return verdict(&r);
 }

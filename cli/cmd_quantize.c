@@ -1,6 +1,7 @@
 /* quantize: a foreign model in, a RUVM image and its measured loss out. */
 #define _POSIX_C_SOURCE 200809L
 #include "cli/cmd_quantize.h"
+#include "cli/cmd_classifier.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,9 @@ static const struct ruvm_args_option options[] = {
     {"v-bits", 0, RUVM_ARGS_CHOICE, "N", .help = "bits of a cached value", .fallback = "8",
      .choices = "8 4"},
     {"calib", 0, RUVM_ARGS_FILE, "FILE",
-     .help = "text to calibrate on; self: samples of the model itself", .fallback = "self"},
+     .help = "text to calibrate on; self: samples of the model itself; of a classifier rows of "
+             "numbers, CSV or .npy",
+     .fallback = "self"},
     {"calib-tokens", 0, RUVM_ARGS_COUNT, "N",
      .help = "positions that the calibration looks at; default: by the model's size", .min = 1,
      .max = 1 << 20},
@@ -68,6 +71,12 @@ static const struct ruvm_args_option options[] = {
     {"ctx", 0, RUVM_ARGS_COUNT, "N", .help = "context of the image in tokens; default: the model's",
      .min = 1, .max = 65535},
     {"name", 0, RUVM_ARGS_TEXT, "TEXT", .help = "name of the model, kept in the image"},
+    {"labels", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "of a classifier: names of its classes, one a line, kept in the image"},
+    {"input-range", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "of a classifier without --calib: inputs lie within -X and X; default: what its "
+             "own normalisation tells, else 8",
+     .min = 1e-9, .max = 1e9},
     {"v0-scale", 0, RUVM_ARGS_NUMBER, "X",
      .help = "real value of one step of the weights; needed by RUVM v0 files, which do not say it",
      .min = 1e-9, .max = 1e9},
@@ -267,8 +276,7 @@ static size_t engine_bytes_of(const struct ruvm_quantize_options *o)
     return bytes;
 }
 
-/* With -o - standard output is the image's, and what we say goes to standard error. */
-static void leave_stdout_to_the_image(const struct ruvm_quantize_options *o)
+void ruvm_cmd_quantize_leave_stdout(const struct ruvm_quantize_options *o)
 {
     if (o->output && !o->dry_run && strcmp(o->output, "-") == 0) {
         fflush(stdout);
@@ -295,7 +303,7 @@ static int quantize(struct ruvm_quantize_call *call)
     if (rc == RUVM_OK)
         rc = find_sizes(call, &err);
     ruvm_output_progress_end();
-    leave_stdout_to_the_image(&call->o);
+    ruvm_cmd_quantize_leave_stdout(&call->o);
     if (call->plot != RUVM_EXIT_DONE)
         return call->plot; /* which said why */
     if (rc != RUVM_OK)
@@ -309,6 +317,15 @@ static int quantize(struct ruvm_quantize_call *call)
     return RUVM_EXIT_DONE;
 }
 
+static int quantize_either(struct ruvm_quantize_call *call)
+{
+    static const char *const of_classifiers[] = {"labels", "input-range", NULL};
+    if (ruvm_classifier_probe(call->o.input) == RUVM_CLASSIFIER_SOURCE)
+        return ruvm_cmd_classifier_quantize(call);
+    int rc = ruvm_cmd_classifier_only(call->args, of_classifiers);
+    return rc == RUVM_EXIT_DONE ? quantize(call) : rc;
+}
+
 static int run(const struct ruvm_args *args)
 {
     if (ruvm_args_given(args, "to"))
@@ -316,7 +333,7 @@ static int run(const struct ruvm_args *args)
     struct ruvm_quantize_call call = {.args = args};
     int rc = take_options(&call);
     if (rc == RUVM_EXIT_DONE)
-        rc = quantize(&call);
+        rc = quantize_either(&call);
     ruvm_quantize_free(&call.r);
     for (uint32_t i = 0; i < call.o.n_tensor_types; i++)
         free(call.tensor_types[i]);
@@ -336,6 +353,7 @@ const struct ruvm_args_command ruvm_cmd_quantize = {
         "  ruvm quantize stories.bin -o stories.ruvm -t ternary --distill 2000\n"
         "  ruvm quantize stories.bin -o stories.ruvm --max-bytes 200k --plot curve.svg\n"
         "  ruvm quantize stories.bin --dry-run\n"
+        "  ruvm quantize classes.onnx -o classes.ruvm --calib rows.csv --labels names.txt\n"
         "  ruvm quantize stories.ruvm --to gguf -o stories.gguf\n",
     .options = options,
     .min_operands = 1,

@@ -49,6 +49,9 @@ void ruvm_cmd_quantize_warn(const struct ruvm_quantize_result *r);
 int ruvm_cmd_quantize_plot(const struct ruvm_quantize_options *o,
                            const struct ruvm_quantize_result *r, const char *path);
 
+/* With -o - standard output is the image's, and what we say goes to standard error. */
+void ruvm_cmd_quantize_leave_stdout(const struct ruvm_quantize_options *o);
+
 /* All of the verb when --to asks for another format than ours. */
 int ruvm_cmd_quantize_export(const struct ruvm_args *args);
 

@@ -141,6 +141,11 @@ void ruvm_json_finish(cJSON *object)
     finish(object, cJSON_Print(object));
 }
 
+void ruvm_json_free(cJSON *object)
+{
+    cJSON_Delete(object);
+}
+
 void ruvm_json_finish_line(cJSON *object)
 {
     finish(object, cJSON_PrintUnformatted(object));

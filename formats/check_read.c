@@ -5,8 +5,9 @@
 #include "formats/check_read.h"
 
 const char ruvm_check_names[RUVM_N_SECTIONS][5] = {
-    RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM, RUVM_SEC_KVSC, RUVM_SEC_WGTS,
-    RUVM_SEC_ROPE, RUVM_SEC_BIAS, RUVM_SEC_WIND, RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD,
+    RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM,   RUVM_SEC_KVSC,
+    RUVM_SEC_WGTS, RUVM_SEC_ROPE, RUVM_SEC_BIAS, RUVM_SEC_WIND,   RUVM_SEC_MLP,
+    RUVM_SEC_TOKN, RUVM_SEC_META, RUVM_SEC_GOLD, RUVM_SEC_LABELS,
 };
 
 bool ruvm_check_fail(struct ruvm_check *c, const uint8_t *at, const struct ruvm_image_fault *fault)

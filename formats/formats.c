@@ -8,7 +8,7 @@
  *   2. add a line to `importers`, the strongest magic first (a format that is
  *      known by plausible numbers alone comes last), and take its line out
  *      of `magics` if it stood there as "not supported yet";
- *   3. if it names tensors in a new way, add the dialect to lib/convert/names.c;
+ *   3. if it names tensors in a new way, add the dialect to lib/import/names.c;
  *   4. add tests/formats/test_<name>.c, tests/fuzz/fuzz_<name>.c and a corpus.
  */
 #include "formats/formats.h"

@@ -5,7 +5,7 @@
  *     ... o.nodes, o.values, o.tensors ...
  *     ruvm_onnx_close(&o);
  *
- * This is bytes without meaning: which tensor is which is found by lib/convert/onnx_graph.h.
+ * This is bytes without meaning: which tensor is which is found by lib/import/onnx_graph.h.
  * Texts and data are views of the mapped files. Everything is counted before memory is taken,
  * subgraphs (of If, Loop, Scan) are left closed.
  */

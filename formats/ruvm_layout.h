@@ -19,7 +19,7 @@ enum {
     RUVM_HDR_DIM = 6,         /* u16 embedding dimension */
     RUVM_HDR_HIDDEN = 8,      /* u16 feed-forward dimension */
     RUVM_HDR_LAYERS = 10,     /* u8 */
-    RUVM_HDR_HEADS = 11,      /* u8 query heads */
+    RUVM_HDR_HEADS = 11,      /* u8 query heads; 0 (of version 1): a classifier, mlp_layout.h */
     RUVM_HDR_MAX_SEQ = 12,    /* u8: min(context, 255), for readers of v0 */
     RUVM_HDR_QUANT = 13,      /* u8: enum ruvm_quant */
     RUVM_HDR_VERSION = 14,    /* u8: 1; 0 here and to byte 31 is the bare layout v0 */
@@ -59,18 +59,20 @@ enum { RUVM_SEC_ALIGN = 16, RUVM_WGTS_ALIGN = 64, RUVM_MAX_SECTIONS = 64 };
 /* Every exponent is within these: a value outside is damage, not a model. */
 enum { RUVM_MIN_EXP = -80, RUVM_MAX_EXP = 30 };
 
-#define RUVM_SEC_ARCH "ARCH" /* what the network computes */
-#define RUVM_SEC_TENS "TENS" /* tensor directory */
-#define RUVM_SEC_SCAL "SCAL" /* scales of the tensors' rows */
-#define RUVM_SEC_NORM "NORM" /* norm gains */
-#define RUVM_SEC_BIAS "BIAS" /* biases: only where the network has any */
-#define RUVM_SEC_ROPE "ROPE" /* phase increments: only where positions are RoPE */
-#define RUVM_SEC_WIND "WIND" /* layers with a window: only where some have none */
-#define RUVM_SEC_KVSC "KVSC" /* KV cache scales */
-#define RUVM_SEC_WGTS "WGTS" /* weights, in the published order */
-#define RUVM_SEC_TOKN "tokn" /* tokenizer: optional */
-#define RUVM_SEC_META "meta" /* "key=value\n" lines, UTF-8, sorted by key: optional */
-#define RUVM_SEC_GOLD "gold" /* golden vectors: optional */
+#define RUVM_SEC_ARCH "ARCH"   /* what the network computes */
+#define RUVM_SEC_TENS "TENS"   /* tensor directory */
+#define RUVM_SEC_SCAL "SCAL"   /* scales of the tensors' rows */
+#define RUVM_SEC_NORM "NORM"   /* norm gains */
+#define RUVM_SEC_BIAS "BIAS"   /* biases: only where the network has any */
+#define RUVM_SEC_ROPE "ROPE"   /* phase increments: only where positions are RoPE */
+#define RUVM_SEC_WIND "WIND"   /* layers with a window: only where some have none */
+#define RUVM_SEC_MLP "MLPN"    /* what a classifier computes: in place of ARCH; mlp_layout.h */
+#define RUVM_SEC_KVSC "KVSC"   /* KV cache scales */
+#define RUVM_SEC_WGTS "WGTS"   /* weights, in the published order */
+#define RUVM_SEC_TOKN "tokn"   /* tokenizer: optional */
+#define RUVM_SEC_META "meta"   /* "key=value\n" lines, UTF-8, sorted by key: optional */
+#define RUVM_SEC_GOLD "gold"   /* golden vectors: optional */
+#define RUVM_SEC_LABELS "labl" /* names of a classifier's classes: optional */
 
 /* ---- ARCH: 32 bytes ------------------------------------------------------ */
 enum {
@@ -144,6 +146,7 @@ enum ruvm_tensor_kind {
     RUVM_TENSOR_W_DOWN = 7,
     RUVM_TENSOR_HEAD = 8,
     RUVM_TENSOR_POSITION = 9, /* [context, dim] */
+    RUVM_TENSOR_LINEAR = 10,  /* a layer of a classifier: [outputs, inputs] */
 };
 enum { RUVM_TENSORS_PER_LAYER = 7 }; /* at most: one less without a gate */
 /* A weight is level * multiplier * scale[row] * 2^scale_exp. Levels, and how a row of

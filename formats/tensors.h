@@ -1,6 +1,6 @@
 /* The directory of a foreign model file: named views and metadata, no meaning.
  *
- * Every importer fills one struct ruvm_tensors; lib/convert/names.c and model.c
+ * Every importer fills one struct ruvm_tensors; lib/import/names.c and model.c
  * give the names their meaning. Data is viewed in place in the mapped file.
  */
 #ifndef RUVM_FORMATS_TENSORS_H

@@ -121,23 +121,31 @@ static bool check_type(struct ruvm_check *c, const uint8_t *at, const struct ruv
 }
 
 /* What the entry is about, and the shape that the header gives such a tensor. */
-static bool check_shape(struct ruvm_check *c, unsigned i, const struct ruvm_tensor *t)
+static bool check_shape(struct ruvm_check *c, const struct ruvm_tensor *t,
+                        const struct ruvm_tensor *expected)
 {
-    const struct ruvm_image *img = c->img;
-    const uint8_t *e = img->tens + (size_t)i * RUVM_TENS_BYTES;
-    int kind = kind_of(img, i);
+    const uint8_t *e = c->img->tens + (size_t)t->index * RUVM_TENS_BYTES;
     uint32_t most = t->group ? RUVM_GROUPED_MAX_COLS : UINT16_MAX;
-    return ruvm_check_equal(c, e + RUVM_TENS_KIND, "kind of tensor", (uint64_t)kind, t->kind) &&
-           ruvm_check_equal(c, e + RUVM_TENS_LAYER, "layer of a tensor", layer_of(img, i),
+    return ruvm_check_equal(c, e + RUVM_TENS_KIND, "kind of tensor", expected->kind, t->kind) &&
+           ruvm_check_equal(c, e + RUVM_TENS_LAYER, "layer of a tensor", expected->layer,
                             t->layer) &&
            check_type(c, e + RUVM_TENS_TYPE, t) &&
            ruvm_check_exponents(c, e + RUVM_TENS_SCALE_EXP, 1) &&
-           ruvm_check_equal(c, e + RUVM_TENS_ROWS, "rows of a tensor", rows_of(img, kind),
-                            t->rows) &&
-           ruvm_check_equal(c, e + RUVM_TENS_COLS, "columns of a tensor", cols_of(img, kind),
+           ruvm_check_equal(c, e + RUVM_TENS_ROWS, "rows of a tensor", expected->rows, t->rows) &&
+           ruvm_check_equal(c, e + RUVM_TENS_COLS, "columns of a tensor", expected->cols,
                             t->cols) &&
            ruvm_check_at_most(c, e + RUVM_TENS_COLS, "columns of a tensor with groups", most,
                               t->cols);
+}
+
+/* Of a decoder. */
+static struct ruvm_tensor expected_tensor(const struct ruvm_image *img, unsigned i)
+{
+    int kind = kind_of(img, i);
+    return (struct ruvm_tensor){.kind = (uint8_t)kind,
+                                .layer = (uint8_t)layer_of(img, i),
+                                .rows = rows_of(img, kind),
+                                .cols = cols_of(img, kind)};
 }
 
 static uint64_t padded(uint64_t n, uint32_t align)
@@ -240,28 +248,30 @@ static uint8_t quantization_of(const struct ruvm_image *img)
     return published[type];
 }
 
-static bool check_tensor(struct ruvm_check *c, unsigned i, const struct ruvm_tensor *t,
-                         uint64_t data_off, uint64_t scale_off)
+static bool check_tensor(struct ruvm_check *c, const struct ruvm_tensor *t,
+                         const struct ruvm_tensor *expected, uint64_t data_off, uint64_t scale_off)
 {
-    const uint8_t *e = c->img->tens + (size_t)i * RUVM_TENS_BYTES;
+    const uint8_t *e = c->img->tens + (size_t)t->index * RUVM_TENS_BYTES;
     c->section = ruvm_check_names[RUVM_SECTION_TENS];
-    return check_shape(c, i, t) && check_sizes(c, e, t) &&
+    return check_shape(c, t, expected) && check_sizes(c, e, t) &&
            check_places(c, e, data_off, scale_off) && check_weights(c, t) &&
            check_multipliers(c, t);
 }
 
-bool ruvm_weights_check(struct ruvm_check *c)
+bool ruvm_weights_check_as(struct ruvm_check *c, uint32_t n,
+                           struct ruvm_tensor (*expected_of)(const struct ruvm_image *img,
+                                                             unsigned i))
 {
     struct ruvm_image *img = c->img;
     const struct ruvm_section *w = &c->part[RUVM_SECTION_WGTS], *s = &c->part[RUVM_SECTION_SCAL];
     uint64_t data_off = w->off, scale_off = s->off;
-    img->n_tensors = before_layers(img) + img->n_layers * per_layer(img) + !img->tied;
+    img->n_tensors = n;
     img->tens = c->part[RUVM_SECTION_TENS].data;
-    if (!ruvm_check_enter(c, RUVM_SECTION_TENS, (uint64_t)img->n_tensors * RUVM_TENS_BYTES))
+    if (!ruvm_check_enter(c, RUVM_SECTION_TENS, (uint64_t)n * RUVM_TENS_BYTES))
         return false;
-    for (unsigned i = 0; i < img->n_tensors; i++) {
-        struct ruvm_tensor t = ruvm_image_tensor(img, i);
-        if (!check_tensor(c, i, &t, data_off, scale_off))
+    for (unsigned i = 0; i < n; i++) {
+        struct ruvm_tensor t = ruvm_image_tensor(img, i), expected = expected_of(img, i);
+        if (!check_tensor(c, &t, &expected, data_off, scale_off))
             return false;
         data_off += t.data_bytes;
         scale_off += t.scale_bytes;
@@ -272,4 +282,11 @@ bool ruvm_weights_check(struct ruvm_check *c)
     c->section = "";
     return ruvm_check_equal(c, img->data + RUVM_HDR_QUANT, "quantization", quantization_of(img),
                             img->quant);
+}
+
+bool ruvm_weights_check(struct ruvm_check *c)
+{
+    const struct ruvm_image *img = c->img;
+    return ruvm_weights_check_as(
+        c, before_layers(img) + img->n_layers * per_layer(img) + !img->tied, expected_tensor);
 }

@@ -9,4 +9,10 @@
  * img->tens and img->n_tensors. ARCH must have been read. */
 bool ruvm_weights_check(struct ruvm_check *c);
 
+/* The same of n tensors of any network: kind, layer, rows and columns of tensor i follow from
+ * what was read before, of which the tensors before i are a part. */
+bool ruvm_weights_check_as(struct ruvm_check *c, uint32_t n,
+                           struct ruvm_tensor (*expected_of)(const struct ruvm_image *img,
+                                                             unsigned i));
+
 #endif

@@ -136,6 +136,9 @@ int ruvm_engine_eval_rows(struct ruvm_engine *engine, const struct ruvm_row *row
 
 /* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
+/* The same to be changed in place, for who has no room for a copy: ruvm_sample() may. They are
+ * the engine's again with the next token. */
+int32_t *ruvm_engine_take_logits(struct ruvm_engine *engine);
 
 /* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
  * window has forgotten what they see; back by as many as a block has, and to 0, is always
@@ -239,6 +242,53 @@ void ruvm_sampler_seed(struct ruvm_sampler *s, uint64_t seed);
  * Equal logits: the lower id comes first. */
 uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
                      const uint16_t *recent, size_t n_recent);
+
+/* ---- classifiers --------------------------------------------------------- */
+
+/* A network of plain layers in a RUVM image, from numbers to classes:
+ *
+ *     ruvm_mlp_bytes(image, image_bytes, &bytes);
+ *     ruvm_mlp_init(&m, memory, bytes, image, image_bytes, NULL);
+ *     x[i] = value of input i in steps of 2^ruvm_mlp_input_exp(m, i);
+ *     ruvm_mlp_run(m, x, logits);
+ *     best = ruvm_mlp_best(m, logits);
+ */
+struct ruvm_mlp; /* lives at the start of the caller's memory */
+
+enum ruvm_mlp_output_kind {
+    RUVM_MLP_IS_LOGITS,  /* numbers; the class is the largest one */
+    RUVM_MLP_IS_SOFTMAX, /* probabilities of classes of which one holds */
+    RUVM_MLP_IS_SIGMOID, /* probabilities, each for itself; one output: class 1 is yes, 0 no */
+};
+
+struct ruvm_mlp_info {
+    uint16_t n_inputs, n_outputs;
+    uint16_t n_classes;       /* 2 for one output, else n_outputs */
+    uint8_t n_layers, output; /* enum ruvm_mlp_output_kind */
+    bool has_labels;
+    uint64_t n_weights; /* a multiplication each, for every run */
+};
+
+/* As ruvm_model_info(). RUVM_ERR_UNSUPPORTED: the image holds no classifier. */
+int ruvm_mlp_info(struct ruvm_mlp_info *info, const void *image, size_t image_bytes);
+
+/* As the same functions of the engine. kernels: NULL for scalar. */
+int ruvm_mlp_bytes(const void *image, size_t image_bytes, size_t *bytes);
+int ruvm_mlp_init(struct ruvm_mlp **mlp, void *memory, size_t memory_bytes, const void *image,
+                  size_t image_bytes, const struct ruvm_kernels *kernels);
+
+/* Input i < n_inputs is given in steps of 2^this. */
+int8_t ruvm_mlp_input_exp(const struct ruvm_mlp *mlp, uint32_t i);
+/* logits: n_outputs values in Q16, before any softmax or sigmoid. */
+void ruvm_mlp_run(struct ruvm_mlp *mlp, const int32_t *x, int32_t *logits);
+/* The class: the largest output (of equal ones the first), or of one output whether it is
+ * positive. */
+uint32_t ruvm_mlp_best(const struct ruvm_mlp *mlp, const int32_t *logits);
+/* Softmax or sigmoid of the logits: n_outputs values in Q15 (32768 is 1), off by less than
+ * 2e-4. Of LOGITS, softmax. */
+void ruvm_mlp_probabilities(const struct ruvm_mlp *mlp, const int32_t *logits, uint16_t *p);
+/* The name of a class, in the image, not NUL-terminated; NULL when it has none. */
+const char *ruvm_mlp_label(const struct ruvm_mlp *mlp, uint32_t i, size_t *n_bytes);
 
 #ifdef __cplusplus
 }

@@ -45,7 +45,7 @@ cat > "$work/ours.c" << 'EOF'
 #include <string.h>
 
 #include "lib/convert/greedy.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "lib/ruvm_tool.h"
 
 enum { N = 200, LINE = 1024 };

@@ -64,7 +64,7 @@ cat > "$work/ours.c" << 'EOF'
 
 #include "lib/convert/engine_open.h"
 #include "lib/convert/samples.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "lib/measure/quality.h"
 
 /* As in lib/measure/bench.c and lib/convert/quantize_source.c; that the text is the same

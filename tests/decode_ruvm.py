@@ -16,6 +16,10 @@ import zlib
 REQUIRED = ("ARCH", "TENS", "SCAL", "NORM", "KVSC", "WGTS")
 OF_SOME_NETWORKS = ("BIAS", "ROPE", "WIND")
 OPTIONAL = ("tokn", "meta", "gold")
+OF_CLASSIFIERS = ("MLPN", "TENS", "SCAL", "WGTS")
+OUTPUTS = ("logits", "softmax", "sigmoid")
+CLASSIFIER_ACTIVATIONS = ("none", "relu", "leaky_relu", "sigmoid", "tanh", "silu", "gelu_tanh",
+                          "gelu")
 MIN_EXP, MAX_EXP = -80, 30
 NONE = 65535
 TYPES = ("int8", "int4", "int3", "int2", "binary", "ternary", "xnor")
@@ -106,8 +110,15 @@ class Image:
             self.read_bare()
             return
         rule(self.version == 1, "version %d", self.version)
+        self.is_classifier = data[11] == 0
         self.read_header()
         self.read_table()
+        if self.is_classifier:
+            self.read_mlpn()
+            self.read_tensors()
+            self.read_labels()
+            self.read_meta()
+            return
         self.read_arch()
         self.read_norm()
         self.read_bias()
@@ -124,7 +135,9 @@ class Image:
     def read_shape(self):
         (self.vocab, self.dim, self.hidden, self.layers, self.heads, self.max_seq_len,
          self.quant_type) = struct.unpack_from("<HHHBBBB", self.data, 4)
-        for name in ("vocab", "dim", "hidden", "layers", "heads"):
+        present = ("vocab", "dim", "layers") if self.version == 1 and self.is_classifier else (
+            "vocab", "dim", "hidden", "layers", "heads")
+        for name in present:
             rule(getattr(self, name) >= 1, "%s is 0", name)
 
     def read_bare(self):
@@ -146,10 +159,14 @@ class Image:
         rule(n <= 64, "%d sections", n)
         rule(flags == 0, "flags %d", flags)
         self.read_shape()
+        self.table = [struct.unpack_from("<4sIII", table, 16 * i) for i in range(n)]
+        if self.is_classifier:
+            rule((self.max_seq_len, self.kv_heads, self.context) == (0, 0, 0),
+                 "a classifier with a context or heads")
+            return
         rule(self.context >= 1, "context is 0")
         rule(self.max_seq_len == min(self.context, 255), "max_seq_len %d", self.max_seq_len)
         rule(self.kv_heads >= 1 and self.heads % self.kv_heads == 0, "%d kv_heads", self.kv_heads)
-        self.table = [struct.unpack_from("<4sIII", table, 16 * i) for i in range(n)]
 
     def read_table(self):
         self.sections, self.places = [], {}
@@ -162,14 +179,16 @@ class Image:
             rule(end <= off and off + size <= len(self.data), "%s is not in its place", name)
             rule(not any(self.data[end:off]), "bytes before %s are not zero", name)
             rule(zlib.crc32(self.data[off:off + size]) == crc, "CRC-32 of %s", name)
-            is_known = name in REQUIRED or name in OF_SOME_NETWORKS or name in OPTIONAL
+            decoders = REQUIRED + OF_SOME_NETWORKS
+            required = OF_CLASSIFIERS if self.is_classifier else decoders
+            is_known = name in required or name in OPTIONAL or name == "labl"
             rule(is_known or name[0].islower(), "unknown required section %s", name)
             self.places[name] = (off, size)
             self.sections.append({"name": name, "off_bytes": off, "size_bytes": size, "crc32": crc,
                                   "required": name[0].isupper(), "known": is_known})
             end = off + size
         rule(end == len(self.data), "the file does not end with its last section")
-        for name in REQUIRED:
+        for name in OF_CLASSIFIERS if self.is_classifier else REQUIRED:
             rule(name in self.places, "%s is missing", name)
 
     def section(self, name, size=None):
@@ -263,6 +282,12 @@ class Image:
 
     def expected_tensors(self):
         """kind, layer, name, rows, columns of each, in order."""
+        if self.is_classifier:
+            inputs = self.dim
+            for layer, (_, _, width) in enumerate(self.layer_list):
+                yield 10, layer, "layers.%d" % layer, width, inputs
+                inputs = width
+            return
         shapes = ((self.q_dim, self.dim), (self.kv_dim, self.dim), (self.kv_dim, self.dim),
                   (self.dim, self.q_dim), (self.hidden, self.dim), (self.hidden, self.dim),
                   (self.dim, self.hidden))
@@ -340,6 +365,53 @@ class Image:
             rule(not any(halves[n_groups:]), "%s: unused half of a multiplier", tensor["name"])
             yield [level * scale * (halves[c // group] if group else 1)
                    for c, level in enumerate(levels)]
+
+    # ---- classifiers ---------------------------------------------------------
+
+    def read_mlpn(self):
+        s = self.section("MLPN")
+        records = 16 + 8 * self.layers + 8 * self.dim
+        rule(len(s) >= records, "MLPN is short")
+        rule(s[0] < len(OUTPUTS) and not any(s[1:16]), "outputs of MLPN")
+        self.layer_list = []
+        for act, exponent, slope, width, zero in struct.iter_unpack("<BbHHH", s[16:][:8 * self.layers]):
+            rule(act < len(CLASSIFIER_ACTIVATIONS) and zero == 0 and width >= 1, "a layer of MLPN")
+            rule(act == 2 or slope == 0, "slope of %s", CLASSIFIER_ACTIVATIONS[act])
+            check_exponents([exponent], "MLPN")
+            self.layer_list.append((act, slope, width))
+        widths = [width for _, _, width in self.layer_list]
+        rule(widths[-1] == self.vocab, "%d outputs", widths[-1])
+        rule(max(widths[:-1], default=0) == self.hidden, "hidden %d", self.hidden)
+        for _, mult, shift, exponent in struct.iter_unpack("<iHBb", s[records - 8 * self.dim:records]):
+            rule(mult >= 1 and 1 <= shift <= 47, "an input of MLPN")
+            check_exponents([exponent], "MLPN")
+        self.section("MLPN", records + 2 * sum(widths))
+
+    def read_labels(self):
+        self.labels = []
+        if "labl" not in self.places:
+            return
+        raw = self.section("labl")
+        rule(raw.endswith(b"\n"), "labl ends without a line feed")
+        rule(all(c == 10 or (c >= 32 and c != 127) for c in raw), "control character in labl")
+        try:
+            self.labels = raw.decode("utf-8", "strict").split("\n")[:-1]
+        except UnicodeDecodeError as error:
+            raise Broken("labl is not UTF-8: %s" % error) from None
+        rule(all(self.labels) and len(self.labels) == max(self.vocab, 2), "%d names",
+             len(self.labels))
+
+    def describe_classifier(self):
+        layers = []
+        for (act, slope, width), tensor in zip(self.layer_list, self.tensors):
+            name = CLASSIFIER_ACTIVATIONS[act] + (" %.4g" % (slope / 65536) if act == 2 else "")
+            layers.append({"name": tensor["name"], "type": tensor["type"], "n_outputs": width,
+                           "n_inputs": tensor["shape"][1], "activation": name})
+        return {"kind": "classifier", "n_inputs": self.dim, "n_outputs": self.vocab,
+                "n_classes": max(self.vocab, 2), "outputs": OUTPUTS[self.section("MLPN")[0]],
+                "has_labels": bool(self.labels), "image_bytes": len(self.data),
+                "image_crc32": self.header_crc, "layers": layers,
+                "n_weights": sum(y["n_inputs"] * y["n_outputs"] for y in layers)}
 
     # ---- optional sections ---------------------------------------------------
 
@@ -463,6 +535,8 @@ class Image:
     def describe(self):
         if self.version == 0:
             return self.describe_bare()
+        if self.is_classifier:
+            return self.describe_classifier()
         weights = sum(t["shape"][0] * t["shape"][1] for t in self.tensors)
         result = {
             "format": "RUVM v1 image", "file_bytes": len(self.data), "vocab": self.vocab,

@@ -8,8 +8,8 @@
 #define RUVM_CONVERT_QUANTIZE_JOB_H
 
 #include "lib/convert/samples.h"
-#include "lib/convert/source.h"
 #include "lib/convert/weights.h"
+#include "lib/import/source.h"
 
 struct ruvm_quantize_job {
     const struct ruvm_quantize_options *o;

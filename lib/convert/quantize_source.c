@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "lib/convert/prune.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/tokenizer_build.h"
+#include "lib/prune/prune.h"
 #include "lib/ruvm.h"
 
 enum {

@@ -9,7 +9,7 @@
 #ifndef RUVM_CONVERT_REFERENCE_H
 #define RUVM_CONVERT_REFERENCE_H
 
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 #include "lib/ruvm_tool.h"
 
 struct ruvm_pool;

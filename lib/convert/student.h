@@ -10,7 +10,7 @@
 #ifndef RUVM_CONVERT_STUDENT_H
 #define RUVM_CONVERT_STUDENT_H
 
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 #include "lib/quant/matrix.h"
 
 struct ruvm_student {

@@ -11,8 +11,8 @@
 #include "lib/base/file.h"
 #include "lib/convert/text.h"
 #include "lib/convert/tokenizer_build.h"
-#include "lib/convert/vocab_part.h"
 #include "lib/core/tokenizer.h"
+#include "lib/prune/vocab_part.h"
 
 /* Large, for the pieces are gone through for each; few bytes never need too many pieces. */
 enum { PART_BYTES = 1 << 18, LEAST_BYTES = 1 << 10 };

@@ -14,28 +14,11 @@ static uint32_t down_to_15_bits(const struct ruvm_engine *e, const int32_t *v)
     return bits > 15 ? bits - 15 : 0;
 }
 
-/* The multiplier that brings 15 bits to Q12: it has 15 as well, so that the product has 30. */
-static struct ruvm_ratio ratio_to_q12(struct ruvm_real unit)
-{
-    struct ruvm_real q12 = ruvm_real_shift(unit, 12);
-    int32_t shift = -(q12.e + 17);
-    uint32_t mult = q12.m >> 17;
-    if (shift < 0) {
-        mult = 32767;
-        shift = 0;
-    }
-    if (shift > 30) {
-        mult = shift - 30 < 15 ? mult >> (shift - 30) : 0;
-        shift = 30;
-    }
-    return (struct ruvm_ratio){mult, (uint32_t)shift};
-}
-
 /* What a matrix made of x of token t, with its bias; returns the worth of one step. */
 static struct ruvm_real complete(const struct ruvm_engine *e, uint32_t t,
                                  const struct ruvm_tensor *w, enum ruvm_bias_kind kind, int32_t *v)
 {
-    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t, 0);
+    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t);
     return ruvm_vector_add_bias(e, v, ruvm_image_bias(&e->img, kind, w->layer), unit);
 }
 
@@ -49,7 +32,7 @@ static struct ruvm_real gate_token(struct ruvm_engine *e, uint32_t t, const stru
                             .gate_down = down_to_15_bits(e, gate)};
     up_unit = ruvm_real_shift(up_unit, (int32_t)p.up_down);
     gate_unit = ruvm_real_shift(gate_unit, (int32_t)p.gate_down);
-    struct ruvm_ratio r = ratio_to_q12(gate_unit);
+    struct ruvm_ratio r = ruvm_real_ratio_q12(gate_unit);
     p.mult = r.mult;
     p.shift = r.shift;
     e->k->swiglu(e->vector, up, gate, e->img.hidden, &p);
@@ -67,7 +50,7 @@ static struct ruvm_real activate_token(const struct ruvm_engine *e, uint32_t t,
     }
     struct ruvm_gelu p = {.row = e->img.act == RUVM_ACT_GELU_ERF, .down = down_to_15_bits(e, up)};
     unit = ruvm_real_shift(unit, (int32_t)p.down);
-    struct ruvm_ratio r = ratio_to_q12(unit);
+    struct ruvm_ratio r = ruvm_real_ratio_q12(unit);
     p.mult = r.mult;
     p.shift = r.shift;
     e->k->gelu(e->vector, up, e->img.hidden, &p);

@@ -20,9 +20,15 @@ struct ruvm_real ruvm_real_make(uint64_t m, int32_t e)
     return (struct ruvm_real){(uint32_t)m << up, e - (int32_t)up};
 }
 
+/* Of two mantissas with bit 31 set the product has 63 or 64 bits. */
 struct ruvm_real ruvm_real_mul(struct ruvm_real a, struct ruvm_real b)
 {
-    return ruvm_real_make((uint64_t)a.m * b.m, a.e + b.e);
+    uint64_t m = (uint64_t)a.m * b.m;
+    int32_t e = a.e + b.e + 32;
+    if (m == 0)
+        return (struct ruvm_real){0, 0};
+    return m >> 63 ? (struct ruvm_real){(uint32_t)(m >> 32), e}
+                   : (struct ruvm_real){(uint32_t)(m >> 31), e - 1};
 }
 
 struct ruvm_real ruvm_real_add(struct ruvm_real a, struct ruvm_real b)
@@ -76,6 +82,22 @@ struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a)
         shift--;
     }
     return (struct ruvm_ratio){mult, shift > 62 ? 62u : (uint32_t)shift};
+}
+
+struct ruvm_ratio ruvm_real_ratio_q12(struct ruvm_real unit)
+{
+    struct ruvm_real q12 = ruvm_real_shift(unit, 12);
+    int32_t shift = -(q12.e + 17);
+    uint32_t mult = q12.m >> 17;
+    if (shift < 0) {
+        mult = 32767;
+        shift = 0;
+    }
+    if (shift > 30) {
+        mult = shift - 30 < 15 ? mult >> (shift - 30) : 0;
+        shift = 30;
+    }
+    return (struct ruvm_ratio){mult, (uint32_t)shift};
 }
 
 /* round(2^14 * sin(i * pi / 512)), one past the end for the interpolation */

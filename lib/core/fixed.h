@@ -39,6 +39,9 @@ struct ruvm_ratio {
     uint32_t mult, shift;
 };
 struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a);
+/* The one that brings 15 bits, whose steps are worth `unit`, to Q12: its multiplier has 15 bits
+ * as well, so that the product has 30. */
+struct ruvm_ratio ruvm_real_ratio_q12(struct ruvm_real unit);
 
 /* Sine and cosine in Q14 (16384 is 1) of a phase in 2^-32 turns; error below 2^-13. */
 int16_t ruvm_fixed_sin(uint32_t phase);

@@ -12,7 +12,7 @@
 #include "lib/base/crc32.h"
 #include "lib/base/error.h"
 #include "lib/convert/samples.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "lib/measure/exact_match.h"
 #include "lib/measure/kernel_rates.h"
 #include "lib/measure/machine.h"

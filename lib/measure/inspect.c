@@ -13,7 +13,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/bundle/pack_open.h"
-#include "lib/convert/vocab_open.h"
+#include "lib/import/vocab_open.h"
 #include "lib/measure/inspect_subject.h"
 
 struct job {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "formats/ruvm_codes.h"
-#include "lib/convert/names.h"
+#include "lib/import/names.h"
 #include "lib/measure/inspect_subject.h"
 #include "lib/quant/scheme.h"
 

@@ -11,8 +11,8 @@
 #define RUVM_MEASURE_INSPECT_SUBJECT_H
 
 #include "formats/ruvm_read.h"
-#include "lib/convert/container.h"
-#include "lib/convert/model.h"
+#include "lib/import/container.h"
+#include "lib/import/model.h"
 #include "lib/ruvm_tool.h"
 
 struct ruvm_subject {

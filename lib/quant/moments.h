@@ -15,8 +15,8 @@
 #define RUVM_QUANT_MOMENTS_H
 
 #include "lib/base/arena.h"
-#include "lib/convert/model.h"
 #include "lib/convert/text.h"
+#include "lib/import/model.h"
 #include "lib/quant/matrix.h"
 #include "lib/ruvm_tool.h"
 

@@ -10,7 +10,7 @@
 #ifndef RUVM_TRAIN_NETWORK_H
 #define RUVM_TRAIN_NETWORK_H
 
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 
 struct ruvm_network_matrix {
     float *w;            /* [rows, cols], within values */

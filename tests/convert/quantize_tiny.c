@@ -10,7 +10,7 @@
 
 #include "formats/ruvm_codes.h"
 #include "lib/convert/engine_open.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 
 const struct tiny_shape job_shapes[] = {
     {.dim = 16,

@@ -9,7 +9,7 @@
 
 #include "formats/ruvm_layout.h"
 #include "lib/convert/calibrate.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "tests/support/tiny_model.h"
 
 static const struct tiny_shape shape = {.dim = 24,

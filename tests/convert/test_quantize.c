@@ -11,7 +11,7 @@
 #include "formats/ruvm_read.h"
 #include "lib/base/file.h"
 #include "lib/convert/greedy.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "lib/ruvm_tool.h"
 #include "tests/convert/quantize_tiny.h"
 

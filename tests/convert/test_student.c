@@ -4,7 +4,7 @@
 
 #include "lib/convert/student.h"
 #include "lib/quant/steps.h"
-#include "tests/convert/prune_tiny.h"
+#include "tests/support/prune_tiny.h"
 
 /* A matrix of the model in a type. */
 static struct ruvm_quant_matrix quantize(struct opened *o, const struct ruvm_view *v, uint8_t type)

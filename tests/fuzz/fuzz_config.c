@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/convert/hub_config.h"
+#include "lib/import/hub_config.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 
 #include "formats/gguf.h"
 #include "lib/base/bytes.h"
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "formats/llama2c.h"
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "formats/onnx.h"
-#include "lib/convert/onnx_graph.h"
+#include "lib/import/onnx_graph.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

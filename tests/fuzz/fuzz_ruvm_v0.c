@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "formats/ruvm_v0.h"
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

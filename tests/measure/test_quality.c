@@ -8,7 +8,7 @@
 #include "lib/base/file.h"
 #include "lib/convert/engine_open.h"
 #include "lib/convert/samples.h"
-#include "lib/convert/source.h"
+#include "lib/import/source.h"
 #include "lib/measure/quality.h"
 #include "tests/support/tiny_model.h"
 

@@ -12,7 +12,7 @@
 
 #include "formats/gguf_write.h"
 #include "formats/safetensors_write.h"
-#include "lib/convert/model.h"
+#include "lib/import/model.h"
 #include "tests/support/onnx_bytes.h"
 
 enum { MAX_COLS = 64, N_FOLDERS = 32, N_PATHS = 64, PATH_BYTES = 128, MAX_TENSORS = 32 };

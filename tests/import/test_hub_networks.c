@@ -1,0 +1,117 @@
+/* Six networks written as Hugging Face directories, config.json and safetensors, opened again:
+ * the same logits as from the tensors themselves, so that no key and no value is lost. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "formats/safetensors_write.h"
+#include "lib/base/crc32.h"
+#include "lib/convert/reference.h"
+#include "lib/import/hub.h"
+#include "lib/import/model.h"
+#include "tests/support/tiny_models.h"
+
+static char folder[64];
+
+static void enter(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/ruvm-test-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    cr_assert_eq(chdir(folder), 0);
+}
+
+static void leave(void)
+{
+    static const char *const names[] = {"config.json", "model.safetensors", "a.safetensors",
+                                        "b.safetensors", "model.safetensors.index.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        remove(names[i]);
+    cr_assert_eq(chdir("/"), 0);
+    cr_assert_eq(rmdir(folder), 0);
+}
+
+TestSuite(hub_networks, .init = enter, .fini = leave);
+
+static void write_views(const char *path, const struct ruvm_view *views, size_t n)
+{
+    struct ruvm_file_output out;
+    struct ruvm_error err = {0};
+    cr_assert_eq(ruvm_file_create(&out, path, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_safetensors_begin(&out, views, n, &err), RUVM_OK, "%s", err.text);
+    for (size_t i = 0; i < n; i++)
+        cr_assert_eq(ruvm_safetensors_view(&out, &views[i], &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_file_commit(&out, &err), RUVM_OK, "%s", err.text);
+}
+
+/* The first third in one file, the others in another. */
+static void write_two_files(const struct ruvm_tensors *t)
+{
+    size_t first = t->n_views / 3;
+    FILE *index = fopen("model.safetensors.index.json", "w");
+    cr_assert_not_null(index);
+    for (size_t i = 0; i < t->n_views; i++)
+        fprintf(index, "%s\"%s\":\"%s.safetensors\"", i ? "," : "{\"weight_map\":{",
+                t->views[i].name, i < first ? "a" : "b");
+    fprintf(index, "}}");
+    fclose(index);
+    write_views("a.safetensors", t->views, first);
+    write_views("b.safetensors", t->views + first, t->n_views - first);
+}
+
+static void write_config(const char *text)
+{
+    FILE *f = fopen("config.json", "w");
+    cr_assert_not_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+/* Of the logits of a fixed text as long as the context. */
+static uint32_t logits_crc(const struct ruvm_tensors *t)
+{
+    struct ruvm_arena arena = {0};
+    struct ruvm_error err = {0};
+    struct ruvm_model m;
+    struct ruvm_reference *r;
+    uint32_t crc = 0;
+    cr_assert_eq(ruvm_model_from_tensors(&m, &arena, t, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_reference_open(&r, &arena, &m, m.context, &err), RUVM_OK, "%s", err.text);
+    for (uint32_t i = 0; i < m.context; i++)
+        crc = ruvm_crc32(crc, ruvm_reference_step(r, (uint16_t)(i * 7 % m.vocab)),
+                         m.vocab * sizeof(float));
+    ruvm_arena_free(&arena);
+    return crc;
+}
+
+static void check_network(int n, bool in_two_files)
+{
+    struct ruvm_arena arena = {0};
+    struct ruvm_error err = {0};
+    struct ruvm_hub hub;
+    struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
+    write_config(tiny_network_config(n));
+    if (in_two_files)
+        write_two_files(&t);
+    else
+        write_views("model.safetensors", t.views, t.n_views);
+    cr_assert_eq(ruvm_hub_open(&hub, ".", &err), RUVM_OK, "%s", err.text);
+    cr_expect_eq(hub.n_files, in_two_files ? 2 : 1);
+    cr_expect_eq(logits_crc(&hub.tensors), logits_crc(&t), "%s", tiny_network_name(n));
+    ruvm_hub_close(&hub);
+    ruvm_arena_free(&arena);
+}
+
+Test(hub_networks, a_directory_gives_the_logits_of_its_tensors)
+{
+    for (int n = 0; n < TINY_NETWORKS; n++)
+        check_network(n, false);
+}
+
+Test(hub_networks, so_do_several_files_with_an_index)
+{
+    for (int n = 0; n < TINY_NETWORKS; n++)
+        check_network(n, true);
+}
