@@ -61,10 +61,15 @@ CORE = \
 	lib/vector/walk.c \
 	lib/vector/nearest.c \
 	lib/vector/distance.c \
+	lib/vector/pq.c \
 	lib/vector/words.c \
 	lib/vector/recipe.c \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
+	lib/vector/ask.c \
+	lib/memory/traits.c \
+	lib/memory/traits_read.c \
+	lib/memory/memory.c \
 	formats/rag_read.c \
 	formats/ragcheck_read.c \
 	kernels/scalar.c \
@@ -123,7 +128,7 @@ GENERAL_REGS_x86_64 = -mgeneral-regs-only
 GENERAL_REGS_aarch64 = -mgeneral-regs-only
 CORE_FLAGS = -ffreestanding $(GENERAL_REGS_$(ARCH))
 KERNEL_FLAGS_avx2 = -mavx2
-KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni
+KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd -mavx512vnni
 KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
 KERNEL_FLAGS_vectors_avx2 = $(KERNEL_FLAGS_avx2)
 KERNEL_FLAGS_vectors_avx512 = $(KERNEL_FLAGS_avx512vnni)
@@ -143,13 +148,14 @@ ALL_LDFLAGS = $(filter-out -O% -g%,$(FLAGS_$(V))) $(LDFLAGS)
 # Asked when a recipe runs, not when this file is read: `make deps` may come first.
 CLI_CFLAGS = $(shell $(PKG_CONFIG) --cflags argtable2 libcjson)
 CLI_LIBS = $(shell $(PKG_CONFIG) --libs argtable2 libcjson)
-LIBS = -lcjson -lhogweed -lnettle -lz -lpthread -lm
+LIBS = -lcjson -lhogweed -lnettle -lserialport -lz -lpthread -lm
 VERSION = $(shell sed -n 's/^.define RUVM_VERSION_TEXT "\(.*\)"/\1/p' lib/ruvm.h)
 
 $(patsubst %.c,$B/%.o,$(filter-out kernels/%,$(CORE))): FILE_FLAGS = $(CORE_FLAGS)
 $B/kernels/%.o: FILE_FLAGS = $(KERNEL_OPT) $(KERNEL_FLAGS_$(*F))
 $(foreach room,import export prune convert quant,$B/lib/$(room)/%.o): FILE_FLAGS = $(KERNEL_OPT)
 $B/lib/train/%.o: FILE_FLAGS = $(KERNEL_OPT)
+$B/lib/bundle/%.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/formats/dtype.o: FILE_FLAGS = $(KERNEL_OPT)
 $B/cli/%.o: FILE_FLAGS = $(CLI_CFLAGS)
 
@@ -210,7 +216,8 @@ $(FUZZ_BIN): $B/tests/fuzz/fuzz_%: $B/tests/fuzz/fuzz_%.o $B/libruvm.a
 
 # ---- packages of Debian 12 ---------------------------------------------------
 
-DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev zlib1g-dev
+DEPS = gcc libc6-dev make pkg-config libargtable2-dev libcjson-dev nettle-dev libserialport-dev \
+	zlib1g-dev
 DEPS_TEST = $(DEPS) libcriterion-dev clang libclang-rt-14-dev clang-format mandoc \
 	shellcheck gcc-riscv64-unknown-elf gcc-xtensa-lx106 qemu-system-misc libunicorn-dev qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
 	bash bsdextrautils zsh fish python3 jq
@@ -245,12 +252,14 @@ CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
 # file of its own for the linker's script.
 COLD_FLAGS_esp32c3 = -msave-restore -flto
 FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
-	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) -DRUVM_WITHOUT_WORDS=1
+	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) \
+	-DRUVM_WITHOUT_WORDS=1 -DRUVM_CORE_SMALL=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
 FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
 FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
-FW_APP = $(CORE) $(patsubst %,lib/device/%.c,main model console partition trap rt div)
+FW_APP = $(CORE) $(patsubst %,lib/device/%.c,main model request settings console \
+	partition trap rt div)
 FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
 # numbers are left.
@@ -261,17 +270,20 @@ FW_APP_esp32 = lib/device/arith.c
 FW_BOOT_esp32 = lib/device/arith.c
 fw_objects = $(patsubst %.c,$(FW)/$1/$2/%.o,$(FW_$3) $(FW_$3_$1) lib/device/$1/port.c) \
 	$(FW)/$1/$2/lib/device/$1/start.o
+fw_app = $(call fw_objects,$1,app,APP) $(FW)/$1/app/lib/device/$2.o
+FW_PROGRAMS = app.elf knowledge.elf boot.elf
 HAVE_CHIPS = $(foreach c,$(CHIPS),$(if $(shell command -v $(CC_$c)),$c))
 
-firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/app.elf and boot.elf, for chips whose compiler is here
+firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/{app,knowledge,boot}.elf, for chips whose compiler is here
 	@test -n '$(HAVE_CHIPS)' || { echo 'no compiler of a chip is here: make deps-test'; exit 1; }
 
 firmware-%: FORCE
 	@if command -v $(CC_$*) >/dev/null; then \
-		$(MAKE) --no-print-directory EXIT=$(EXIT) $(FW)/$*/app.elf $(FW)/$*/boot.elf; \
+		$(MAKE) --no-print-directory EXIT=$(EXIT) $(FW_PROGRAMS:%=$(FW)/$*/%); \
 	else echo '  $*: $(CC_$*) is missing (make deps-test)'; fi
 
-# chip CHIP: how its two programs are made.
+# chip CHIP: how its programs are made: the loader, and the application without and with search
+# in knowledge.
 define chip
 $(FW)/$1/app/kernels/%.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS_$1)
 $(FW)/$1/app/kernels/rv32.o: FW_FILE_FLAGS = $(FW_KERNEL_FLAGS)
@@ -283,12 +295,16 @@ $(FW)/$1/%/lib/device/rt.o: FW_FILE_FLAGS = -fno-tree-loop-distribute-patterns
 $(FW)/$1/%/lib/device/div.o: FW_FILE_FLAGS =
 $(call fw_rule,$1,app)
 $(call fw_rule,$1,boot)
-$(FW)/$1/app.elf: $(call fw_objects,$1,app,APP) lib/device/$1/app.ld
-	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) $(FW_APP_LINK_$1) \
-		-T lib/device/$1/app.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
+$(call fw_app_rule,$1,app,no_query)
+$(call fw_app_rule,$1,knowledge,query)
 $(FW)/$1/boot.elf: $(call fw_objects,$1,boot,BOOT) lib/device/$1/boot.ld
 	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) \
 		-T lib/device/$1/boot.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
+endef
+define fw_app_rule
+$(FW)/$1/$2.elf: $(call fw_app,$1,$3) lib/device/$1/app.ld
+	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) $(FW_APP_LINK_$1) \
+		-T lib/device/$1/app.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
 endef
 define fw_rule
 $(FW)/$1/$2/%.o: %.c Makefile
@@ -408,7 +424,7 @@ INSTALLED = \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
 	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish \
-	$(foreach f,$(wildcard build/firmware/*/app.elf build/firmware/*/boot.elf),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
+	$(foreach f,$(wildcard $(foreach e,$(FW_PROGRAMS),build/firmware/*/$e)),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
 
 $B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
 	@mkdir -p $B

@@ -215,5 +215,7 @@ extern const struct ruvm_args_command ruvm_cmd_pack;
 extern const struct ruvm_args_command ruvm_cmd_flash;
 extern const struct ruvm_args_command ruvm_cmd_run;
 extern const struct ruvm_args_command ruvm_cmd_bench;
+extern const struct ruvm_args_command ruvm_cmd_rag_add;
+extern const struct ruvm_args_command ruvm_cmd_bench_rag;
 
 #endif

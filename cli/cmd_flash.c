@@ -1,11 +1,11 @@
-/* flash: the contents of a chip's flash, from a pack and a program, as files. */
+/* flash: the contents of a chip's flash, from a pack and a program, as files or in the chip. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/cmd_flash.h"
 
 static const struct ruvm_args_option options[] = {
-    {"chip", 'c', RUVM_ARGS_CHOICE, "CHIP", .help = "the chip; required",
+    {"chip", 'c', RUVM_ARGS_CHOICE, "CHIP", .help = "the chip; required but with --port",
      .choices = "esp32 esp32s2 esp32s3 esp32c3 esp32c6"},
     {"out", 'o', RUVM_ARGS_FILE, "FILE", .help = "what is written; a folder with --to parts"},
     {"to", 0, RUVM_ARGS_CHOICE, "FORMAT", .help = "format of --out", .fallback = "raw",
@@ -41,6 +41,20 @@ static const struct ruvm_args_option options[] = {
     {"manifest", 0, RUVM_ARGS_FILE, "FILE",
      .help = "write a manifest for ESP Web Tools, which flash from a browser"},
     {"name", 0, RUVM_ARGS_TEXT, "TEXT", .help = "name in the manifest", .fallback = "ruvm"},
+    {"port", 'p', RUVM_ARGS_FILE, "DEVICE",
+     .help = "serial port of a chip that is written; without --firmware only the pack is"},
+    {"baud", 0, RUVM_ARGS_COUNT, "RATE", .help = "speed of --port; less when it does not carry it",
+     .fallback = "460800", .min = 115200, .max = 4000000},
+    {"rewrite", 0, RUVM_ARGS_FLAG, .help = "write also sectors that are right already"},
+    {"monitor", 'm', RUVM_ARGS_FLAG,
+     .help = "then show the chip's console; Ctrl-] ends it; without PACK only that"},
+    {"monitor-baud", 0, RUVM_ARGS_COUNT, "RATE", .help = "speed of the console",
+     .fallback = "115200", .min = 300, .max = 4000000},
+    {"idle", 0, RUVM_ARGS_NUMBER, "SECONDS",
+     .help = "silence after which the monitor goes on to a script's next line", .fallback = "2",
+     .min = 0.05, .max = 86400},
+    {"progress", 0, RUVM_ARGS_CHOICE, "WHEN", .help = "progress of --port on standard error",
+     .choices = "auto plain none", .fallback = "auto"},
     RUVM_ARGS_JSON,
     RUVM_ARGS_HELP,
     {0},
@@ -190,32 +204,61 @@ static void print_json(const struct ruvm_flash_options *o, const struct ruvm_fla
         if (g->file[0])
             ruvm_json_text(x, "file", g->file);
     }
+    if (o->port)
+        ruvm_cmd_flash_json(object, o, r);
     ruvm_json_finish(object);
 }
 
 /* ---- the verb ----------------------------------------------------------------------- */
 
-static int check(const struct ruvm_args *args, const struct ruvm_flash_options *o)
+static int check_port(const struct ruvm_args *args, const struct ruvm_flash_options *o)
+{
+    bool monitor = ruvm_args_given(args, "monitor");
+    if (!o->port && (monitor || ruvm_args_given(args, "baud") || o->rewrite))
+        return ruvm_args_usage(args, "--monitor, --baud and --rewrite need --port");
+    if (monitor && (ruvm_args_given(args, "json") || (o->output && strcmp(o->output, "-") == 0)))
+        return ruvm_args_usage(args, "standard output cannot take both");
+    if (o->port && o->dump)
+        return ruvm_args_usage(args,
+                               "with --port the chip itself says what it has: leave --dump "
+                               "away");
+    if (o->port && !o->firmware && (o->bootloader || o->partitions || o->ota))
+        return ruvm_args_usage(args, "--bootloader, --partitions and --ota go with --firmware");
+    return RUVM_EXIT_DONE;
+}
+
+/* Each combination that means nothing, and why. */
+static const char *wrong_combination(const struct ruvm_args *args,
+                                     const struct ruvm_flash_options *o)
 {
     bool raw = strcmp(o->to, "raw") == 0;
     bool shows = ruvm_args_given(args, "plan") || o->svg || ruvm_args_given(args, "json");
-    if (!o->chip)
-        return ruvm_args_usage(args, "--chip is missing");
-    if (!o->output && !shows)
-        return ruvm_args_usage(args, "--out FILE is missing (or --plan, which writes nothing)");
+    if (!o->chip && !o->port)
+        return "--chip is missing";
+    if (!o->output && !shows && !o->port)
+        return "--out FILE is missing (or --plan, which writes nothing)";
     if (!o->output && (o->manifest || ruvm_args_given(args, "emit")))
-        return ruvm_args_usage(args, "--manifest and --emit need --out");
+        return "--manifest and --emit need --out";
+    if (o->output && o->port && !o->firmware)
+        return "--out with --port needs --firmware: the pack alone is no flash";
     if (o->manifest && !raw && !in_parts(o))
-        return ruvm_args_usage(args, "--manifest goes with --to raw and --to parts");
+        return "--manifest goes with --to raw and --to parts";
     if (o->dump && (o->firmware || o->bootloader || o->partitions || o->ota || !raw))
-        return ruvm_args_usage(args,
-                               "--dump keeps all but the pack: of the options that make a "
-                               "flash none goes with it");
+        return "--dump keeps all but the pack: of the options that make a flash none goes with it";
     if (o->ota && (!o->bootloader || o->partitions))
-        return ruvm_args_usage(args, "--ota needs --bootloader, and makes the table itself");
+        return "--ota needs --bootloader, and makes the table itself";
     if (o->output && strcmp(o->output, "-") == 0 && (in_parts(o) || shows))
-        return ruvm_args_usage(args, "standard output cannot take both");
-    return RUVM_EXIT_DONE;
+        return "standard output cannot take both";
+    return NULL;
+}
+
+static int check(const struct ruvm_args *args, const struct ruvm_flash_options *o)
+{
+    int rc = check_port(args, o);
+    if (rc != RUVM_EXIT_DONE)
+        return rc;
+    const char *wrong = wrong_combination(args, o);
+    return wrong ? ruvm_args_usage(args, "%s", wrong) : RUVM_EXIT_DONE;
 }
 
 static void report(const struct ruvm_args *args, const struct ruvm_flash_options *o,
@@ -232,12 +275,27 @@ static void report(const struct ruvm_args *args, const struct ruvm_flash_options
     else if (o->output && strcmp(o->output, "-") != 0)
         printf("%s%s: %s bytes for the %s\n", ruvm_args_given(args, "plan") ? "\n" : "", o->output,
                ruvm_output_grouped(r->bytes), r->family);
+    if (o->port)
+        ruvm_cmd_flash_print(o, r);
+}
+
+/* What a monitor calls when all is written, before the console is heard. */
+static void begin_monitor(void *user, const struct ruvm_flash_result *r)
+{
+    const struct ruvm_cmd_flash_call *call = user;
+    ruvm_output_progress_end();
+    if (r)
+        report(call->args, call->options, r);
+    ruvm_cmd_flash_greet(call);
 }
 
 static int run(const struct ruvm_args *args)
 {
     struct ruvm_error err = {0};
     struct ruvm_flash_result r;
+    struct ruvm_cmd_flash_call call = {.args = args};
+    const struct ruvm_monitor monitor = ruvm_cmd_flash_monitor(&call, begin_monitor);
+    bool monitors = ruvm_args_given(args, "monitor");
     const struct ruvm_flash_options o = {
         .pack = ruvm_args_operand(args, 0),
         .chip = ruvm_args_text(args, "chip"),
@@ -247,7 +305,7 @@ static int run(const struct ruvm_args *args)
         .label = ruvm_args_text(args, "partition"),
         .dump = ruvm_args_text(args, "dump"),
         .ota = ruvm_args_given(args, "ota"),
-        .flash_bytes = ruvm_args_u32(args, "flash-size"),
+        .flash_bytes = ruvm_args_given(args, "flash-size") ? ruvm_args_u32(args, "flash-size") : 0,
         .table_off = ruvm_args_u32(args, "table-offset"),
         .pack_bytes = ruvm_args_u32(args, "pack-size"),
         .mode = ruvm_args_text(args, "flash-mode"),
@@ -258,28 +316,40 @@ static int run(const struct ruvm_args *args)
         .svg = ruvm_args_text(args, "svg"),
         .manifest = ruvm_args_text(args, "manifest"),
         .name = ruvm_args_text(args, "name"),
+        .port = ruvm_args_text(args, "port"),
+        .baud = ruvm_args_u32(args, "baud"),
+        .rewrite = ruvm_args_given(args, "rewrite"),
+        .monitor = monitors ? &monitor : NULL,
+        .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
     };
+    call.options = &o;
+    if (!o.pack && !(monitors && o.port))
+        return ruvm_args_usage(args, "PACK is missing");
     int rc = check(args, &o);
     if (rc != RUVM_EXIT_DONE)
         return rc;
-    rc = ruvm_flash(&o, &r, &err);
+    rc = o.pack ? ruvm_flash(&o, &r, &err) : ruvm_flash_monitor(o.port, &monitor, &err);
+    ruvm_cmd_flash_end(&call);
     if (rc != RUVM_OK)
         return ruvm_output_failure("flash", &err);
-    report(args, &o, &r);
-    return RUVM_EXIT_DONE;
+    if (!monitors)
+        report(args, &o, &r);
+    return ruvm_output_signal() ? 128 + ruvm_output_signal() : RUVM_EXIT_DONE;
 }
 
 const struct ruvm_args_command ruvm_cmd_flash = {
     .name = "flash",
-    .summary = "Lay out the flash of a chip from a pack and a program, and write it as a file.",
-    .usage = "PACK --chip CHIP [OPTION ...]",
+    .summary =
+        "Lay out the flash of a chip from a pack and a program; write it as a file or to a chip.",
+    .usage = "[PACK] [--chip CHIP] [--port DEVICE] [OPTION ...]",
     .examples =
         "  ruvm flash app.rpak --chip esp32c3 --firmware app.elf --bootloader boot.elf -o "
         "flash.bin\n"
         "  ruvm flash app.rpak --chip esp32c3 --firmware app.elf --bootloader boot.elf --plan\n"
-        "  ruvm flash app.rpak --chip esp32c3 --dump old.bin -o new.bin\n",
+        "  ruvm flash app.rpak --chip esp32c3 --dump old.bin -o new.bin\n"
+        "  ruvm flash app.rpak --port /dev/ttyUSB0 --monitor\n",
     .options = options,
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = 1,
     .run = run,
 };

@@ -73,6 +73,16 @@ static const struct ruvm_args_option options[] = {
     {"system", 0, RUVM_ARGS_TEXT, "TEXT", .help = "what the model is told before --chat"},
     {"in-prefix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put before each line of -i"},
     {"in-suffix", 0, RUVM_ARGS_TEXT, "TEXT", .help = "put after each line of -i"},
+    {"rag", 0, RUVM_ARGS_FILE, "BLOB",
+     .help = "put what a knowledge blob, or that of a pack, finds for the prompt before it"},
+    {"rag-only", 0, RUVM_ARGS_FLAG,
+     .help = "answer with what --rag finds, or the MODEL that is a pack, without a model"},
+    {"rag-results", 0, RUVM_ARGS_COUNT, "N", .help = "passages of --rag at most", .fallback = "3",
+     .min = 1, .max = 100},
+    {"rag-floor", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "confidence below which --rag does not know; default: the blob's", .min = 0, .max = 1},
+    {"rag-form", 0, RUVM_ARGS_TEXT, "TEXT",
+     .help = "prompt of --rag: %c is what was found, %q the prompt; default: a line each"},
     {"tokenize", 0, RUVM_ARGS_FLAG, .help = "show the prompt's tokens and exit"},
     {"ids", 0, RUVM_ARGS_FLAG, .help = "print the ids of the generated tokens, not their text"},
     {"no-prompt", 0, RUVM_ARGS_FLAG, .help = "print the new text only"},
@@ -259,15 +269,21 @@ static int read_prompt(struct ruvm_run *r, struct ruvm_run_bytes *prompt)
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const pairs[][2] = {
-        {"prompt", "file"},           {"verify", "interactive"}, {"verify", "tokenize"},
-        {"verify", "prompt"},         {"verify", "file"},        {"tokenize", "interactive"},
-        {"interactive", "json"},      {"interactive", "ids"},    {"interactive", "file"},
-        {"chat", "in-prefix"},        {"chat", "in-suffix"},     {"chat", "tokenize"},
-        {"chat", "verify"},           {"draft", "verify"},       {"draft", "tokenize"},
-        {"prompts", "prompt"},        {"prompts", "file"},       {"prompts", "interactive"},
-        {"prompts", "verify"},        {"prompts", "tokenize"},   {"prompts", "prompt-cache"},
-        {"mask", "verify"},           {"mask", "tokenize"},      {"prompt-cache", "verify"},
+        {"prompt", "file"},           {"verify", "interactive"},
+        {"verify", "tokenize"},       {"verify", "prompt"},
+        {"verify", "file"},           {"tokenize", "interactive"},
+        {"interactive", "json"},      {"interactive", "ids"},
+        {"interactive", "file"},      {"chat", "in-prefix"},
+        {"chat", "in-suffix"},        {"chat", "tokenize"},
+        {"chat", "verify"},           {"draft", "verify"},
+        {"draft", "tokenize"},        {"prompts", "prompt"},
+        {"prompts", "file"},          {"prompts", "interactive"},
+        {"prompts", "verify"},        {"prompts", "tokenize"},
+        {"prompts", "prompt-cache"},  {"mask", "verify"},
+        {"mask", "tokenize"},         {"prompt-cache", "verify"},
         {"prompt-cache", "tokenize"}, {"batch", "draft"},
+        {"rag", "interactive"},       {"rag", "verify"},
+        {"rag", "tokenize"},          {"rag", "prompts"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -280,6 +296,13 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--draft-tokens needs --draft");
     if (ruvm_args_given(args, "batch") && !ruvm_args_given(args, "prompts"))
         return ruvm_args_usage(args, "--batch needs --prompts");
+    static const char *const of_rag[] = {"rag-only", "rag-results", "rag-floor", "rag-form"};
+    for (size_t i = 0; i < sizeof of_rag / sizeof *of_rag; i++)
+        if (ruvm_args_given(args, of_rag[i]) && !ruvm_run_rag_blob(args))
+            return ruvm_args_usage(args, "--%s needs --rag BLOB", of_rag[i]);
+    if (ruvm_run_rag_blob(args) && !ruvm_args_given(args, "prompt") &&
+        !ruvm_args_given(args, "file"))
+        return ruvm_args_usage(args, "--rag needs a question: -p TEXT or -f FILE");
     if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
         return ruvm_args_usage(args, "--system needs --chat");
     unsigned n;
@@ -343,9 +366,36 @@ static int act(struct ruvm_run *r, const struct ruvm_run_bytes *prompt)
     return generate_once(r, prompt);
 }
 
-static int run_session(const struct ruvm_args *args)
+static int run_model(struct ruvm_run *r, const struct ruvm_session_options *o,
+                     struct ruvm_run_bytes *prompt)
 {
     struct ruvm_error err = {0};
+    if (ruvm_session_open(&r->session, o, &err) != RUVM_OK)
+        return ruvm_output_failure("run", &err);
+    int rc = r->rag ? ruvm_run_rag_prompt(r, r->rag, prompt) : RUVM_EXIT_DONE;
+    if (rc == RUVM_EXIT_DONE)
+        rc = act(r, prompt);
+    ruvm_session_close(r->session);
+    return rc;
+}
+
+/* A model is opened only when there is something to tell it. */
+static int run_with_rag(struct ruvm_run *r, const struct ruvm_session_options *o,
+                        struct ruvm_run_bytes *prompt)
+{
+    struct ruvm_run_rag rag = {0};
+    int rc = ruvm_run_rag_open(&rag, r->args, prompt);
+    r->rag = &rag;
+    if (rc == RUVM_EXIT_DONE && (rag.n_known == 0 || ruvm_args_given(r->args, "rag-only")))
+        rc = ruvm_run_rag_only(r, &rag);
+    else if (rc == RUVM_EXIT_DONE)
+        rc = run_model(r, o, prompt);
+    ruvm_run_rag_close(&rag);
+    return rc;
+}
+
+static int run_session(const struct ruvm_args *args)
+{
     struct ruvm_run_bytes prompt = {0};
     struct ruvm_run r = {
         .args = args,
@@ -358,12 +408,10 @@ static int run_session(const struct ruvm_args *args)
     if (rc == RUVM_EXIT_DONE)
         rc = read_prompt(&r, &prompt);
     if (rc == RUVM_EXIT_DONE) {
-        if (ruvm_session_open(&r.session, &o, &err) != RUVM_OK) {
-            rc = ruvm_output_failure("run", &err);
-        } else {
-            rc = act(&r, &prompt);
-            ruvm_session_close(r.session);
-        }
+        if (ruvm_run_rag_blob(args))
+            rc = run_with_rag(&r, &o, &prompt);
+        else
+            rc = run_model(&r, &o, &prompt);
     }
     ruvm_run_free_prompts(r.prompts);
     free(prompt.data);
@@ -390,6 +438,7 @@ const struct ruvm_args_command ruvm_cmd_run = {
         "  ruvm run stories.ruvm -p 'Once upon a time' -n 100 --temp 0\n"
         "  ruvm run stories.ruvm -i --stop .\n"
         "  ruvm run stories.ruvm --verify\n"
+        "  ruvm run --rag home.rag --rag-only -p 'how do I reset the heating?'\n"
         "  ruvm run classes.ruvm --input rows.csv\n",
     .options = options,
     .max_operands = 1,

@@ -131,6 +131,8 @@ struct cJSON *ruvm_run_result_json(const struct ruvm_run *r, const struct ruvm_r
         add_cache(object, ruvm_args_text(r->args, "prompt-cache"), g);
     if (ruvm_args_given(r->args, "draft"))
         add_drafts(object, ruvm_args_text(r->args, "draft"), &g->drafts);
+    if (r->rag)
+        ruvm_run_rag_json(object, r->rag);
     ruvm_json_text(object, "tier", "measured");
     return object;
 }

@@ -19,8 +19,9 @@
  *   5. Cases in tests/cli/. tests/docs.sh refuses what was forgotten.
  */
 static const struct ruvm_args_command *const verbs[] = {
-    &ruvm_cmd_quantize, &ruvm_cmd_inspect, &ruvm_cmd_run, &ruvm_cmd_bench,
-    &ruvm_cmd_pack,     &ruvm_cmd_flash,   NULL,
+    &ruvm_cmd_quantize,  &ruvm_cmd_inspect, &ruvm_cmd_run,   &ruvm_cmd_bench,
+    &ruvm_cmd_bench_rag, &ruvm_cmd_pack,    &ruvm_cmd_flash, &ruvm_cmd_rag_add,
+    NULL,
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs - 1 };
 
@@ -77,8 +78,21 @@ static void print_version(void)
     putchar('\n');
 }
 
+/* The words "bench rag" are the verb bench-rag: argv begins one word later, at its name. A
+ * model whose file is called rag is ./rag. */
+static void join_words(int *argc, char ***argv)
+{
+    static char joined[] = "bench-rag";
+    if (*argc < 2 || strcmp((*argv)[0], "bench") != 0 || strcmp((*argv)[1], "rag") != 0)
+        return;
+    --*argc;
+    ++*argv;
+    (*argv)[0] = joined;
+}
+
 static int help_of(int argc, char **argv)
 {
+    join_words(&argc, &argv);
     if (argc > 0 && strncmp(argv[0], "-", 1) != 0) {
         const struct ruvm_args_command *verb = find_verb(argv[0]);
         if (!verb)
@@ -135,6 +149,7 @@ static int dispatch(int argc, char **argv)
 {
     if (argc == 0)
         return ruvm_args_fail(&ruvm, "a verb is missing");
+    join_words(&argc, &argv);
     if (strcmp(argv[0], "help") == 0)
         return help_of(argc - 1, argv + 1);
     if (argv[0][0] == '-')

@@ -15,7 +15,7 @@ _ruvm()
     COMPREPLY=()
     case "$verb $prev" in
     '--completion --completion') words='bash zsh fish' ;;
-    'help help') words='quantize inspect run bench pack flash ' ;;
+    'help help') words='quantize inspect run bench bench-rag pack flash rag-add ' ;;
     'quantize --output' | 'quantize -o') return ;;
     'quantize --tokenizer') return ;;
     'quantize --type' | 'quantize -t') words='int8 int4 int3 int2 ternary binary xnor' ;;
@@ -78,6 +78,10 @@ _ruvm()
     'run --system') compopt +o default 2>/dev/null && return ;;
     'run --in-prefix') compopt +o default 2>/dev/null && return ;;
     'run --in-suffix') compopt +o default 2>/dev/null && return ;;
+    'run --rag') return ;;
+    'run --rag-results') compopt +o default 2>/dev/null && return ;;
+    'run --rag-floor') compopt +o default 2>/dev/null && return ;;
+    'run --rag-form') compopt +o default 2>/dev/null && return ;;
     'bench --prompt-tokens' | 'bench -p') compopt +o default 2>/dev/null && return ;;
     'bench --tokens' | 'bench -n') compopt +o default 2>/dev/null && return ;;
     'bench --repetitions' | 'bench -r') compopt +o default 2>/dev/null && return ;;
@@ -98,6 +102,21 @@ _ruvm()
     'bench --fail-if') compopt +o default 2>/dev/null && return ;;
     'bench --output' | 'bench -o') words='table md csv json' ;;
     'bench --progress') words='auto plain none' ;;
+    'bench-rag --synthetic') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --seed') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --metric') words='cosine euclidean dot manhattan hamming poincare lorentz all' ;;
+    'bench-rag --type') words='int8 binary pq all' ;;
+    'bench-rag --ef') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --hits' | 'bench-rag -k') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --queries' | 'bench-rag -q') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --repetitions' | 'bench-rag -r') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --degree') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --ef-build') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --recall') compopt +o default 2>/dev/null && return ;;
+    'bench-rag --kernels') words=$(ruvm --version 2>/dev/null | sed -n 's/^kernels: //p') ;;
+    'bench-rag --plot') return ;;
+    'bench-rag --output' | 'bench-rag -o') words='table md csv json' ;;
+    'bench-rag --progress') words='auto plain none' ;;
     'pack --out' | 'pack -o') return ;;
     'pack --settings') return ;;
     'pack --knowledge') return ;;
@@ -128,16 +147,40 @@ _ruvm()
     'flash --emit') words='esptool espflash idf' ;;
     'flash --manifest') return ;;
     'flash --name') compopt +o default 2>/dev/null && return ;;
+    'rag-add --format') words='text markdown csv jsonl' ;;
+    'rag-add --name') compopt +o default 2>/dev/null && return ;;
+    'rag-add --meta') compopt +o default 2>/dev/null && return ;;
+    'rag-add --ttl') compopt +o default 2>/dev/null && return ;;
+    'rag-add --memory') words='factual episodic procedural preference' ;;
+    'rag-add --importance') compopt +o default 2>/dev/null && return ;;
+    'rag-add --now') compopt +o default 2>/dev/null && return ;;
+    'rag-add --context') compopt +o default 2>/dev/null && return ;;
+    'rag-add --chunk') compopt +o default 2>/dev/null && return ;;
+    'rag-add --overlap') compopt +o default 2>/dev/null && return ;;
+    'rag-add --split') words='sentence heading size' ;;
+    'rag-add --delete') compopt +o default 2>/dev/null && return ;;
+    'rag-add --query') compopt +o default 2>/dev/null && return ;;
+    'rag-add --results' | 'rag-add -k') compopt +o default 2>/dev/null && return ;;
+    'rag-add --eval') return ;;
+    'rag-add --rank') words='sum reciprocal words vectors' ;;
+    'rag-add --budget') compopt +o default 2>/dev/null && return ;;
+    'rag-add --type') words='int8 binary pq' ;;
+    'rag-add --dims') compopt +o default 2>/dev/null && return ;;
+    'rag-add --degree') compopt +o default 2>/dev/null && return ;;
+    'rag-add --taxonomy') return ;;
+    'rag-add --progress') words='auto plain none' ;;
     esac
     if [ -z "$words" ]; then
         case "$verb $cur" in
-        ' '*) words='quantize inspect run bench pack flash help -h --help --version --completion' ;;
+        ' '*) words='quantize inspect run bench bench-rag pack flash rag-add help -h --help --version --completion' ;;
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --labels --input-range --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
-        'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
+        'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --rag --rag-only --rag-results --rag-floor --rag-form --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
+        'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
         'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
+        'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
         *) return ;;
         esac
     fi

@@ -61,6 +61,7 @@ enum ruvm_metric {
 enum ruvm_vector_type {
     RUVM_VECTOR_INT8 = 0,
     RUVM_VECTOR_BINARY = 1, /* a bit a dimension: 1 is +1, 0 is -1 */
+    RUVM_VECTOR_PQ = 2,     /* product quantization: a byte for four dimensions, see BOOK */
     RUVM_N_VECTOR_TYPES,
 };
 
@@ -86,14 +87,21 @@ enum { RUVM_RSEC_ALIGN = 64, RUVM_RAG_MAX_SECTIONS = 32 };
 #define RUVM_RSEC_STRS "STRS" /* names and metadata */
 #define RUVM_RSEC_RCPE "RCPE" /* how a question becomes a vector */
 #define RUVM_RSEC_BM25 "BM25" /* words and where they stand; may be absent */
+#define RUVM_RSEC_BOOK "BOOK" /* what the bytes of PQ stand for */
 #define RUVM_RSEC_BITS "bits" /* signs of the vectors, for a first look: optional */
 
 /* ---- VECT: N rows of ROW_BYTES -------------------------------------------- */
 /* INT8: a code -127..127 a dimension, zeros up to a multiple of 16.
- * BINARY: dimension i is bit i % 8 of byte i / 8, zero bits up to a multiple of 8 bytes. */
-enum { RUVM_RAG_ALIGN_INT8 = 16, RUVM_RAG_ALIGN_BINARY = 8 };
+ * BINARY: dimension i is bit i % 8 of byte i / 8, zero bits up to a multiple of 8 bytes.
+ * PQ: a byte for each four dimensions, zeros up to a multiple of 8. */
+enum { RUVM_RAG_ALIGN_INT8 = 16, RUVM_RAG_ALIGN_BINARY = 8, RUVM_RAG_ALIGN_PQ = 8 };
 
-/* ---- SIDE: a record a vector; only with INT8 ------------------------------- */
+/* ---- BOOK: for each four dimensions 256 entries of four codes -127..127 ------ */
+/* Byte b of part p of a row stands for the codes at 4 * (256 * p + b). With PQ only, dims is
+ * a multiple of four, the metric cosine or Euclidean; SIDE is that of the codes stood for. */
+enum { RUVM_RAG_BOOK_DIMS = 4, RUVM_RAG_BOOK_ENTRIES = 256 };
+
+/* ---- SIDE: a record a vector; not with BINARY ------------------------------- */
 /*   cosine        u16: ruvm_vectors_inverse of the codes' sum of squares
  *   dot           u16: scale of the row; a code is worth scale * UNIT * 2^UNIT_EXP
  *   Euclidean     u32: sum of the squares of the codes

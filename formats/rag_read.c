@@ -16,7 +16,7 @@ enum { BLOB_ALIGN = 16 };
 
 const char ruvm_rag_names[RUVM_RAG_N_PARTS][5] = {
     RUVM_RSEC_VECT, RUVM_RSEC_SIDE, RUVM_RSEC_GRPH, RUVM_RSEC_DEAD, RUVM_RSEC_CHNK, RUVM_RSEC_TEXT,
-    RUVM_RSEC_SRCE, RUVM_RSEC_STRS, RUVM_RSEC_RCPE, RUVM_RSEC_BM25, RUVM_RSEC_BITS,
+    RUVM_RSEC_SRCE, RUVM_RSEC_STRS, RUVM_RSEC_RCPE, RUVM_RSEC_BM25, RUVM_RSEC_BITS, RUVM_RSEC_BOOK,
 };
 
 /* ---- shapes ---------------------------------------------------------------- */
@@ -25,13 +25,30 @@ uint32_t ruvm_rag_row_bytes(unsigned type, uint32_t dims)
 {
     if (type == RUVM_VECTOR_BINARY)
         return (uint32_t)ruvm_align_up((dims + 7) / 8, RUVM_RAG_ALIGN_BINARY);
+    if (type == RUVM_VECTOR_PQ)
+        return (uint32_t)ruvm_align_up(dims / RUVM_RAG_BOOK_DIMS, RUVM_RAG_ALIGN_PQ);
     return (uint32_t)ruvm_align_up(dims, RUVM_RAG_ALIGN_INT8);
 }
 
 uint32_t ruvm_rag_side_bytes(unsigned type, unsigned metric)
 {
     static const uint8_t bytes[RUVM_N_METRICS] = {2, 4, 2, 0, 0, 8, 8};
-    return type == RUVM_VECTOR_INT8 && metric < RUVM_N_METRICS ? bytes[metric] : 0;
+    return type != RUVM_VECTOR_BINARY && metric < RUVM_N_METRICS ? bytes[metric] : 0;
+}
+
+bool ruvm_rag_has_metric(unsigned type, unsigned metric)
+{
+    switch (type) {
+    case RUVM_VECTOR_INT8: return metric < RUVM_N_METRICS && metric != RUVM_METRIC_HAMMING;
+    case RUVM_VECTOR_BINARY: return metric < RUVM_METRIC_POINCARE;
+    case RUVM_VECTOR_PQ: return metric == RUVM_METRIC_COSINE || metric == RUVM_METRIC_EUCLIDEAN;
+    default: return false;
+    }
+}
+
+uint32_t ruvm_rag_book_bytes(uint32_t dims)
+{
+    return dims * RUVM_RAG_BOOK_ENTRIES;
 }
 
 uint32_t ruvm_rag_id_bits(uint32_t n)
@@ -103,14 +120,15 @@ static bool check_shape(struct ruvm_ragcheck *c)
 {
     const struct ruvm_rag *rag = c->rag;
     const uint8_t *h = rag->data;
-    bool binary = rag->type == RUVM_VECTOR_BINARY;
-    bool hyperbolic = rag->metric >= RUVM_METRIC_POINCARE;
     return ruvm_ragcheck_known(c, h + RUVM_RAG_FLAGS, "flags", 0, h[RUVM_RAG_FLAGS]) &&
            ruvm_ragcheck_known(c, h + RUVM_RAG_METRIC, "metric", RUVM_N_METRICS - 1, rag->metric) &&
            ruvm_ragcheck_known(c, h + RUVM_RAG_TYPE, "type of the vectors", RUVM_N_VECTOR_TYPES - 1,
                                rag->type) &&
            ruvm_ragcheck_holds(c, h + RUVM_RAG_METRIC, "this metric is not one of such vectors",
-                               binary ? !hyperbolic : rag->metric != RUVM_METRIC_HAMMING) &&
+                               ruvm_rag_has_metric(rag->type, rag->metric)) &&
+           ruvm_ragcheck_holds(c, h + RUVM_RAG_DIMS, "dimensions of PQ are no multiple of 4",
+                               rag->type != RUVM_VECTOR_PQ ||
+                                   rag->dims % RUVM_RAG_BOOK_DIMS == 0) &&
            ruvm_ragcheck_range(c, h + RUVM_RAG_DIMS, "dimensions", RUVM_RAG_MIN_DIMS,
                                RUVM_RAG_MAX_DIMS, rag->dims) &&
            ruvm_ragcheck_range(c, h + RUVM_RAG_N, "number of vectors", 0, RUVM_RAG_MAX_VECTORS,
@@ -216,6 +234,7 @@ static bool check_sizes(struct ruvm_ragcheck *c)
     const struct ruvm_rag *rag = c->rag;
     uint64_t n = rag->n, bits = (n + 7) / 8;
     bool int8 = rag->type == RUVM_VECTOR_INT8;
+    uint64_t book = rag->type == RUVM_VECTOR_PQ ? ruvm_rag_book_bytes(rag->dims) : 0;
     uint64_t signs = int8 ? n * ruvm_rag_row_bytes(RUVM_VECTOR_BINARY, rag->dims) : 0;
     return check_bytes(c, RUVM_RAG_VECT, true, n * rag->row_bytes) &&
            check_bytes(c, RUVM_RAG_SIDE, rag->side_bytes > 0, n * rag->side_bytes) &&
@@ -225,7 +244,8 @@ static bool check_sizes(struct ruvm_ragcheck *c)
            check_bytes(c, RUVM_RAG_TEXT, true, rag->part[RUVM_RAG_TEXT].bytes) &&
            check_bytes(c, RUVM_RAG_STRS, true, rag->part[RUVM_RAG_STRS].bytes) &&
            check_bytes(c, RUVM_RAG_RCPE, true, rag->part[RUVM_RAG_RCPE].bytes) &&
-           check_bytes(c, RUVM_RAG_BITS, false, signs);
+           check_bytes(c, RUVM_RAG_BITS, false, signs) &&
+           check_bytes(c, RUVM_RAG_BOOK, rag->type == RUVM_VECTOR_PQ, book);
 }
 
 /* ---- graph ----------------------------------------------------------------- */

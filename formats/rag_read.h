@@ -39,6 +39,7 @@ enum ruvm_rag_part_name {
     RUVM_RAG_RCPE,
     RUVM_RAG_BM25,
     RUVM_RAG_BITS,
+    RUVM_RAG_BOOK,
     RUVM_RAG_N_PARTS,
 };
 extern const char ruvm_rag_names[RUVM_RAG_N_PARTS][5];
@@ -134,6 +135,10 @@ uint32_t ruvm_rag_links(const struct ruvm_rag *rag, unsigned level, uint32_t pla
 /* Bytes of a row, and of a record of SIDE, for a shape; 0 when there is none of it. */
 uint32_t ruvm_rag_row_bytes(unsigned type, uint32_t dims);
 uint32_t ruvm_rag_side_bytes(unsigned type, unsigned metric);
+/* Whether vectors of that type have that metric. */
+bool ruvm_rag_has_metric(unsigned type, unsigned metric);
+/* Bytes of BOOK for that many dimensions. */
+uint32_t ruvm_rag_book_bytes(uint32_t dims);
 /* Bits of a link among n places, 1..32. */
 uint32_t ruvm_rag_id_bits(uint32_t n);
 static inline uint32_t ruvm_rag_list_bytes(uint32_t degree, uint32_t id_bits)

@@ -97,6 +97,28 @@ static bool check_codes(struct ruvm_ragcheck *c, const uint8_t *row)
                                "padding of a row is not 0");
 }
 
+static bool check_book(struct ruvm_ragcheck *c)
+{
+    const struct ruvm_rag_part *book = &c->rag->part[RUVM_RAG_BOOK];
+    c->section = RUVM_RSEC_BOOK;
+    for (uint32_t i = 0; i < book->bytes; i++)
+        if (book->data[i] == 0x80)
+            return ruvm_ragcheck_fail(c, book->data + i, "code is -128");
+    return true;
+}
+
+static bool check_row(struct ruvm_ragcheck *c, const uint8_t *row)
+{
+    const struct ruvm_rag *rag = c->rag;
+    switch (rag->type) {
+    case RUVM_VECTOR_BINARY: return check_bit_padding(c, row, rag->dims, rag->row_bytes);
+    case RUVM_VECTOR_PQ:
+        return ruvm_ragcheck_zeros(c, row + rag->dims / RUVM_RAG_BOOK_DIMS, row + rag->row_bytes,
+                                   "padding of a row is not 0");
+    default: return check_codes(c, row);
+    }
+}
+
 static bool check_vectors(struct ruvm_ragcheck *c)
 {
     const struct ruvm_rag *rag = c->rag;
@@ -105,14 +127,13 @@ static bool check_vectors(struct ruvm_ragcheck *c)
     for (uint32_t i = 0; i < rag->n; i++) {
         const uint8_t *row = ruvm_rag_row(rag, i);
         c->section = RUVM_RSEC_VECT;
-        if (rag->type == RUVM_VECTOR_BINARY ? !check_bit_padding(c, row, rag->dims, rag->row_bytes)
-                                            : !check_codes(c, row))
+        if (!check_row(c, row))
             return false;
         c->section = RUVM_RSEC_BITS;
         if (signs && !check_bit_padding(c, signs + (size_t)i * sign_bytes, rag->dims, sign_bytes))
             return false;
     }
-    return true;
+    return check_book(c);
 }
 
 static bool check_dead(struct ruvm_ragcheck *c)

@@ -26,7 +26,8 @@ enum ruvm_recipe_kind {
     RUVM_RECIPE_HASHED = 1, /* signs of hashed words and pieces of words */
 };
 enum ruvm_rag_rank {
-    RUVM_RANK_SUM = 0,        /* of BM25 over its best, and SHARE times the cosine */
+    RUVM_RANK_SUM = 0,        /* of BM25 over the idf of the whole question, and SHARE times the
+                               * cosine */
     RUVM_RANK_RECIPROCAL = 1, /* of 1 / (10 + rank), the vectors' SHARE times as much */
     RUVM_RANK_WORDS = 2,      /* BM25 alone */
     RUVM_RANK_VECTORS = 3,

@@ -19,6 +19,11 @@
 const char *ruvm_codes_name(int type);
 /* The largest level: 127, 15, 7, 3, 1, 1, 1. */
 int ruvm_codes_max_level(int type);
+/* Bits of a code: 8, 4, 3, 2, 1; not of the types after BINARY. */
+static inline uint32_t ruvm_codes_bits(int type)
+{
+    return type == RUVM_TYPE_INT8 ? 8 : (uint32_t)(RUVM_TYPE_BINARY + 1 - type);
+}
 /* Whether a tensor of the type may have multipliers. */
 bool ruvm_codes_has_groups(int type);
 /* Bytes of a packed row. */

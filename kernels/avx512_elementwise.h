@@ -30,9 +30,40 @@ static inline __m512i load_u16(__mmask16 lanes, const uint16_t *p)
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, p));
 }
 
+/* What a masked store wrote comes late to the next load of it, and one kernel's output is the
+ * next one's input: so whole registers, and heads of 8, are stored plainly. */
+enum { ALL_LANES = 0xffff, HALF_LANES = 0xff };
+
 static inline void store32(int32_t *p, __mmask16 lanes, __m512i x)
 {
-    _mm512_mask_storeu_epi32(p, lanes, x);
+    if (lanes == ALL_LANES)
+        _mm512_storeu_si512(p, x);
+    else if (lanes == HALF_LANES)
+        x86_store(p, _mm512_castsi512_si256(x));
+    else
+        _mm512_mask_storeu_epi32(p, lanes, x);
+}
+
+static inline void store16(void *p, __mmask16 lanes, __m512i x)
+{
+    __m256i narrow = _mm512_cvtepi32_epi16(x);
+    if (lanes == ALL_LANES)
+        x86_store(p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storeu_si128(p, _mm256_castsi256_si128(narrow));
+    else
+        _mm256_mask_storeu_epi16(p, lanes, narrow);
+}
+
+static inline void store8(int8_t *p, __mmask16 lanes, __m512i x)
+{
+    __m128i narrow = _mm512_cvtepi32_epi8(x);
+    if (lanes == ALL_LANES)
+        _mm_storeu_si128((void *)p, narrow);
+    else if (lanes == HALF_LANES)
+        _mm_storel_epi64((void *)p, narrow);
+    else
+        _mm_mask_storeu_epi8(p, lanes, narrow);
 }
 
 /* (x * mult + half) >> shift in 64 bits, of the even and of the odd lanes. */
@@ -88,15 +119,18 @@ static inline uint32_t avx512_amax(const int32_t *x, uint32_t n)
     return _mm512_reduce_max_epu32(max);
 }
 
+static inline __m512i rescaled(__m512i v, __m512i s)
+{
+    __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
+    low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
+    return _mm512_add_epi32(_mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s), low);
+}
+
 static inline void avx512_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        __m512i v = load32(lanes, x + i), s = load_u16(lanes, scale + i);
-        __m512i low = _mm512_mullo_epi32(_mm512_and_si512(v, _mm512_set1_epi32(0xffff)), s);
-        low = _mm512_srli_epi32(_mm512_add_epi32(low, _mm512_set1_epi32(0x8000)), 16);
-        __m512i high = _mm512_mullo_epi32(_mm512_srai_epi32(v, 16), s);
-        store32(x + i, lanes, _mm512_add_epi32(high, low));
+        store32(x + i, lanes, rescaled(load32(lanes, x + i), load_u16(lanes, scale + i)));
     }
 }
 
@@ -109,18 +143,53 @@ static inline void avx512_quantize(int8_t *q, const int32_t *x, uint32_t n, uint
         __m512i v = load32(i < n ? lanes_from(i, n) : 0, x + i);
         v = _mm512_sra_epi32(_mm512_sll_epi32(v, left), right);
         v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 24);
-        _mm_mask_storeu_epi8(q + i, lanes_from(i, n_padded), _mm512_cvtepi32_epi8(v));
+        store8(q + i, lanes_from(i, n_padded), v);
     }
 }
 
-static inline void avx512_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                                     uint32_t shift)
+/* h + y for |y| < 2^31, clamped. Where the sum leaves 32 bits, its sign is not that of both. */
+static inline __m512i add_clamped(__m512i h, __m512i y)
 {
-    const struct wide_ratio r = wide_ratio(mult, shift);
+    __m512i sum = _mm512_add_epi32(h, y), most = _mm512_set1_epi32(INT32_MAX);
+    __m512i wrong = _mm512_and_si512(_mm512_xor_si512(h, sum), _mm512_xor_si512(y, sum));
+    __m512i end = _mm512_xor_si512(_mm512_srai_epi32(h, 31), most);
+    sum = _mm512_mask_mov_epi32(sum, _mm512_movepi32_mask(wrong), end);
+    return _mm512_max_epi32(sum, _mm512_set1_epi32(-INT32_MAX));
+}
+
+/* The high halves of the products, for shifts beyond 32: half has no low half then. */
+static inline __m512i high_product(__m512i x, __m512i mult)
+{
+    __m512i even = _mm512_mul_epi32(x, mult);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), mult);
+    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+}
+
+static inline void add_high(int32_t *h, const int32_t *x, uint32_t n, const struct ruvm_addition *p)
+{
+    const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
+    const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
+    const __m128i by = _mm_cvtsi32_si128((int32_t)p->shift - 32);
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
-        struct wide y = wide_scale(load32(lanes, x + i), &r);
-        struct wide before = wide_of(load32(lanes, h + i));
+        __m512i y = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        y = _mm512_sra_epi32(_mm512_add_epi32(high_product(y, mult), half), by);
+        store32(h + i, lanes, add_clamped(load32(lanes, h + i), y));
+    }
+}
+
+static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                     const struct ruvm_addition *p)
+{
+    if (p->shift > 32) {
+        add_high(h, x, n, p);
+        return;
+    }
+    const struct wide_ratio r = wide_ratio(p->mult, p->shift);
+    for (uint32_t i = 0; i < n; i += LANES) {
+        __mmask16 lanes = lanes_from(i, n);
+        __m512i v = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
+        struct wide y = wide_scale(v, &r), before = wide_of(load32(lanes, h + i));
         y.even = _mm512_add_epi64(y.even, before.even);
         y.odd = _mm512_add_epi64(y.odd, before.odd);
         store32(h + i, lanes, wide_join(wide_clamp(y, INT32_MAX)));
@@ -143,316 +212,6 @@ static inline uint64_t avx512_norm(int32_t *y, const int32_t *h, const int16_t *
         sum = _mm512_add_epi64(sum, _mm512_mul_epi32(odd, odd));
     }
     return (uint64_t)_mm512_reduce_add_epi64(sum);
-}
-
-/* ---- heads --------------------------------------------------------------------------- */
-
-/* Eight pairs of 16 bits times (cosine, -sine) and (sine, cosine), two products a lane. */
-static inline __m512i turn_pairs(__m512i v, __m128i cosines, __m128i sines)
-{
-    __m128i minus = _mm_sub_epi16(_mm_setzero_si128(), sines);
-    __m256i to_a =
-        _mm256_set_m128i(_mm_unpackhi_epi16(cosines, minus), _mm_unpacklo_epi16(cosines, minus));
-    __m256i to_b =
-        _mm256_set_m128i(_mm_unpackhi_epi16(sines, cosines), _mm_unpacklo_epi16(sines, cosines));
-    __m256i pairs = _mm512_cvtepi32_epi16(v), half = _mm256_set1_epi32(8192);
-    __m256i a = _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, to_a), half), 14);
-    __m256i b = _mm256_srai_epi32(_mm256_add_epi32(_mm256_madd_epi16(pairs, to_b), half), 14);
-    __m512i a64 = _mm512_cvtepu32_epi64(a), b64 = _mm512_cvtepu32_epi64(b);
-    return _mm512_or_si512(a64, _mm512_slli_epi64(b64, 32));
-}
-
-static inline uint32_t avx512_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
-{
-    uint32_t down = ruvm_elementwise_down(avx512_amax(v, n)), i = 0;
-    __m128i by = _mm_cvtsi32_si128((int32_t)down);
-    for (; i < 2 * n_pairs; i += LANES) {
-        __mmask16 lanes = lanes_from(i, 2 * n_pairs);
-        __mmask8 pairs = (__mmask8)lanes_from(i / 2, n_pairs);
-        __m128i cosines = _mm_maskz_loadu_epi16(pairs, turn + i / 2);
-        __m128i sines = _mm_maskz_loadu_epi16(pairs, turn + n_pairs + i / 2);
-        __m512i x = _mm512_sra_epi32(load32(lanes, v + i), by);
-        store32(v + i, lanes, turn_pairs(x, cosines, sines));
-    }
-    for (i = 2 * n_pairs; i < n && down; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        store32(v + i, lanes, _mm512_sra_epi32(load32(lanes, v + i), by));
-    }
-    return down;
-}
-
-static inline void avx512_to_cache(int8_t *q, const int32_t *v, uint32_t n,
-                                   const struct ruvm_to_cache *p)
-{
-    const struct wide_ratio r = wide_ratio(p->mult, p->shift);
-    __m512i high = _mm512_set1_epi32(127), low = _mm512_set1_epi32(-127);
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i x = _mm512_mullo_epi32(load32(lanes, v + i), load_u16(lanes, p->inverse + i));
-        x = wide_join(wide_clamp(wide_scale(x, &r), 32767));
-        if (p->zero)
-            x = _mm512_sub_epi32(x, load16(lanes, p->zero + i));
-        x = _mm512_max_epi32(_mm512_min_epi32(x, high), low);
-        _mm_mask_storeu_epi8(q + i, lanes, _mm512_cvtepi32_epi8(x));
-    }
-}
-
-static inline uint32_t avx512_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    __m512i max = _mm512_setzero_si512();
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i v = _mm512_mullo_epi32(load32(lanes, x + i), load_u16(lanes, scale + i));
-        store32(x + i, lanes, v);
-        max = _mm512_max_epu32(max, _mm512_abs_epi32(v));
-    }
-    return _mm512_reduce_max_epu32(max);
-}
-
-static inline void avx512_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,
-                                 uint32_t down, uint32_t mult)
-{
-    __m128i left = _mm_cvtsi32_si128((int32_t)up), right = _mm_cvtsi32_si128((int32_t)down);
-    __m512i by = _mm512_set1_epi32((int32_t)mult), half = _mm512_set1_epi32(1 << 17);
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i v = _mm512_sra_epi32(_mm512_sll_epi32(load32(lanes, x + i), left), right);
-        v = _mm512_srai_epi32(_mm512_add_epi32(_mm512_mullo_epi32(v, by), half), 18);
-        _mm256_mask_storeu_epi16(q + i, lanes, _mm512_cvtepi32_epi16(v));
-    }
-}
-
-static inline void avx512_divide(int32_t *out, const int32_t *x, const uint16_t *scale, uint32_t n,
-                                 uint32_t down, uint32_t inverse)
-{
-    __m128i by = _mm_cvtsi32_si128((int32_t)down);
-    const struct wide_ratio r = {_mm512_set1_epi32((int32_t)inverse), _mm512_setzero_si512(),
-                                 _mm_cvtsi32_si128(23)};
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i v = _mm512_sra_epi32(load32(lanes, x + i), by);
-        v = wide_join(wide_clamp(wide_scale(v, &r), 32767));
-        store32(out + i, lanes, _mm512_mullo_epi32(v, load_u16(lanes, scale + i)));
-    }
-}
-
-/* 32 codes, of two positions of 16 or of one. */
-static inline void avx512_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos,
-                                 uint32_t n)
-{
-    const uint32_t shift = (uint32_t)__builtin_ctz(n), all = n_pos * n;
-    const __m256i order =
-        _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,
-                         21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
-    if (n != 1u << shift || n < 4 || n > 32) {
-        ruvm_elementwise_unpack(v, codes, m, n_pos, n);
-        return;
-    }
-    /* Of 32 values, value i belongs to position i / n of at most eight. */
-    __m256i which = _mm256_and_si256(_mm256_srl_epi16(order, _mm_cvtsi32_si128((int32_t)shift)),
-                                     _mm256_set1_epi8(7));
-    uint32_t i = 0;
-    for (; i + 32 <= all; i += 32, m += 32u >> shift) {
-        uint64_t steps = 0;
-        __builtin_memcpy(&steps, m, n == 4 ? 8 : n == 8 ? 4 : n == 16 ? 2 : 1);
-        __m128i bytes = x86_load16(codes + i / 2);
-        __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15));
-        __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
-        __m256i code = _mm256_set_m128i(_mm_unpackhi_epi8(low, high), _mm_unpacklo_epi8(low, high));
-        __m256i step = _mm256_shuffle_epi8(_mm256_set1_epi64x((int64_t)steps), which);
-        __m512i level = _mm512_cvtepu8_epi16(code);
-        level = _mm512_sub_epi16(_mm512_add_epi16(level, level), _mm512_set1_epi16(15));
-        level = _mm512_mullo_epi16(level, _mm512_cvtepu8_epi16(step));
-        level = _mm512_srai_epi16(_mm512_add_epi16(level, _mm512_set1_epi16(8)), 4);
-        x86_store(v + i, _mm512_cvtepi16_epi8(level));
-    }
-    ruvm_elementwise_unpack(v + i, codes + i / 2, m, (all - i) >> shift, n);
-}
-
-/* ---- softmax weights ----------------------------------------------------------------- */
-
-/* t = (below * mult) >> shift, RUVM_EXP2_ZERO where it is above. */
-static inline __m512i avx512_softmax_t(__m512i below, __m512i mult, __m128i shift)
-{
-    const __m512i most = _mm512_set1_epi64(RUVM_EXP2_ZERO);
-    __m512i even = _mm512_srl_epi64(_mm512_mul_epu32(below, mult), shift);
-    __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(below, 32), mult);
-    odd = _mm512_srl_epi64(odd, shift);
-    return wide_join((struct wide){_mm512_min_epu64(even, most), _mm512_min_epu64(odd, most)});
-}
-
-/* As x86_exp2, of 16 lanes. */
-static inline __m512i avx512_exp2(__m512i t)
-{
-    __m512i f = _mm512_and_si512(t, _mm512_set1_epi32(32767));
-    __m512i c = _mm512_madd_epi16(f, _mm512_set1_epi32(RUVM_EXP2_D));
-    c = _mm512_srli_epi32(_mm512_add_epi32(c, _mm512_set1_epi32(16384)), 15);
-    c = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_C), c);
-    __m512i b = _mm512_dpwssd_epi32(_mm512_set1_epi32(4096), f, c);
-    b = _mm512_sub_epi32(_mm512_set1_epi32(RUVM_EXP2_B), _mm512_srli_epi32(b, 13));
-    __m512i p = _mm512_set1_epi32((int32_t)RUVM_EXP2_A);
-    p = _mm512_srli_epi32(_mm512_sub_epi32(p, _mm512_mullo_epi32(f, b)), 18);
-    return _mm512_srlv_epi32(p, _mm512_srli_epi32(t, 15));
-}
-
-static inline __m512i avx512_weights_max(const int32_t *s, uint32_t n_pos)
-{
-    __m512i max = _mm512_set1_epi32(INT32_MIN);
-    uint32_t p = 0;
-    for (; p + LANES <= n_pos; p += LANES)
-        max = _mm512_max_epi32(max, _mm512_loadu_si512(s + p));
-    if (p < n_pos)
-        max = _mm512_mask_max_epi32(max, lanes_from(p, n_pos), max,
-                                    load32(lanes_from(p, n_pos), s + p));
-    return _mm512_set1_epi32(_mm512_reduce_max_epi32(max));
-}
-
-static inline uint32_t avx512_weights(uint16_t *e, const int32_t *s, uint32_t n_pos, uint32_t mult,
-                                      uint32_t shift)
-{
-    __m512i max = avx512_weights_max(s, n_pos), by = _mm512_set1_epi32((int32_t)mult);
-    __m512i sum = _mm512_setzero_si512();
-    __m128i right = _mm_cvtsi32_si128((int32_t)shift);
-    uint32_t p = 0;
-    for (; p + LANES <= n_pos; p += LANES) {
-        __m512i below = _mm512_sub_epi32(max, _mm512_loadu_si512(s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_add_epi32(sum, w);
-        x86_store(e + p, _mm512_cvtepi32_epi16(w));
-    }
-    if (p < n_pos) {
-        __mmask16 lanes = lanes_from(p, n_pos);
-        __m512i below = _mm512_sub_epi32(max, load32(lanes, s + p));
-        __m512i w = avx512_exp2(avx512_softmax_t(below, by, right));
-        sum = _mm512_mask_add_epi32(sum, lanes, sum, w);
-        _mm256_mask_storeu_epi16(e + p, lanes, _mm512_cvtepi32_epi16(w));
-    }
-    return (uint32_t)_mm512_reduce_add_epi32(sum);
-}
-
-/* ---- mix of heads of 8 --------------------------------------------------------------- */
-
-/* Four positions that touch are one register of 16 bits, the values of two positions in
- * turn, so that a lane takes two products; the lower and the upper half of the lanes have
- * two positions each. */
-static inline __m512i avx512_mix_4(__m512i acc, const int8_t *v, __m512i e)
-{
-    const __m256i in_turn = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-    __m256i values = _mm256_shuffle_epi8(x86_load(v), in_turn);
-    return _mm512_dpwssd_epi32(acc, _mm512_cvtepi8_epi16(values), e);
-}
-
-static inline void avx512_mix_of_8(int32_t *out, const uint16_t *e, const int8_t *v, uint32_t n_pos)
-{
-    const __m512i order = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-    const __m512i two = _mm512_set1_epi32(2), four = _mm512_set1_epi32(4);
-    __m512i a = _mm512_setzero_si512(), b = a;
-    uint32_t p = 0;
-    for (; p + 16 <= n_pos; p += 16, v += 128) {
-        __m512i all = _mm512_zextsi256_si512(x86_load(e + p));
-        __m512i next = _mm512_add_epi32(order, two);
-        a = avx512_mix_4(a, v, _mm512_permutexvar_epi32(order, all));
-        b = avx512_mix_4(b, v + 32, _mm512_permutexvar_epi32(next, all));
-        a = avx512_mix_4(a, v + 64, _mm512_permutexvar_epi32(_mm512_add_epi32(order, four), all));
-        b = avx512_mix_4(b, v + 96, _mm512_permutexvar_epi32(_mm512_add_epi32(next, four), all));
-    }
-    for (; p + 4 <= n_pos; p += 4, v += 32) {
-        uint64_t some;
-        __builtin_memcpy(&some, e + p, sizeof some);
-        __m512i all = _mm512_set1_epi64((int64_t)some);
-        a = avx512_mix_4(a, v, _mm512_permutexvar_epi32(order, all));
-    }
-    a = _mm512_add_epi32(a, b);
-    __m256i sum = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
-    x86_store(out, _mm256_add_epi32(sum, x86_load(out)));
-    if (p < n_pos)
-        ruvm_x86_mix(out, e + p, v, n_pos - p, 8, 8);
-}
-
-/* ---- mix of other heads -------------------------------------------------------------- */
-
-enum { MIX_POSITIONS = 4, MIX_VALUES = 64 };
-
-/* The sums of 64 values, the lower and the upper 7 bits of the weights apart. Unpacking
- * keeps to quarters of a register, so part k has values 4k .. 4k + 3 of each 16. */
-struct mix_sums {
-    __m512i low[4], high[4];
-};
-
-/* Four positions, turned so that each lane has the four of one value; low and high: the
- * weights' halves, a byte a position. */
-X86_INLINE void avx512_mix_64(struct mix_sums *sums, const int8_t *v, size_t stride,
-                              __mmask64 bytes, uint64_t weights)
-{
-    __m512i a = _mm512_maskz_loadu_epi8(bytes, v);
-    __m512i b = _mm512_maskz_loadu_epi8(bytes, v + stride);
-    __m512i c = _mm512_maskz_loadu_epi8(bytes, v + 2 * stride);
-    __m512i d = _mm512_maskz_loadu_epi8(bytes, v + 3 * stride);
-    __m512i ab = _mm512_unpacklo_epi8(a, b), ab2 = _mm512_unpackhi_epi8(a, b);
-    __m512i cd = _mm512_unpacklo_epi8(c, d), cd2 = _mm512_unpackhi_epi8(c, d);
-    __m512i parts[4] = {_mm512_unpacklo_epi16(ab, cd), _mm512_unpackhi_epi16(ab, cd),
-                        _mm512_unpacklo_epi16(ab2, cd2), _mm512_unpackhi_epi16(ab2, cd2)};
-    __m128i four = _mm_cvtsi64_si128((int64_t)weights);
-    __m128i lower = _mm_and_si128(four, _mm_set1_epi16(127)), upper = _mm_srli_epi16(four, 7);
-    __m512i low = _mm512_broadcastd_epi32(_mm_packus_epi16(lower, lower));
-    __m512i high = _mm512_broadcastd_epi32(_mm_packus_epi16(upper, upper));
-    X86_UNROLL
-    for (uint32_t k = 0; k < 4; k++) {
-        sums->low[k] = _mm512_dpbusd_epi32(sums->low[k], low, parts[k]);
-        sums->high[k] = _mm512_dpbusd_epi32(sums->high[k], high, parts[k]);
-    }
-}
-
-/* Adds the sums to out[0 .. n) in order. */
-X86_INLINE void avx512_mix_end(int32_t *out, const struct mix_sums *sums, uint32_t n)
-{
-    __m512i s[4], t[4];
-    X86_UNROLL
-    for (uint32_t k = 0; k < 4; k++)
-        s[k] = _mm512_add_epi32(sums->low[k], _mm512_slli_epi32(sums->high[k], 7));
-    t[0] = _mm512_shuffle_i32x4(s[0], s[1], 0x44);
-    t[1] = _mm512_shuffle_i32x4(s[2], s[3], 0x44);
-    t[2] = _mm512_shuffle_i32x4(s[0], s[1], 0xee);
-    t[3] = _mm512_shuffle_i32x4(s[2], s[3], 0xee);
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i a = t[i / 32 * 2], b = t[i / 32 * 2 + 1];
-        __m512i sum = i % 32 ? _mm512_shuffle_i32x4(a, b, 0xdd) : _mm512_shuffle_i32x4(a, b, 0x88);
-        store32(out + i, lanes, _mm512_add_epi32(sum, load32(lanes, out + i)));
-    }
-}
-
-static inline void avx512_mix_of_64(int32_t *out, const uint16_t *e, const int8_t *v,
-                                    uint32_t n_pos, uint32_t stride, uint32_t n)
-{
-    const __mmask64 bytes = n == MIX_VALUES ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1;
-    struct mix_sums sums;
-    X86_UNROLL
-    for (uint32_t k = 0; k < 4; k++)
-        sums.low[k] = sums.high[k] = _mm512_setzero_si512();
-    uint64_t weights;
-    uint32_t p = 0;
-    for (; p + MIX_POSITIONS <= n_pos; p += MIX_POSITIONS, v += MIX_POSITIONS * (size_t)stride) {
-        __builtin_memcpy(&weights, e + p, sizeof weights);
-        avx512_mix_64(&sums, v, stride, bytes, weights);
-    }
-    for (; p < n_pos; p++, v += stride)
-        avx512_mix_64(&sums, v, 0, bytes, e[p]); /* the same four times, thrice times 0 */
-    avx512_mix_end(out, &sums, n);
-}
-
-static inline void avx512_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos,
-                              uint32_t head_dim, uint32_t stride)
-{
-    if (head_dim == 8 && stride == 8) {
-        avx512_mix_of_8(acc, e, v, n_pos);
-        return;
-    }
-    for (uint32_t d = 0, n; d < head_dim; d += n) {
-        n = head_dim - d < MIX_VALUES ? head_dim - d : MIX_VALUES;
-        avx512_mix_of_64(acc + d, e, v + d, n_pos, stride, n);
-    }
 }
 
 /* ---- SwiGLU -------------------------------------------------------------------------- */

@@ -5,8 +5,8 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
-#include "kernels/avx512_elementwise.h"
-#include "kernels/avx512_panels.h"
+#include "kernels/avx512_heads.h"
+#include "kernels/avx512_panels_codes.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -17,7 +17,7 @@ static int available(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vnni");
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vnni");
 }
 
 static inline __m512i load(__mmask64 bytes, const int8_t *p)
@@ -200,10 +200,13 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
 
 static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
-    if (m->bits == 8)
-        panel_s8(m);
-    else
-        panel_codes(m);
+    switch (m->bits) {
+    case 8: panel_s8(m); return;
+    case 4: panel_codes(4, m); return;
+    case 3: panel_codes(3, m); return;
+    case 2: panel_codes(2, m); return;
+    default: panel_codes(1, m);
+    }
 }
 
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {
@@ -217,12 +220,11 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = ruvm_x86_xnor,
     .matmul_panels = matmul_panels,
-    .scores = ruvm_x86_scores,
+    .scores = avx512_scores,
     .weights = avx512_weights,
     .mix = avx512_mix,
     .rotate = avx512_rotate,
     .to_cache = avx512_to_cache,
-    .fold = avx512_fold,
     .narrow = avx512_narrow,
     .divide = avx512_divide,
     .unpack = avx512_unpack,

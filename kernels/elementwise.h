@@ -12,6 +12,11 @@
 #include "kernels/exact.h"
 #include "kernels/kernels.h"
 
+/* Before what most networks never need; a variant may give it a meaning. */
+#ifndef RUVM_SELDOM
+#define RUVM_SELDOM
+#endif
+
 static inline int32_t ruvm_elementwise_max(const int32_t *s, uint32_t n)
 {
     int32_t max = INT32_MIN;
@@ -61,18 +66,37 @@ static inline uint32_t ruvm_elementwise_down(uint32_t largest)
     return largest >> RUVM_HEAD_BITS ? 32u - RUVM_HEAD_BITS - (uint32_t)__builtin_clz(largest) : 0;
 }
 
-static inline uint32_t ruvm_elementwise_rotate(int32_t *v, uint32_t n, const int16_t *turn,
-                                               uint32_t n_pairs)
+/* x[i] *= scale[i]; returns the largest |x|. */
+static inline uint32_t ruvm_elementwise_fold(int32_t *x, const uint16_t *scale, uint32_t n)
 {
-    uint32_t down = ruvm_elementwise_down(ruvm_elementwise_amax(v, n));
     for (uint32_t i = 0; i < n; i++)
-        v[i] >>= down;
-    for (uint32_t p = 0; p < n_pairs; p++) {
-        int32_t a = v[2 * p], b = v[2 * p + 1], c = turn[p], s = turn[n_pairs + p];
-        v[2 * p] = (a * c - b * s + 8192) >> 14;
-        v[2 * p + 1] = (a * s + b * c + 8192) >> 14;
+        x[i] *= (int32_t)scale[i];
+    return ruvm_elementwise_amax(x, n);
+}
+
+/* The scales of head h. */
+static inline const uint16_t *ruvm_elementwise_scale_of(const struct ruvm_turn *t, uint32_t h)
+{
+    return t->scale + (size_t)((t->first + h) / t->share) * t->head_dim;
+}
+
+static inline void ruvm_elementwise_rotate(struct ruvm_turned *out, int32_t *v,
+                                           const struct ruvm_turn *t)
+{
+    uint32_t n = t->head_dim, pairs = t->n_pairs;
+    for (uint32_t h = 0; h < t->n_heads; h++, v += n) {
+        uint32_t down = ruvm_elementwise_down(ruvm_elementwise_amax(v, n));
+        for (uint32_t i = 0; i < n; i++)
+            v[i] >>= down;
+        for (uint32_t p = 0; p < pairs; p++) {
+            int32_t a = v[2 * p], b = v[2 * p + 1], c = t->turn[p], s = t->turn[pairs + p];
+            v[2 * p] = (a * c - b * s + 8192) >> 14;
+            v[2 * p + 1] = (a * s + b * c + 8192) >> 14;
+        }
+        uint32_t largest =
+            t->scale ? ruvm_elementwise_fold(v, ruvm_elementwise_scale_of(t, h), n) : 0;
+        out[h] = (struct ruvm_turned){down, largest};
     }
-    return down;
 }
 
 static inline void ruvm_elementwise_to_cache(int8_t *q, const int32_t *v, uint32_t n,
@@ -86,13 +110,6 @@ static inline void ruvm_elementwise_to_cache(int8_t *q, const int32_t *v, uint32
         x -= p->zero ? p->zero[i] : 0;
         q[i] = (int8_t)(x > 127 ? 127 : x < -127 ? -127 : x);
     }
-}
-
-static inline uint32_t ruvm_elementwise_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        x[i] *= (int32_t)scale[i];
-    return ruvm_elementwise_amax(x, n);
 }
 
 static inline void ruvm_elementwise_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up,
@@ -114,8 +131,8 @@ static inline void ruvm_elementwise_divide(int32_t *out, const int32_t *x, const
     }
 }
 
-static inline void ruvm_elementwise_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m,
-                                           uint32_t n_pos, uint32_t n)
+RUVM_SELDOM static inline void ruvm_elementwise_unpack(int8_t *v, const uint8_t *codes,
+                                                       const uint8_t *m, uint32_t n_pos, uint32_t n)
 {
     for (uint32_t p = 0; p < n_pos; p++)
         for (uint32_t i = 0; i < n; i += 2, codes++) {
@@ -149,8 +166,8 @@ static inline void ruvm_elementwise_quantize(int8_t *q, const int32_t *x, uint32
         q[i] = 0;
 }
 
-static inline void ruvm_elementwise_add_scaled(int32_t *h, const int32_t *x, uint32_t n,
-                                               uint32_t mult, uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_add(int32_t *h, const int32_t *x, uint32_t n,
+                                                    uint32_t mult, uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -158,6 +175,13 @@ static inline void ruvm_elementwise_add_scaled(int32_t *h, const int32_t *x, uin
         v = v > INT32_MAX ? INT32_MAX : v;
         h[i] = v < -INT32_MAX ? -INT32_MAX : (int32_t)v;
     }
+}
+
+static inline void ruvm_elementwise_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                               const struct ruvm_addition *p)
+{
+    ruvm_elementwise_rescale(x, p->scale, n);
+    ruvm_elementwise_add(h, x, n, p->mult, p->shift);
 }
 
 /* (h + half) >> down could overflow; ((h >> (down - 1)) + 1) >> 1 is the same and cannot. */
@@ -192,7 +216,8 @@ static inline int32_t ruvm_elementwise_mean(int64_t sum, uint32_t n)
     return (int32_t)(quotient - (with_half < 0 && quotient * n != with_half));
 }
 
-static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n, int32_t *mean)
+RUVM_SELDOM static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n,
+                                                           int32_t *mean)
 {
     int64_t sum = 0;
     int32_t low = h[0], high = h[0];
@@ -206,8 +231,9 @@ static inline uint32_t ruvm_elementwise_spread(const int32_t *h, uint32_t n, int
     return below > above ? below : above;
 }
 
-static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h, const int16_t *gain,
-                                                  uint32_t n, const struct ruvm_centre *c)
+RUVM_SELDOM static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h,
+                                                              const int16_t *gain, uint32_t n,
+                                                              const struct ruvm_centre *c)
 {
     int64_t offset = c->down ? ((int64_t)1 << (c->down - 1)) - c->mean : -(int64_t)c->mean;
     uint64_t sum = 0;
@@ -220,15 +246,16 @@ static inline uint64_t ruvm_elementwise_layernorm(int32_t *y, const int32_t *h, 
     return sum;
 }
 
-static inline void ruvm_elementwise_scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_scale(int32_t *x, uint32_t n, uint32_t mult,
+                                                      uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++)
         x[i] = (int32_t)(((int64_t)x[i] * (int32_t)mult + half) >> shift);
 }
 
-static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias, uint32_t n,
-                                             uint32_t mult, uint32_t shift)
+RUVM_SELDOM static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias,
+                                                         uint32_t n, uint32_t mult, uint32_t shift)
 {
     int64_t half = (int64_t)1 << (shift - 1);
     for (uint32_t i = 0; i < n; i++) {
@@ -238,8 +265,8 @@ static inline void ruvm_elementwise_add_bias(int32_t *x, const int16_t *bias, ui
     }
 }
 
-static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t n,
-                                         const struct ruvm_gelu *p)
+RUVM_SELDOM static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t n,
+                                                     const struct ruvm_gelu *p)
 {
     for (uint32_t i = 0; i < n; i++) {
         int32_t g = in[i] >> p->down;
@@ -247,7 +274,7 @@ static inline void ruvm_elementwise_gelu(int32_t *x, const int32_t *in, uint32_t
     }
 }
 
-static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
+RUVM_SELDOM static inline void ruvm_elementwise_relu(int32_t *x, const int32_t *in, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         x[i] = in[i] > 0 ? in[i] : 0;

@@ -64,14 +64,14 @@ static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes
 
 /* The same product with panels:
  * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
- * x[v * x_stride + c], where a weight is an INT8 level, or with bits == 4 an INT4 level
- * times its multiplier. first_col is a multiple of 32, n_cols one of 16; grouped matrices
- * have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+ * x[v * x_stride + c], where a weight is an INT8 level, or with fewer bits that of INT4,
+ * INT3, INT2 or BINARY times its multiplier. first_col is a multiple of 32, n_cols one of 16;
+ * grouped matrices have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
 struct ruvm_matmul_panels {
     const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
     const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
     int32_t *out;     /* [n_vecs, out_stride] */
-    uint32_t bits;    /* 8 or 4 */
+    uint32_t bits;    /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, first_col, n_cols, panel_bytes;
     uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;
@@ -101,6 +101,25 @@ struct ruvm_to_cache {
     const uint16_t *inverse; /* [n] */
     const int16_t *zero;     /* [n], or NULL for none */
     uint32_t mult, shift;    /* mult < 2^31, 1 <= shift <= 62 */
+};
+
+/* Heads that are turned together: head h is v[h * head_dim ..). */
+struct ruvm_turn {
+    uint32_t n_heads, head_dim, n_pairs; /* n_pairs is 0, or at most head_dim / 2 */
+    const int16_t *turn;                 /* [2 * n_pairs]: cosines, then sines */
+    const uint16_t *scale; /* NULL, or head h has scale[(first + h) / share * head_dim ..) */
+    uint32_t first, share;
+};
+
+/* What became of one of them. */
+struct ruvm_turned {
+    uint32_t down, largest;
+};
+
+/* How sums of a matrix join a vector: scales of rows, and what is common to all. */
+struct ruvm_addition {
+    const uint16_t *scale;
+    uint32_t mult, shift; /* mult < 2^31, 1 <= shift <= 62 */
 };
 
 struct ruvm_kernels {
@@ -134,19 +153,17 @@ struct ruvm_kernels {
     void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
                 uint32_t stride);
 
-    /* Brings a head to 14 bits and turns its first pairs: v[i] >>= down (floor), where down
-     * leaves max |v| 14 bits; then for p < n_pairs, with c = turn[p], s = turn[n_pairs + p],
-     * a = v[2p], b = v[2p + 1]: v[2p] = (a * c - b * s + 2^13) >> 14 and
-     * v[2p + 1] = (a * s + b * c + 2^13) >> 14. |turn| <= 2^14. Returns down; v is never
-     * INT32_MIN. */
-    uint32_t (*rotate)(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs);
+    /* Brings each head to 14 bits and turns its first pairs: v[i] >>= down (floor), where
+     * down leaves max |v| 14 bits; then for p < n_pairs, with c = turn[p],
+     * s = turn[n_pairs + p], a = v[2p], b = v[2p + 1]: v[2p] = (a * c - b * s + 2^13) >> 14
+     * and v[2p + 1] = (a * s + b * c + 2^13) >> 14. |turn| <= 2^14; v is never INT32_MIN.
+     * With scales, then v[i] *= scale[i], and largest is the largest |v| of that; without
+     * them it is 0. */
+    void (*rotate)(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t);
 
     /* q[i] = clamp(clamp((v[i] * inverse[i] * mult + 2^(shift-1)) >> shift, 32767) - zero[i],
      * 127) in 64 bits, where clamp(x, m) is within +-m; |v[i]| < 2^15. */
     void (*to_cache)(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p);
-
-    /* x[i] *= scale[i]; returns max |x|, 0 for n = 0; |x| < 2^15. */
-    uint32_t (*fold)(int32_t *x, const uint16_t *scale, uint32_t n);
 
     /* q[i] = (((x[i] << up) >> down) * mult + 2^17) >> 18, one of up, down is 0; the shifted
      * |x| <= 2^16 and the result within 16 bits. */
@@ -174,9 +191,9 @@ struct ruvm_kernels {
     void (*quantize)(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
                      uint32_t down, uint32_t mult);
 
-    /* h[i] = clamp(h[i] + ((x[i] * mult + 2^(shift-1)) >> shift)) in 64 bits, to
-     * +-(2^31 - 1); mult < 2^31, 1 <= shift <= 62. */
-    void (*add_scaled)(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift);
+    /* h[i] = clamp(h[i] + ((y * mult + 2^(shift-1)) >> shift)) in 64 bits, to +-(2^31 - 1),
+     * where y is what rescale() makes of x[i] and scale[i]. x is anything afterwards. */
+    void (*add_scaled)(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p);
 
     /* RMSNorm's first half: y[i] = ((h[i] + half) >> down) * gain[i] with half =
      * 2^(down-1), 0 for down = 0; returns the sum of the squares of the

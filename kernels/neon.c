@@ -71,7 +71,6 @@ const struct ruvm_kernels ruvm_kernels_neon = {
     .mix = neon_mix,
     .rotate = ruvm_elementwise_rotate,
     .to_cache = ruvm_elementwise_to_cache,
-    .fold = ruvm_elementwise_fold,
     .narrow = ruvm_elementwise_narrow,
     .divide = ruvm_elementwise_divide,
     .unpack = ruvm_elementwise_unpack,

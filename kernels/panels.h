@@ -20,7 +20,7 @@
 /* The rows as the image holds them; row_bytes is a multiple of 4. */
 struct ruvm_panels_source {
     const uint8_t *w, *mult; /* [n_rows, row_bytes], [n_rows, mult_bytes] */
-    uint32_t bits;           /* 8 or 4 */
+    uint32_t bits;           /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, row_bytes, mult_bytes;
 };
 

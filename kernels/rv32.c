@@ -5,6 +5,9 @@
  * 16 columns is walked by the offsets that loads have for nothing, so that pointers move and
  * the loop turns once a section. That is 3.2 instructions a product, where the scalar kernel
  * takes 3.7; more rows would not fit the registers. */
+/* What takes a small share of a token's work, or none with most networks, is compiled for
+ * size, and stays in flash where the linker's script says so. */
+#define RUVM_SELDOM __attribute__((cold))
 #include "kernels/elementwise.h"
 #include "kernels/scalar_codes.h"
 #include "kernels/variants.h"
@@ -352,7 +355,7 @@ static void add_high(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, ui
 }
 
 /* What does not fit 32 bits goes the long way, one by one. */
-static void add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+static void add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
 {
     const uint64_t half = (uint64_t)1 << (shift - 1);
     if (shift > 32) {
@@ -363,11 +366,17 @@ static void add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, 
         uint64_t wide = (uint64_t)((int64_t)*x * (int32_t)mult) + half;
         int32_t high = (int32_t)(wide >> 32);
         if (high >> (shift - 1) != high >> 31)
-            ruvm_elementwise_add_scaled(h, x, 1, mult, shift);
+            ruvm_elementwise_add(h, x, 1, mult, shift);
         else
             *h = add_clamped(
                 *h, shift == 32 ? high : (int32_t)shifted((uint32_t)high, (uint32_t)wide, shift));
     }
+}
+
+static void add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
+{
+    rescale(x, p->scale, n);
+    add(h, x, n, p->mult, p->shift);
 }
 
 const struct ruvm_kernels ruvm_kernels_rv32 = {
@@ -397,7 +406,6 @@ const struct ruvm_kernels ruvm_kernels_rv32 = {
     .relu = ruvm_elementwise_relu,
     .rotate = ruvm_elementwise_rotate,
     .to_cache = ruvm_elementwise_to_cache,
-    .fold = ruvm_elementwise_fold,
     .narrow = ruvm_elementwise_narrow,
     .divide = ruvm_elementwise_divide,
     .unpack = ruvm_elementwise_unpack,

@@ -32,6 +32,13 @@ struct ruvm_vector_kernels {
     /* out[i] = bits in which query and row differ; row_bytes is a multiple of 8 and at most
      * 128. */
     void (*hamming)(int32_t *out, const struct ruvm_vector_job *job);
+
+    /* keys[i] = 2^31 - (products[i] * scales[i] >> shift), modulo 2^32: scales are u16 of
+     * little-endian bytes. keys may be products. */
+    void (*scaled)(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
+                   uint32_t shift);
+    /* The smallest of keys[n], n >= 1. */
+    uint32_t (*least)(const uint32_t *keys, uint32_t n);
 };
 
 /* The tables, best first; ends with NULL. scalar is always there and last. */

@@ -3,6 +3,7 @@
  * Products as in avx2.c: |q| * (row with the sign of q), two of which fit into 16 bits.
  * Differences of codes reach 254, too much for a signed byte, so both are made unsigned by
  * a flipped bit, and vpsadbw adds them up. Bits are counted by a table of 16 entries. */
+#include "kernels/vectors_keys.h"
 #include "kernels/vectors_x86.h"
 
 static int available(void)
@@ -49,6 +50,18 @@ static inline __m256i load_tail(const uint8_t *p, uint32_t bytes)
     return _mm256_maskload_epi32((const void *)p, mask);
 }
 
+static inline __m256i pairs(__m256i a, __m256i b)
+{
+    return _mm256_add_epi32(_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+}
+
+/* The sums of all lanes of each of four registers. */
+static inline __m128i sum4(const __m256i *v)
+{
+    __m256i ab = pairs(v[0], v[1]), cd = pairs(v[2], v[3]);
+    return x86_fold(_mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd)));
+}
+
 static inline __attribute__((always_inline)) void all_rows(
     int32_t *out, const struct ruvm_vector_job *job, __m256i (*step)(__m256i, __m256i, __m256i))
 {
@@ -57,18 +70,18 @@ static inline __attribute__((always_inline)) void all_rows(
         const uint8_t *row[4];
         __m256i acc[4] = {0};
         uint32_t c = 0;
-        for (uint32_t k = 0; k < 4; k++)
-            row[k] = x86_row4(job, i, k);
-        for (; c + 32 <= job->row_bytes; c += 32)
+        x86_rows4(row, job, i);
+        for (; c + 32 <= job->row_bytes; c += 32) {
+            if (!job->ids)
+                x86_fetch_ahead(row, c);
             for (uint32_t k = 0; k < 4; k++)
                 acc[k] = step(acc[k], load(q + c), load(row[k] + c));
+        }
         if (c < job->row_bytes)
             for (uint32_t k = 0; k < 4; k++)
                 acc[k] = step(acc[k], load_tail(q + c, job->row_bytes - c),
                               load_tail(row[k] + c, job->row_bytes - c));
-        x86_store4(
-            out, job, i,
-            x86_sum4(x86_fold(acc[0]), x86_fold(acc[1]), x86_fold(acc[2]), x86_fold(acc[3])));
+        x86_store4(out, job, i, sum4(acc));
     }
 }
 
@@ -82,9 +95,42 @@ static void manhattan(int32_t *out, const struct ruvm_vector_job *job)
     all_rows(out, job, step_manhattan);
 }
 
+/* Rows of 8 bytes that follow each other: four to a register, each with its own sum. */
+static uint32_t hamming_words(int32_t *out, const struct ruvm_vector_job *job)
+{
+    const uint8_t *rows = job->rows;
+    long long word;
+    __builtin_memcpy(&word, job->query, sizeof word);
+    const __m256i q = _mm256_set1_epi64x(word);
+    const __m256i low_halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    uint32_t i = 0;
+    for (; i + 4 <= job->n; i += 4) {
+        __m256i sums = step_hamming(_mm256_setzero_si256(), q, load(rows + (size_t)i * 8));
+        sums = _mm256_permutevar8x32_epi32(sums, low_halves);
+        _mm_storeu_si128((void *)(out + i), _mm256_castsi256_si128(sums));
+    }
+    return i;
+}
+
 static void hamming(int32_t *out, const struct ruvm_vector_job *job)
 {
-    all_rows(out, job, step_hamming);
+    struct ruvm_vector_job rest = *job;
+    uint32_t done =
+        job->row_bytes == 8 && job->stride == 8 && !job->ids ? hamming_words(out, job) : 0;
+    rest.rows = (const uint8_t *)job->rows + (size_t)done * job->stride;
+    rest.n -= done;
+    all_rows(out + done, &rest, step_hamming);
+}
+
+static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
+                   uint32_t shift)
+{
+    keys_scaled(keys, products, scales, n, shift);
+}
+
+static uint32_t least(const uint32_t *keys, uint32_t n)
+{
+    return keys_least(keys, n);
 }
 
 const struct ruvm_vector_kernels ruvm_vector_kernels_avx2 = {
@@ -93,4 +139,6 @@ const struct ruvm_vector_kernels ruvm_vector_kernels_avx2 = {
     .dot = dot,
     .manhattan = manhattan,
     .hamming = hamming,
+    .scaled = scaled,
+    .least = least,
 };

@@ -4,7 +4,7 @@
  * widened twice as they are added; bits are counted by bytes. */
 #include <arm_neon.h>
 
-#include "kernels/vectors.h"
+#include "kernels/vectors_keys.h"
 
 static int available(void)
 {
@@ -59,10 +59,23 @@ static void hamming(int32_t *out, const struct ruvm_vector_job *job)
     }
 }
 
+static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
+                   uint32_t shift)
+{
+    keys_scaled(keys, products, scales, n, shift);
+}
+
+static uint32_t least(const uint32_t *keys, uint32_t n)
+{
+    return keys_least(keys, n);
+}
+
 const struct ruvm_vector_kernels ruvm_vector_kernels_neon = {
     .name = "neon",
     .available = available,
     .dot = dot,
     .manhattan = manhattan,
     .hamming = hamming,
+    .scaled = scaled,
+    .least = least,
 };

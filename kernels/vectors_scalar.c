@@ -1,5 +1,5 @@
 /* The scalar table of vector search: the oracle, and what a chip without vectors runs. */
-#include "kernels/vectors.h"
+#include "kernels/vectors_keys.h"
 
 static int available(void)
 {
@@ -64,10 +64,23 @@ static void hamming(int32_t *out, const struct ruvm_vector_job *job)
     }
 }
 
+static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
+                   uint32_t shift)
+{
+    keys_scaled(keys, products, scales, n, shift);
+}
+
+static uint32_t least(const uint32_t *keys, uint32_t n)
+{
+    return keys_least(keys, n);
+}
+
 const struct ruvm_vector_kernels ruvm_vector_kernels_scalar = {
     .name = "scalar",
     .available = available,
     .dot = dot,
     .manhattan = manhattan,
     .hamming = hamming,
+    .scaled = scaled,
+    .least = least,
 };

@@ -17,18 +17,6 @@ static inline __m128i x86_fold(__m256i v)
     return _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
-static inline __m128i x86_pairs(__m128i a, __m128i b)
-{
-    return _mm_add_epi32(_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
-}
-
-/* The sums of the four lanes of a, b, c and d. */
-static inline __m128i x86_sum4(__m128i a, __m128i b, __m128i c, __m128i d)
-{
-    __m128i ab = x86_pairs(a, b), cd = x86_pairs(c, d);
-    return _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd));
-}
-
 /* Four rows together, the last ones once more when n is no multiple: they are computed
  * twice, which costs less than a loop of their own. */
 static inline void x86_store4(int32_t *out, const struct ruvm_vector_job *job, uint32_t i,
@@ -44,10 +32,21 @@ static inline void x86_store4(int32_t *out, const struct ruvm_vector_job *job, u
         out[i + k] = last[k];
 }
 
-/* The row of lane k of the group from i on; behind the end, the last one. */
-static inline const uint8_t *x86_row4(const struct ruvm_vector_job *job, uint32_t i, uint32_t k)
+/* Four rows that follow each other are read in turns, which no machine takes for reading in
+ * order: so it is told. */
+static inline void x86_fetch_ahead(const uint8_t *const *row, uint32_t c)
 {
-    return x86_row(job, i + k < job->n ? i + k : job->n - 1);
+    enum { AHEAD = 2048 };
+    for (uint32_t k = 0; k < 4; k++)
+        _mm_prefetch((const void *)(row[k] + c + AHEAD), _MM_HINT_T0);
+}
+
+/* The rows of the group from i on; behind the end, the last one. */
+static inline void x86_rows4(const uint8_t **row, const struct ruvm_vector_job *job, uint32_t i)
+{
+    uint32_t last = job->n - 1;
+    for (uint32_t k = 0; k < 4; k++)
+        row[k] = x86_row(job, i + k <= last ? i + k : last);
 }
 
 #endif

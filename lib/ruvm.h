@@ -136,6 +136,9 @@ int ruvm_engine_eval_rows(struct ruvm_engine *engine, const struct ruvm_row *row
 
 /* Logits after the last token, vocab values in Q16 (65536 is 1.0), natural log. */
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
+/* The same to be changed in place, for who has no room for a copy: ruvm_sample() may. They are
+ * the engine's again with the next token. */
+int32_t *ruvm_engine_take_logits(struct ruvm_engine *engine);
 
 /* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
  * window has forgotten what they see; back by as many as a block has, and to 0, is always

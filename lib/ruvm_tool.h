@@ -296,10 +296,12 @@ int ruvm_pack_delta_apply(const char *delta, const char *old, const char *output
 
 /* ---- flash ----------------------------------------------------------------- */
 
+struct ruvm_monitor;
+
 struct ruvm_flash_options {
     const char *pack;       /* a pack, or a bare RUVM image */
-    const char *chip;       /* "esp32c3", ...: ruvm_target_name() */
-    const char *firmware;   /* application: ELF or image; NULL only with dump */
+    const char *chip;       /* "esp32c3", ...: ruvm_target_name(); NULL with port: the one there */
+    const char *firmware;   /* application: ELF or image; NULL only with dump or port */
     const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
     const char *partitions; /* table as CSV or binary; NULL: made for what there is */
     const char *label;      /* of the pack's partition; NULL: "ruvm" */
@@ -316,6 +318,13 @@ struct ruvm_flash_options {
     const char *svg;        /* file for a drawing of the plan, or NULL */
     const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
     const char *name;       /* in the manifest; NULL: "ruvm" */
+    /* The chip that is written: a serial port, or NULL. Without firmware only the pack is, into
+     * its partition of the table that the chip has. */
+    const char *port;
+    uint32_t baud;                      /* 0: 460800; less when the line does not carry it */
+    bool rewrite;                       /* also sectors that are right already */
+    const struct ruvm_monitor *monitor; /* runs when the chip was restarted; or NULL */
+    struct ruvm_progress progress;
 };
 
 /* A part of flash, ascending by offset. */
@@ -324,6 +333,15 @@ struct ruvm_flash_region {
     uint32_t off_bytes, size_bytes; /* the room */
     uint32_t used_bytes;            /* 0: nothing is written there */
     char file[32];                  /* of its part: "partition-table.bin"; "" when unused */
+};
+
+/* What a chip was given over its serial port; all of it measured. */
+struct ruvm_flash_written {
+    uint32_t n_sectors, n_changed; /* of 4 KiB: that something stands in, and that differed */
+    uint64_t sent_bytes;           /* of these, compressed */
+    uint32_t baud;                 /* in the end */
+    uint32_t n_troubles;           /* lost, late and wrong answers that were overcome */
+    double seconds;
 };
 
 enum { RUVM_FLASH_REGIONS = 200 };
@@ -335,10 +353,30 @@ struct ruvm_flash_result {
     uint32_t n_regions;
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
-    uint64_t bytes; /* written: of the file, or of all parts */
+    uint64_t bytes;                    /* written: of the file, or of all parts */
+    struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
 
-/* Lays out a flash and writes it. Everything is checked before a byte is written. */
+/* What goes between a person or a script and the console of a chip. */
+struct ruvm_monitor {
+    uint32_t baud;  /* 0: 115200 */
+    double idle_s;  /* silence after which a script's next line goes, or all ends; 0: 2 */
+    bool is_script; /* lines one at a time, the next after an answer: a line "ok" or "error" */
+    /* Called first; r is NULL when nothing was flashed. May be NULL. */
+    void (*begin)(void *user, const struct ruvm_flash_result *r);
+    /* Bytes to send, up to cap: 0 none now, below 0 no more ever. A script gives whole lines. */
+    int (*type)(void *user, uint8_t *bytes, size_t cap);
+    /* Bytes that came; n is often 0. Nonzero ends the monitor. */
+    int (*show)(void *user, const uint8_t *bytes, size_t n);
+    void *user;
+};
+
+/* The console of the chip at a port, until type or show say that it is enough; of a script
+ * until its last line was answered. RUVM_ERR_IO when the port is gone. */
+int ruvm_flash_monitor(const char *port, const struct ruvm_monitor *m, struct ruvm_error *err);
+
+/* Lays out a flash and writes it, as a file, to a chip, or both. Everything is checked before a
+ * byte is written. */
 int ruvm_flash(const struct ruvm_flash_options *o, struct ruvm_flash_result *r,
                struct ruvm_error *err);
 
@@ -618,6 +656,158 @@ struct ruvm_many_options {
 /* Leaves the session empty. RUVM_ERR_ARG, _MEMORY; a prompt that fails does not. */
 int ruvm_generate_many(struct ruvm_session *s, const struct ruvm_many_options *o,
                        struct ruvm_error *err);
+/* ---- knowledge: rag-add, and asking a blob ----------------------------------- */
+
+struct ruvm_rag_add_options {
+    const char *blob;           /* made when it is not there */
+    const char *const *sources; /* files; each replaces the source of its name */
+    uint32_t n_sources;
+    const char *stdin_name;     /* what a source /dev/stdin is called; NULL: "stdin" */
+    const char *format;         /* "text", "markdown", "csv", "jsonl"; NULL: by the name's ending */
+    const char *const *deletes; /* names of sources to take out, before anything is added */
+    uint32_t n_deletes;
+    const char *const *metas; /* "KEY=VALUE", kept with each source that is added */
+    uint32_t n_metas;
+    uint64_t ttl_s;         /* chunks that are added expire after so many seconds; 0: never */
+    uint32_t now_s;         /* seconds since 1970, what has expired by then goes; 0: the clock's */
+    uint32_t chunk_bytes;   /* 0: the blob's, or 600 */
+    bool has_overlap;       /* else the blob's, or a sixth of a chunk */
+    uint32_t overlap_bytes; /* at most half of a chunk */
+    const char *split;      /* "sentence", "heading", "size"; NULL: the blob's, or sentence */
+    bool keep_duplicates;   /* chunks whose text is there already are added all the same */
+    const char *type;       /* of vectors: "int8", "binary"; NULL: the blob's, or int8 */
+    uint32_t dims;          /* 0: the blob's, or 256 */
+    uint32_t degree;        /* links of a vector in the graph; 0: the smallest of 8 to 32
+                             * with which a walk finds 98 % of what a scan does */
+    bool no_words;          /* without BM25 */
+    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
+    uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
+    bool dry_run;           /* nothing is written */
+    const char *memory;     /* "factual", "episodic", "procedural", "preference": what is added
+                             * is a memory of now; NULL: plain text, which lasts */
+    bool has_importance;    /* else 50 */
+    uint32_t importance;    /* of what is added, 0..100 */
+    const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
+    struct ruvm_progress progress;
+};
+
+/* How much of a tree the distances of an embedding tell; measured on its codes. */
+struct ruvm_taxonomy_quality {
+    uint32_t dims, vector_bytes; /* vector_bytes: a node, with what stands beside its codes */
+    uint32_t n_queries;          /* nodes that were asked for the MAP: all, or 1,000 */
+    double map;                  /* mean average precision of parents and children */
+    double average_distortion;   /* mean |scaled distance / edges - 1| */
+    double worst_distortion;     /* largest distance / edges over the smallest; 0: two nodes
+                                  * share a place */
+};
+struct ruvm_taxonomy_report {
+    uint32_t n_nodes, n_levels, max_children; /* n_nodes 0: it was no taxonomy */
+    struct ruvm_taxonomy_quality hyperbolic, euclidean;
+};
+
+struct ruvm_rag_add_result {
+    struct ruvm_taxonomy_report taxonomy;
+    uint32_t n_sources, n_chunks;                         /* in the blob now */
+    uint32_t n_added, n_removed, n_expired, n_duplicates; /* chunks */
+    uint32_t n_empty;                                     /* sources that gave no chunk */
+    uint64_t n_bad_bytes;                                 /* of sources, that are no UTF-8: kept */
+    uint32_t dims, chunk_bytes, overlap_bytes;
+    const char *type, *rank, *split;
+    uint32_t degree, ef; /* 0: no graph, every search looks at all */
+    uint64_t text_bytes, vector_bytes, graph_bytes, word_bytes, recipe_bytes, file_bytes;
+    uint32_t n_queries;               /* that the recalls were measured with; 0: they were not */
+    double recall_code, recall_graph; /* at 10: codes against integers before rounding, graph
+                                       * against a scan; measured */
+    uint32_t distances;               /* that a search computes, their mean; measured */
+    double seconds;                   /* measured */
+};
+
+/* Adds, replaces, deletes; the file appears whole or stays as it was. RUVM_ERR_IO: another
+ * process is at it. */
+int ruvm_rag_add(const struct ruvm_rag_add_options *o, struct ruvm_rag_add_result *r,
+                 struct ruvm_error *err);
+
+/* An opened blob, or the one in a pack, to be asked. */
+struct ruvm_knowledge;
+int ruvm_knowledge_open(struct ruvm_knowledge **k, const char *path, struct ruvm_error *err);
+void ruvm_knowledge_close(struct ruvm_knowledge *k);
+
+struct ruvm_knowledge_info {
+    uint32_t n_chunks, n_sources, dims;
+    const char *type, *rank;
+    double floor;                     /* confidence below which it does not know */
+    uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
+    bool has_words, has_recipe;
+};
+struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
+
+struct ruvm_knowledge_source {
+    const char *name, *meta; /* meta: a JSON object, or NULL; neither ends with NUL */
+    uint32_t n_name, n_meta;
+    uint32_t bytes, crc32, n_chunks;
+};
+/* Source i < n_sources. */
+struct ruvm_knowledge_source ruvm_knowledge_source(const struct ruvm_knowledge *k, uint32_t i);
+
+struct ruvm_knowledge_ask {
+    const char *question; /* any bytes */
+    size_t n_bytes;
+    uint32_t k;       /* 0: 3; at most 1000 */
+    const char *rank; /* NULL: the blob's */
+    bool exact;       /* compare with all vectors, whatever the graph says */
+    uint32_t now_s;   /* chunks that have expired are not found; 0: the clock's */
+    const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
+                                  * more, those with another value less; at most 8 */
+    uint32_t n_contexts;
+};
+struct ruvm_knowledge_hit {
+    uint32_t chunk;
+    double score;      /* compares within one answer; times the weight */
+    double weight;     /* of importance, age and context (lib/memory/traits.h); 1 without */
+    double confidence; /* share of the question, weighed, whose words are there, 0..1; of a
+                        * blob without words, or by vectors alone, the cosine */
+    const char *text, *source, *meta; /* in the blob; meta NULL: none; no NUL at their ends */
+    uint32_t n_text, n_source, n_meta;
+};
+/* Chunk i < n_chunks with score and confidence 0; false: it was deleted. */
+bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
+                          struct ruvm_knowledge_hit *hit);
+/* Whether two hits leave open which is meant: the second's score is more than 9/10 of the
+ * first's. */
+bool ruvm_knowledge_is_ambiguous(const struct ruvm_knowledge_hit *hits, uint32_t n_hits);
+/* The hits, best first, at most k; returns their number. RUVM_ERR_ARG: a context is none. */
+int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask *ask,
+                       struct ruvm_knowledge_hit *hits, struct ruvm_error *err);
+
+struct ruvm_knowledge_scores {
+    const char *name; /* "sum", "words", ...: a rank; "exact": the blob's, without its graph */
+    double hit1, hit3, hit10, mrr, ndcg10;
+    double seconds_a_question; /* measured */
+};
+enum { RUVM_KNOWLEDGE_MAX_ROWS = 5 };
+struct ruvm_knowledge_eval {
+    uint32_t n_questions, n_without; /* without: no chunk of the blob answers them; left out */
+    uint32_t n_rows;
+    struct ruvm_knowledge_scores row[RUVM_KNOWLEDGE_MAX_ROWS];
+};
+/* Asks the questions of a JSONL file: "question", and of what answers it at least one of
+ * "answer" (text in the chunk), "source" (its name) and "id" (that of its metadata). */
+int ruvm_knowledge_eval(struct ruvm_knowledge *k, const char *path,
+                        const struct ruvm_progress *progress, struct ruvm_knowledge_eval *e,
+                        struct ruvm_error *err);
+
+/* Passages before a question, for ruvm_generate(). */
+struct ruvm_passages {
+    const struct ruvm_knowledge_hit *hits; /* the best first */
+    uint32_t n_hits;
+    const char *question;
+    size_t n_question;
+    const char *form;  /* %c: the passages, %q: the question; NULL: passages, newline, question */
+    uint32_t n_tokens; /* room to keep for the answer; 0: a quarter of the context */
+};
+/* The prompt, malloc'ed, with as many passages as there is room for: n_used. */
+int ruvm_session_passages(struct ruvm_session *s, const struct ruvm_passages *p, char **prompt,
+                          size_t *n_bytes, uint32_t *n_used, struct ruvm_error *err);
 
 /* ---- bench ----------------------------------------------------------------- */
 
@@ -740,6 +930,77 @@ int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err);
 void ruvm_bench_free(struct ruvm_bench_result *r);
 
+/* ---- bench rag --------------------------------------------------------------- */
+
+enum { RUVM_BENCH_RAG_POINTS = 32 };
+
+/* Searches in vectors: of a knowledge blob, or synthetic ones (ruvm-bench-rag(1) says how they
+ * are drawn). One metric and one type a call. */
+struct ruvm_bench_rag_options {
+    const char *blob;                        /* NULL: synthetic vectors */
+    uint32_t n, dims;                        /* of these; 0: 10000, 64 */
+    const char *metric;                      /* "cosine"; NULL: the blob's own, or cosine */
+    const char *type;                        /* "int8"; NULL: the blob's own, or int8 */
+    const char *kernels;                     /* of vector search; NULL: the best */
+    uint32_t k;                              /* hits of a query; 0: 10 */
+    uint32_t n_queries;                      /* 0: 500 */
+    uint32_t repetitions;                    /* 0: 5 */
+    uint32_t degree, degree_above, ef_build; /* of the graph; 0: the blob's, or the builder's */
+    uint32_t n_points;
+    uint32_t ef[RUVM_BENCH_RAG_POINTS]; /* [n_points] ascending */
+    double recall;                      /* that scan and graph are compared at; 0: 0.95 */
+    bool no_crossover;                  /* leave that out */
+    uint64_t seed;                      /* 0: 1 */
+    struct ruvm_progress progress;
+};
+
+struct ruvm_bench_rag_point { /* searches along the graph with one ef */
+    uint32_t ef;
+    double recall;    /* of the k that the scan of the codes finds, 0..1 */
+    double distances; /* rows compared, mean of the queries */
+    uint32_t distances_max;
+    uint32_t chip_bytes; /* RAM of such a search: its memory, the query's row and the hits */
+    struct ruvm_spread queries_per_s;
+};
+
+struct ruvm_bench_rag_size { /* scan and graph of the first n vectors, at options.recall */
+    uint32_t n, ef;
+    struct ruvm_spread scan_us, graph_us; /* a query */
+};
+
+struct ruvm_bench_rag_result {
+    char subject[256], metric[16], type[16], kernels[16];
+    uint32_t n, dims, k, n_queries;
+    uint32_t degree, degree_above, ef_build, levels;
+    bool is_own_graph; /* the curve is of the blob's graph; building was measured with another */
+    double build_s;    /* graph and what makes every vector reachable */
+    double build_vectors_per_s;
+    uint64_t vector_bytes, side_bytes, graph_bytes; /* of all vectors */
+    uint64_t book_bytes;                            /* of pq, however many vectors */
+    uint32_t n_reached; /* vectors that a walk from the entry can reach: all, or it is an error */
+    bool has_code_recall;
+    double code_recall; /* of the k nearest by floats, found by the scan of the codes */
+    uint32_t scan_chip_bytes;
+    struct ruvm_spread scan_queries_per_s, scan_gb_per_s;
+    char roof[8]; /* "L2": the nearest memory that holds the rows */
+    struct ruvm_spread roof_gb_per_s;
+    uint32_t n_points;
+    struct ruvm_bench_rag_point points[RUVM_BENCH_RAG_POINTS];
+    double row_cost;  /* a row compared by a walk over one compared by the scan, in time */
+    uint32_t n_sizes; /* 0: not measured */
+    struct ruvm_bench_rag_size sizes[RUVM_BENCH_RAG_POINTS];
+    uint32_t crossover; /* the first of these n at which the graph is faster; 0: none */
+    char machine[256];
+};
+
+int ruvm_bench_rag(const struct ruvm_bench_rag_options *o, struct ruvm_bench_rag_result *r,
+                   struct ruvm_error *err);
+/* Names of metrics and types, in the order of the format; NULL past the last. */
+const char *ruvm_bench_rag_metric(unsigned i);
+const char *ruvm_bench_rag_type(unsigned i);
+/* Whether vectors of that type have that metric. */
+bool ruvm_bench_rag_exists(const char *metric, const char *type);
+
 /* ---- classifiers ----------------------------------------------------------- */
 
 /* Networks of plain layers, from a row of numbers to classes (lib/ruvm.h: ruvm_mlp_run). */
@@ -859,6 +1120,7 @@ int ruvm_classifier_run(const struct ruvm_classifier_run_options *o,
 /* Layers, types and memory of an image. */
 int ruvm_classifier_describe(struct ruvm_classifier_info *info, const char *path,
                              struct ruvm_error *err);
+
 struct ruvm_classifier_bench_options {
     const char *model, *kernels; /* kernels NULL: best */
     uint32_t repetitions;        /* 0: 9 */

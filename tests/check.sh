@@ -115,6 +115,7 @@ script neon tests/kernels/neon.sh
 script kernels-rv32 tests/kernels/rv32.sh
 script rv32 tests/device/rv32.sh
 script firmware tests/device/firmware.sh
+script idf tests/device/idf.sh
 script install tests/install.sh
 for file in tests/check_*.sh; do
     script "$(basename "${file#tests/check_}" .sh)" "$file"

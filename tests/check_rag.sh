@@ -80,6 +80,12 @@ verdict decoder-reads-a-built-graph "$(facts "$searched" '
 d["header"]["n"] == 200 and len(d["graph"]["levels"]) >= 2
 len(d["graph"]["levels"][0]["links"]) == 200
 ')"
+# Rows are those that BOOK stands for, and the decoder compares SIDE with them.
+verdict decoder-reads-product-quantization "$(facts tests/golden/pq.rag '
+d["header"]["type"] == "pq" and d["header"]["n"] == 300 and d["header"]["row_bytes"] == 8
+len(d["vectors"]) == len(d["side"]) == 300 and d["sections"]["BOOK"] == 2048
+all(len(row) == 8 and max(map(abs, row)) > 90 for row in d["vectors"])
+')"
 missed="a wrong fact was not seen"
 [ -n "$(facts "$golden" 'd["header"]["n"] == 4')" ] && missed=
 verdict comparison-sees-a-wrong-fact "$missed"
@@ -105,6 +111,43 @@ if not accepts(sound):
 for i in range(len(sound)):
     if accepts(sound[:i] + bytes([sound[i] ^ 1 << i % 8]) + sound[i + 1:]) or accepts(sound[:i]):
         print("byte", i)
+END
+)"
+
+# The sections of text: rag-add writes them, the decoder makes them again from the text.
+ruvm=$(realpath "${RUVM:-build/release/ruvm}")
+cat > "$work/a.md" << 'END'
+# Pump
+The pump starts at five bar. Élan Ünïcode café naïve running stopped classes batteries.
+END
+cat > "$work/b.jsonl" << 'END'
+{"text":"Der Ofen hei\u00dft Gr\u00f6\u00dfe. Привет МИР ЁЖ. Ελλάς ΑΒΓ. 日本語の文 ไทย 한국어","id":"x"}
+{"text":"a1b2 foo_bar don't x86-64 e\u0301t\u0328 pass pass pass using used bus class"}
+END
+for type in int8 binary; do
+    "$ruvm" rag-add "$work/$type.rag" "$work/a.md" "$work/b.jsonl" man/ruvm-run.1 -q \
+        --type $type --dims 64
+    verdict "decoder-makes-$type-text-again" "$({ python3 tests/decode_rag.py "$work/$type.rag" > "$work/json" &&
+        python3 tests/decode_ragtext.py "$work/$type.rag" > "$work/json"; } 2>&1)"
+done
+grep -q '"chunks": [1-9].*"terms": [1-9].*"buckets": [1-9]' "$work/json" && missed= || missed=$(cat "$work/json")
+verdict decoder-saw-text "$missed"
+verdict decoder-sees-a-wrong-posting "$(python3 - "$work/int8.rag" << 'END'
+import sys
+sys.path.insert(0, "tests")
+import decode_ragtext
+from decode_rag import Blob, Broken
+with open(sys.argv[1], "rb") as file:
+    blob = Blob(file.read())
+words = bytearray(blob.sections["BM25"])
+words[-1] ^= 1
+blob.sections["BM25"] = bytes(words)
+try:
+    texts = decode_ragtext.texts_of(blob)
+    decode_ragtext.check_words(blob, texts)
+    print("a wrong posting was not seen")
+except Broken:
+    pass
 END
 )"
 exit $failed

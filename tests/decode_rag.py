@@ -14,9 +14,9 @@ import sys
 import zlib
 
 EVERY = ("VECT", "CHNK", "TEXT", "SRCE", "STRS", "RCPE")
-KNOWN = EVERY + ("SIDE", "GRPH", "DEAD", "BM25")
+KNOWN = EVERY + ("SIDE", "GRPH", "DEAD", "BM25", "BOOK")
 METRICS = ("cosine", "euclidean", "dot", "manhattan", "hamming", "poincare", "lorentz")
-TYPES = ("int8", "binary")
+TYPES = ("int8", "binary", "pq")
 SIDE = {"cosine": "H", "dot": "H", "euclidean": "I", "poincare": "II", "lorentz": "II"}
 NONE = 0xFFFFFFFF
 HEADER = struct.Struct("<4sBBBBIHHIIIIbBHHHHHIIIII28sI")
@@ -57,10 +57,12 @@ class Blob:
         table = data[96:96 + 16 * h["n_sections"]]
         rule(zlib.crc32(data[:92] + table) == h["crc"], "CRC of the header")
         rule(h["file_bytes"] == len(data), "file_bytes")
-        rule(h["metric"] < 7 and h["type"] < 2, "metric, type")
+        rule(h["metric"] < 7 and h["type"] < 3, "metric, type")
         self.metric, self.type = METRICS[h["metric"]], TYPES[h["type"]]
-        rule(self.metric not in (("hamming",) if self.type == "int8" else
-                                 ("poincare", "lorentz")), "metric of that type")
+        rule({"int8": self.metric != "hamming",
+              "binary": self.metric not in ("poincare", "lorentz"),
+              "pq": self.metric in ("cosine", "euclidean")}[self.type], "metric of that type")
+        rule(self.type != "pq" or h["dims"] % 4 == 0, "dims of pq")
         rule(8 <= h["dims"] <= 1024 and h["n"] <= 1 << 24, "dims, n")
         rule(-80 <= h["unit_exp"] <= 30 and h["n_sources"] <= 65535, "unit, sources")
         self.n = h["n"]
@@ -83,20 +85,32 @@ class Blob:
 
     def rows(self, kind, data):
         dims = self.header["dims"]
-        bytes_of_row = up(dims, 16) if kind == "int8" else up(dims, 64) // 8
+        bytes_of_row = {"int8": up(dims, 16), "binary": up(dims, 64) // 8,
+                        "pq": up(dims // 4, 8)}[kind]
         rule(len(data) == self.n * bytes_of_row, "size of rows")
+        book = self.book()
         for at in range(0, len(data), bytes_of_row):
             row = data[at:at + bytes_of_row]
             if kind == "int8":
                 rule(not any(row[dims:]) and 0x80 not in row, "codes of row %d", at)
                 yield struct.unpack("%db" % dims, row[:dims])
+            elif kind == "pq":
+                rule(not any(row[dims // 4:]), "padding of row %d", at)
+                yield tuple(book[4 * (256 * p + b) + i]
+                            for p, b in enumerate(row[:dims // 4]) for i in range(4))
             else:
                 rule(not bits_of(row, dims, 8 * bytes_of_row - dims), "padding of row %d", at)
                 yield tuple(2 * bits_of(row, i, 1) - 1 for i in range(dims))
         rule(kind != self.type or self.header["row_bytes"] == bytes_of_row, "row_bytes")
 
+    def book(self):
+        data = self.sections.get("BOOK", b"")
+        rule(len(data) == (256 * self.header["dims"] if self.type == "pq" else 0), "size of BOOK")
+        rule(0x80 not in data, "codes of BOOK")
+        return struct.unpack("%db" % len(data), data)
+
     def side(self, rows):
-        layout = SIDE.get(self.metric) if self.type == "int8" else None
+        layout = SIDE.get(self.metric) if self.type != "binary" else None
         if layout is None:
             rule("SIDE" not in self.sections or not self.sections["SIDE"], "SIDE of no metric")
             return []

@@ -72,9 +72,10 @@ includes_kernels()
 }
 includes_chip()
 {
-    local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|gate|federation'
+    local read='formats/[a-z0-9]+_(read|layout|codes)\.h' parts='core|vector|memory|gate|federation'
     includes "$read|kernels/(kernels|exact|vectors)\.h|$chip_base|lib/($parts)/$any|lib/ruvm\.h" \
-        "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/gate/*.[ch] lib/federation/*.[ch]
+        "$freestanding" lib/core/*.[ch] lib/vector/*.[ch] lib/memory/*.[ch] lib/gate/*.[ch] \
+        lib/federation/*.[ch]
 }
 includes_chip_readers()
 {
@@ -84,7 +85,7 @@ includes_chip_readers()
 }
 includes_device()
 {
-    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/pack_read\.h|lib/device/[a-z0-9_/.]+' \
+    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/(pack|rag)_read\.h|lib/vector/ask\.h|lib/device/[a-z0-9_/.]+' \
         "$freestanding" lib/device/*.[ch] &&
         return
     includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
@@ -112,14 +113,14 @@ law includes-workstation includes_workstation lib/convert/a.c '#include "cli/cli
 
 core_list()
 {
-    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c | grep -v '\*') \
-        <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector)/' | sort)
+    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*') \
+        <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector|memory)/' | sort)
 }
 # The core's own text and that of its headers, without comments.
 core_floats()
 {
     local file
-    for file in $CORE lib/core/*.h lib/vector/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h \
+    for file in $CORE lib/core/*.h lib/vector/*.h lib/memory/*.h lib/ruvm.h kernels/exact.h kernels/kernels.h \
         kernels/vectors.h lib/base/bytes.h formats/ruvm_read.h formats/ruvm_layout.h \
         formats/rag_read.h formats/rag_layout.h formats/ragcheck_read.h; do
         [ -e "$file" ] || continue

@@ -13,6 +13,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/vector/pq.h"
 
 enum { CODE_MAX = 127, SCALE_MAX = 65535 };
 #define MAX_RADIUS 10.0
@@ -22,7 +23,7 @@ enum { CODE_MAX = 127, SCALE_MAX = 65535 };
 static const char *const metric_names[RUVM_N_METRICS] = {
     "cosine", "euclidean", "dot", "manhattan", "hamming", "poincare", "lorentz",
 };
-static const char *const type_names[RUVM_N_VECTOR_TYPES] = {"int8", "binary"};
+static const char *const type_names[RUVM_N_VECTOR_TYPES] = {"int8", "binary", "pq"};
 
 const char *ruvm_codes_metric_name(unsigned metric)
 {
@@ -109,6 +110,9 @@ int ruvm_codes_shape(struct ruvm_vectors *set, unsigned type, unsigned metric, u
     int rc = check_shape(type, metric, dims, ruvm_vectors_shape(set, type, metric, dims), err);
     if (rc != RUVM_OK || type == RUVM_VECTOR_BINARY)
         return rc;
+    if (type == RUVM_VECTOR_PQ)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "vectors: pq is made of int8 vectors, not of numbers");
     for (size_t i = 0; i < n * dims; i++)
         if (!isfinite(x[i]))
             return ruvm_fail(err, RUVM_ERR_ARG, "vectors: vector %zu holds no finite number at %zu",
@@ -214,7 +218,8 @@ int ruvm_codes_row(const struct ruvm_vectors *set, const float *x, uint8_t *row,
 static double worth_of(const struct ruvm_vectors *set, uint32_t id)
 {
     const uint8_t *row = set->rows + (size_t)id * set->row_bytes;
-    double norm = sqrt(ruvm_vectors_norm2(row, set->row_bytes));
+    double norm = sqrt(set->type == RUVM_VECTOR_PQ ? ruvm_pq_norm2(set, row)
+                                                   : ruvm_vectors_norm2(row, set->row_bytes));
     uint32_t side[2];
     ruvm_vectors_side(set, id, side);
     double sinh = ldexp(side[1], -RUVM_VECTORS_SINH_BITS);
@@ -237,6 +242,11 @@ void ruvm_codes_read(const struct ruvm_vectors *set, uint32_t id, float *x)
         return;
     }
     double worth = worth_of(set, id);
+    int8_t codes[RUVM_RAG_MAX_DIMS];
+    if (set->type == RUVM_VECTOR_PQ) {
+        ruvm_pq_read(set, row, codes);
+        row = (const uint8_t *)codes;
+    }
     for (uint32_t i = 0; i < set->dims; i++)
         x[i] = (float)((int8_t)row[i] * worth);
 }

@@ -7,7 +7,7 @@
  * alike, so that they need the data, or a unit that is known. Points of the hyperbolic
  * metrics are given in their own coordinates: dims numbers of the open unit ball for
  * Poincare, the dims space-like ones of the hyperboloid for Lorentz (the first one, time,
- * follows from them). Binary rows take the signs.
+ * follows from them). Binary rows take the signs. PQ is made of int8 rows: pq_learn.h.
  */
 #ifndef RUVM_BUNDLE_CODES_H
 #define RUVM_BUNDLE_CODES_H

@@ -51,7 +51,7 @@ static int check_numbers(struct ruvm_flash_job *j)
                          "a partition table cannot stand at 0x%x: a multiple of 0x1000 behind "
                          "0x%x",
                          (unsigned)t, (unsigned)j->device->boot_off);
-    if (!j->o->firmware && !j->o->dump)
+    if (!j->o->firmware && !ruvm_flash_keeps_table(j))
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "no firmware for the %s is built in: give one (--firmware FILE), ELF or "
                          "image",
@@ -59,17 +59,22 @@ static int check_numbers(struct ruvm_flash_job *j)
     return RUVM_OK;
 }
 
+bool ruvm_flash_keeps_table(const struct ruvm_flash_job *j)
+{
+    return j->o->dump || (j->o->port && !j->o->firmware);
+}
+
 static int open_all(struct ruvm_flash_job *j)
 {
     const struct ruvm_flash_options *o = j->o;
-    int rc = ruvm_devices_find(&j->device, o->chip, j->err);
+    int rc = o->chip ? ruvm_devices_find(&j->device, o->chip, j->err) : ruvm_flash_port_connect(j);
     if (rc == RUVM_OK)
         rc = check_numbers(j);
     if (rc == RUVM_OK)
         rc = open_pack(j);
     if (rc == RUVM_OK && o->dump)
         return ruvm_file_map(&j->dump, o->dump, j->err);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK && o->firmware)
         rc = ruvm_flash_program_open(&j->firmware, j, o->firmware);
     if (rc == RUVM_OK && o->bootloader)
         rc = ruvm_flash_program_open(&j->bootloader, j, o->bootloader);
@@ -84,6 +89,7 @@ static void close_all(struct ruvm_flash_job *j)
     ruvm_buffer_free(&j->otadata);
     ruvm_file_unmap(&j->pack);
     ruvm_file_unmap(&j->dump);
+    ruvm_line_close(&j->line);
 }
 
 /* ---- the plan ---------------------------------------------------------------------- */
@@ -124,7 +130,7 @@ static void add_partition(struct ruvm_flash_job *j, const struct ruvm_esp_partit
 static void add_fixed(struct ruvm_flash_job *j)
 {
     uint32_t boot = j->device->boot_off;
-    const struct ruvm_flash_part *first = j->o->dump ? NULL : &j->parts[0];
+    const struct ruvm_flash_part *first = ruvm_flash_keeps_table(j) ? NULL : &j->parts[0];
     struct ruvm_flash_region *g =
         add_region(j->r, first ? first->name : "boot", first ? first->off : boot,
                    j->table_off - (first ? first->off : boot));
@@ -192,7 +198,9 @@ static int work(struct ruvm_flash_job *j)
 {
     int rc = open_all(j);
     if (rc == RUVM_OK)
-        rc = j->o->dump ? ruvm_flash_layout_dump(j) : ruvm_flash_layout(j);
+        rc = j->o->dump                  ? ruvm_flash_layout_dump(j)
+             : ruvm_flash_keeps_table(j) ? ruvm_flash_port_layout(j)
+                                         : ruvm_flash_layout(j);
     if (rc != RUVM_OK)
         return rc;
     describe(j);
@@ -200,6 +208,8 @@ static int work(struct ruvm_flash_job *j)
         rc = ruvm_flash_write(j);
     if (rc == RUVM_OK && j->o->svg)
         rc = ruvm_flash_draw(j, j->o->svg);
+    if (rc == RUVM_OK && j->o->port)
+        rc = ruvm_flash_port_write(j);
     return rc;
 }
 

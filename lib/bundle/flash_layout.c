@@ -161,8 +161,9 @@ static int put_pack(struct ruvm_flash_job *j)
     int rc = check_kind(j, p);
     if (rc == RUVM_OK)
         rc = fits(j, j->o->pack, j->pack.size, p,
-                  j->o->partitions || j->o->dump ? "make the partition larger, or the model smaller"
-                                                 : "give more room (--pack-size)");
+                  j->o->partitions || ruvm_flash_keeps_table(j)
+                      ? "make the partition larger, or the model smaller"
+                      : "give more room (--pack-size)");
     if (rc == RUVM_OK)
         rc = check_window(j, p);
     if (rc != RUVM_OK)
@@ -279,6 +280,15 @@ int ruvm_flash_layout(struct ruvm_flash_job *j)
     return rc;
 }
 
+int ruvm_flash_layout_table(struct ruvm_flash_job *j, const char *name, const uint8_t *table,
+                            size_t n)
+{
+    int rc = ruvm_esp_table_read(&j->table, name, table, n, j->err);
+    if (rc == RUVM_OK)
+        rc = check_table(j, name);
+    return rc == RUVM_OK ? put_pack(j) : rc;
+}
+
 /* A dump keeps all but one partition; it must be of this chip. */
 int ruvm_flash_layout_dump(struct ruvm_flash_job *j)
 {
@@ -299,9 +309,5 @@ int ruvm_flash_layout_dump(struct ruvm_flash_job *j)
                          path, other ? "the " : "another chip", other ? other->family : "",
                          j->device->family);
     }
-    int rc = ruvm_esp_table_read(&j->table, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES,
-                                 j->err);
-    if (rc == RUVM_OK)
-        rc = check_table(j, path);
-    return rc == RUVM_OK ? put_pack(j) : rc;
+    return ruvm_flash_layout_table(j, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES);
 }

@@ -7,6 +7,7 @@
 #include "lib/base/file.h"
 #include "lib/measure/devices.h"
 #include "lib/ruvm_tool.h"
+#include "lib/serial/rom.h"
 
 /* Bytes with a place. */
 struct ruvm_flash_part {
@@ -38,7 +39,12 @@ struct ruvm_flash_job {
     struct ruvm_buffer table_bytes, otadata;
     struct ruvm_flash_part parts[RUVM_FLASH_MAX_PARTS];
     unsigned n_parts;
+    struct ruvm_line line; /* to the chip; open when its state is set */
+    struct ruvm_rom rom;
 };
+
+/* The table is not made here: the partitions and what stands in them stay. */
+bool ruvm_flash_keeps_table(const struct ruvm_flash_job *j);
 
 /* flash_program.c: an ELF or an image, made fit for this chip and flash. */
 int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
@@ -48,6 +54,15 @@ struct ruvm_esp_windows ruvm_flash_windows(const struct ruvm_device *device);
 /* flash_layout.c: the table, and every part at its place, checked. */
 int ruvm_flash_layout(struct ruvm_flash_job *j);
 int ruvm_flash_layout_dump(struct ruvm_flash_job *j);
+/* The pack alone, into a table that was read. */
+int ruvm_flash_layout_table(struct ruvm_flash_job *j, const char *name, const uint8_t *table,
+                            size_t n);
+
+/* flash_port.c: the chip at the other end of a serial port. */
+int ruvm_flash_port_connect(struct ruvm_flash_job *j);
+int ruvm_flash_port_layout(struct ruvm_flash_job *j);
+/* Writes, restarts, and runs the monitor. */
+int ruvm_flash_port_write(struct ruvm_flash_job *j);
 
 /* flash_write.c: the parts as files; and what goes with them. */
 int ruvm_flash_write(struct ruvm_flash_job *j);

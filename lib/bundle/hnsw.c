@@ -144,7 +144,12 @@ struct ruvm_walk ruvm_hnsw_walk(struct ruvm_hnsw *g, const struct ruvm_vectors *
 {
     struct ruvm_hnsw_scratch *scratch = g->scratch;
     for (unsigned i = 0; i < g->n_levels; i++)
-        levels[i] = (struct ruvm_rag_level){.n = g->level[i].n, .ids = (void *)g->level[i].ids};
+        levels[i] = (struct ruvm_rag_level){
+            .n = g->level[i].n,
+            .ids = (void *)g->level[i].ids,
+            .lists = (void *)g->level[i].links,
+            .list_bytes = g->level[i].degree * (uint32_t)sizeof *g->level[i].links,
+        };
     return (struct ruvm_walk){
         .graph = {g->n_levels, g->entry, levels, links_of, g},
         .set = set,

@@ -8,21 +8,19 @@
 #include "lib/bundle/hnsw_parts.h"
 
 /* Whether the candidate is nearer to one of the chosen than to the owner. Its own row is the
- * query: only keys of one query can be compared. */
+ * query: only keys of one query can be compared. Fewer than RUVM_GRPH_MAX_DEGREE are chosen. */
 static bool is_covered(const struct ruvm_hnsw_choice *c, uint32_t candidate, const uint32_t *chosen,
                        uint32_t n)
 {
-    uint32_t ids[RUVM_GRPH_MAX_DEGREE + 1], keys[RUVM_VECTORS_BATCH];
+    uint32_t ids[RUVM_VECTORS_BATCH], keys[RUVM_VECTORS_BATCH];
     struct ruvm_vector_query q;
-    uint32_t to_owner;
     ruvm_vectors_query_row(&q, c->set, ruvm_hnsw_id(c->level, candidate));
     ids[0] = ruvm_hnsw_id(c->level, c->owner);
-    ruvm_vectors_keys(c->set, &q, ids, 0, 1, &to_owner);
     for (uint32_t i = 0; i < n; i++)
-        ids[i] = ruvm_hnsw_id(c->level, chosen[i]);
-    ruvm_vectors_keys(c->set, &q, ids, 0, n, keys);
-    for (uint32_t i = 0; i < n; i++)
-        if (keys[i] < to_owner)
+        ids[i + 1] = ruvm_hnsw_id(c->level, chosen[i]);
+    ruvm_vectors_keys(c->set, &q, ids, 0, n + 1, keys);
+    for (uint32_t i = 1; i <= n; i++)
+        if (keys[i] < keys[0])
             return true;
     return false;
 }
@@ -50,21 +48,35 @@ static bool is_among(const uint32_t *places, uint32_t n, uint32_t place)
     return false;
 }
 
+/* The places in the order of their distance from the owner. */
+static void sort_places(const struct ruvm_hnsw_choice *c, const uint32_t *places, uint32_t n,
+                        struct ruvm_nearest *near)
+{
+    struct ruvm_vector_query q;
+    ruvm_vectors_query_row(&q, c->set, ruvm_hnsw_id(c->level, c->owner));
+    for (uint32_t i = 0; i < n; i += RUVM_VECTORS_BATCH) {
+        uint32_t ids[RUVM_VECTORS_BATCH], keys[RUVM_VECTORS_BATCH];
+        uint32_t m = n - i < RUVM_VECTORS_BATCH ? n - i : RUVM_VECTORS_BATCH;
+        for (uint32_t k = 0; k < m; k++)
+            ids[k] = ruvm_hnsw_id(c->level, places[i + k]);
+        ruvm_vectors_keys(c->set, &q, ids, 0, m, keys);
+        for (uint32_t k = 0; k < m; k++)
+            ruvm_nearest_insert(near, ruvm_nearest_entry(keys[k], places[i + k]));
+    }
+}
+
 void ruvm_hnsw_link_replace(const struct ruvm_vectors *set, struct ruvm_hnsw_level *l,
                             uint32_t owner, const uint32_t *places, uint32_t n)
 {
     uint64_t entries[RUVM_HNSW_MAX_POOL];
+    uint32_t pool[RUVM_HNSW_MAX_POOL], n_pool = 0;
     struct ruvm_nearest near = {.entry = entries, .cap = RUVM_HNSW_MAX_POOL};
-    struct ruvm_vector_query q;
-    ruvm_vectors_query_row(&q, set, ruvm_hnsw_id(l, owner));
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t id = ruvm_hnsw_id(l, places[i]), key;
-        if (places[i] == owner || is_among(places, i, places[i]))
-            continue;
-        ruvm_vectors_keys(set, &q, &id, 0, 1, &key);
-        ruvm_nearest_insert(&near, ruvm_nearest_entry(key, places[i]));
-    }
-    const struct ruvm_hnsw_choice c = {set, l, owner, entries, near.n};
+    struct ruvm_hnsw_choice c = {set, l, owner, entries, 0};
+    for (uint32_t i = 0; i < n; i++)
+        if (places[i] != owner && !is_among(places, i, places[i]))
+            pool[n_pool++] = places[i];
+    sort_places(&c, pool, n_pool, &near);
+    c.n = near.n;
     l->n_links[owner] = (uint8_t)ruvm_hnsw_link_choose(&c, ruvm_hnsw_links(l, owner));
 }
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/bytes.h"
 #include "lib/convert/golden.h"
 #include "lib/convert/quantize_job.h"
 #include "lib/convert/target.h"
@@ -354,12 +355,12 @@ static int check_memory(struct hunt *h, const struct ruvm_device *target)
     int rc = ruvm_quantize_image(j, true);
     if (rc == RUVM_OK)
         rc = ruvm_engine_bytes(j->image.data, j->image.size, &engine, &bytes);
-    if (rc == RUVM_OK && bytes > ruvm_target_engine_bytes(target))
+    uint64_t room = ruvm_target_engine_bytes(target, j->model.context);
+    if (rc == RUVM_OK && ruvm_align_up(bytes, RUVM_DEVICES_ALIGN) > room)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "the engine takes %zu bytes of memory at a context of %u, the %s has %llu "
                          "for it: choose a shorter context, or a cache of 4 bits for values",
-                         bytes, j->model.context, target->name,
-                         (unsigned long long)ruvm_target_engine_bytes(target));
+                         bytes, j->model.context, target->name, (unsigned long long)room);
     return rc;
 }
 

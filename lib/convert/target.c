@@ -18,8 +18,7 @@ uint64_t ruvm_target_image_bytes(const struct ruvm_device *t)
     return flash - RUVM_DEVICES_FIRMWARE_BYTES;
 }
 
-uint64_t ruvm_target_engine_bytes(const struct ruvm_device *t)
+uint64_t ruvm_target_engine_bytes(const struct ruvm_device *t, uint32_t context)
 {
-    return t->memory_bytes - RUVM_DEVICES_STATIC_BYTES - RUVM_DEVICES_STACK_BYTES -
-           RUVM_DEVICES_BUFFER_BYTES;
+    return t->memory_bytes - ruvm_devices_reserved_bytes(t, context);
 }

@@ -4,8 +4,9 @@
 
 #include "lib/measure/devices.h"
 
-/* Bytes there are for an image in a flash of 4 MiB, and for an engine. */
+/* Bytes there are for an image in a flash of 4 MiB, and for an engine with a
+ * context. */
 uint64_t ruvm_target_image_bytes(const struct ruvm_device *t);
-uint64_t ruvm_target_engine_bytes(const struct ruvm_device *t);
+uint64_t ruvm_target_engine_bytes(const struct ruvm_device *t, uint32_t context);
 
 #endif

@@ -53,12 +53,17 @@ void ruvm_attention_rope(struct ruvm_engine *e, uint32_t n_tokens)
     }
 }
 
-/* Brings one raw head vector to 14 bits, so that rotation and a 16-bit scale fit 32, and
- * rotates it; returns the right shift. */
-static int32_t rotate(const struct ruvm_engine *e, int32_t *v, uint32_t t)
+/* Heads that are rotated in one call: it costs as much as what it does to a small head. */
+enum { HEADS_TOGETHER = 8 };
+
+/* How n raw heads of token t come to 14 bits, so that a 16-bit scale fits 32, and turn. */
+static struct ruvm_turn turn_of(const struct ruvm_engine *e, uint32_t t, uint32_t n)
 {
     uint32_t dims = e->img.rope_dims;
-    return (int32_t)e->k->rotate(v, e->img.head_dim, e->rope + (size_t)t * dims, dims / 2u);
+    return (struct ruvm_turn){.n_heads = n,
+                              .head_dim = e->img.head_dim,
+                              .n_pairs = dims / 2u,
+                              .turn = e->rope + (size_t)t * dims};
 }
 
 /* The cache of the text that token t belongs to, unpacked into the room of this thread. */
@@ -83,35 +88,52 @@ static void to_cache(const struct ruvm_engine *e, const struct ruvm_cache *cache
     ruvm_cache_end(cache, head, position);
 }
 
-static void cache_token(struct ruvm_engine *e, uint32_t layer, uint32_t t, int32_t *k, int32_t *v,
-                        struct ruvm_real k_unit, struct ruvm_real v_unit)
+/* How a head of that unit becomes what its cache holds. */
+static struct ruvm_to_cache into_cache(struct ruvm_real unit, uint32_t down, int32_t exp,
+                                       const uint16_t *inverse)
+{
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, (int32_t)down + exp));
+    return (struct ruvm_to_cache){.inverse = inverse, .mult = r.mult, .shift = r.shift};
+}
+
+/* A token's keys and values, all heads of a layer. */
+struct raw_heads {
+    int32_t *k, *v;
+    struct ruvm_real k_unit, v_unit;
+};
+
+/* Those from head j on, at most HEADS_TOGETHER. */
+static void cache_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t j, uint32_t n,
+                        const struct raw_heads *raw)
 {
     struct kv_scales s = scales_of(e, layer);
-    const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
+    struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
+    struct ruvm_turned k[HEADS_TOGETHER], v[HEADS_TOGETHER];
+    struct ruvm_turn turn = turn_of(e, t, n);
     uint32_t hd = e->img.head_dim, slot = ruvm_mask_slot(e, e->rows[t].position);
-    for (uint32_t j = 0; j < e->img.n_kv_heads; j++) {
-        uint32_t head = layer * e->img.n_kv_heads + j, channel = j * hd;
-        struct ruvm_real unit = ruvm_real_shift(k_unit, rotate(e, k + channel, t) + s.k_inv_exp);
-        struct ruvm_ratio r = ruvm_real_ratio(unit);
-        to_cache(e, &keys, head, slot, k + channel,
-                 &(struct ruvm_to_cache){s.k_inv + channel, s.k_zero + channel, r.mult, r.shift});
-        int32_t down = (int32_t)e->k->rotate(v + channel, hd, NULL, 0);
-        r = ruvm_real_ratio(ruvm_real_shift(v_unit, down + s.v_inv_exp));
-        to_cache(e, &values, head, slot, v + channel,
-                 &(struct ruvm_to_cache){s.v_inv + channel, NULL, r.mult, r.shift});
+    uint32_t head = layer * e->img.n_kv_heads + j;
+    size_t at = (size_t)j * hd;
+    e->k->rotate(k, raw->k + at, &turn);
+    turn.n_pairs = 0;
+    e->k->rotate(v, raw->v + at, &turn);
+    for (uint32_t i = 0; i < n; i++, at += hd, head++) {
+        struct ruvm_to_cache p = into_cache(raw->k_unit, k[i].down, s.k_inv_exp, s.k_inv + at);
+        p.zero = s.k_zero + at;
+        to_cache(e, &keys, head, slot, raw->k + at, &p);
+        p = into_cache(raw->v_unit, v[i].down, s.v_inv_exp, s.v_inv + at);
+        to_cache(e, &values, head, slot, raw->v + at, &p);
     }
 }
 
-/* Rotates q, folds the key scales in and quantizes to +-RUVM_Q_MAX in e->query; returns
- * the worth of one unit of a score. */
-static struct ruvm_real prepare_query(struct ruvm_engine *e, int32_t *q, uint32_t t,
-                                      const uint16_t *k_scale, struct ruvm_real unit)
+/* Quantizes q, rotated and with the key scales folded in, to +-RUVM_Q_MAX in e->query;
+ * returns the worth of one unit of a score. */
+static struct ruvm_real prepare_query(struct ruvm_engine *e, const int32_t *q,
+                                      struct ruvm_turned turned, struct ruvm_real unit)
 {
-    uint32_t hd = e->img.head_dim;
-    unit = ruvm_real_shift(unit, rotate(e, q, t));
-    struct ruvm_window w = ruvm_fixed_window(e->k->fold(q, k_scale, hd));
+    unit = ruvm_real_shift(unit, (int32_t)turned.down);
+    struct ruvm_window w = ruvm_fixed_window(turned.largest);
     uint32_t mult = w.top ? ((uint32_t)RUVM_Q_MAX << 18) / w.top : 0;
-    e->k->narrow(e->query, q, hd, w.up, w.down, mult);
+    e->k->narrow(e->query, q, e->img.head_dim, w.up, w.down, mult);
     struct ruvm_real step = ruvm_fixed_window_top(w);
     step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
     return ruvm_real_mul(step, unit);
@@ -176,29 +198,61 @@ static void divide_head(struct ruvm_engine *e, int32_t *out, uint32_t n_pos, uin
     e->k->divide(out, e->mixed, v_scale, hd, down, inverse);
 }
 
-/* Heads first .. end of token t; what they mix takes the place of their queries, in units of
- * 2^(v_exp - 8). */
-static void attend_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h,
-                         uint32_t end)
+/* The slots that a token looks at, and the oldest position it sees. */
+struct span {
+    uint32_t first, n_pos, position, oldest;
+};
+
+static struct span span_of(const struct ruvm_engine *e, uint32_t layer, uint32_t t)
+{
+    uint32_t position = e->rows[t].position, window = ruvm_image_window(&e->img, layer);
+    uint32_t oldest = window && window <= position ? position + 1 - window : 0;
+    uint32_t first = ruvm_mask_is_ring(e) ? 0 : oldest; /* in a ring any slot may be seen */
+    uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
+    return (struct span){first, n_pos, position, oldest};
+}
+
+/* Heads h .. h + n of token t, at most HEADS_TOGETHER; what they mix takes the place of their
+ * queries, in units of 2^(v_exp - 8). */
+static void attend_some(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h, uint32_t n)
 {
     struct kv_scales s = scales_of(e, layer);
     const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
-    uint32_t hd = e->img.head_dim, group = e->img.n_heads / e->img.n_kv_heads;
-    uint32_t position = e->rows[t].position, window = ruvm_image_window(&e->img, layer);
-    uint32_t oldest = window && window <= position ? position + 1 - window : 0;
-    uint32_t first = e->slots < e->context ? 0 : oldest; /* in a ring any slot may be seen */
-    uint32_t n_pos = (position < e->slots ? position + 1 : e->slots) - first;
+    const struct span at = span_of(e, layer, t);
+    struct ruvm_turned turned[HEADS_TOGETHER];
+    struct ruvm_turn turn = turn_of(e, t, n);
+    uint32_t hd = e->img.head_dim;
+    int32_t *q = queries_of(e, t) + (size_t)h * hd;
+    turn.scale = s.k;
+    turn.first = h;
+    turn.share = e->img.n_heads / e->img.n_kv_heads;
+    e->k->rotate(turned, q, &turn);
     struct ruvm_real q_unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
-    for (int32_t *q = queries_of(e, t) + (size_t)h * hd; h < end; h++, q += hd) {
-        uint32_t j = h / group, head = layer * e->img.n_kv_heads + j;
-        struct ruvm_real unit = prepare_query(e, q, t, s.k + (size_t)j * hd, q_unit);
+    for (uint32_t i = 0; i < n; i++, q += hd) {
+        uint32_t j = (h + i) / turn.share, head = layer * e->img.n_kv_heads + j;
+        struct ruvm_real unit = prepare_query(e, q, turned[i], q_unit);
         /* weights() takes exp2 in Q15 */
         unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
         struct ruvm_ratio r = ruvm_real_ratio(unit);
-        score_head(e, &keys, head, first, n_pos);
-        uint32_t total = ruvm_mask_weights(e, first, n_pos, position, oldest, r);
-        mix_head(e, &values, head, first, n_pos);
-        divide_head(e, q, n_pos, total, s.v + (size_t)j * hd);
+        score_head(e, &keys, head, at.first, at.n_pos);
+        uint32_t total = ruvm_mask_weights(e, at.first, at.n_pos, at.position, at.oldest, r);
+        mix_head(e, &values, head, at.first, at.n_pos);
+        divide_head(e, q, at.n_pos, total, s.v + (size_t)j * hd);
+    }
+}
+
+/* How many of the heads up to `end` go together from h on. */
+static uint32_t together(uint32_t h, uint32_t end)
+{
+    return end - h < HEADS_TOGETHER ? end - h : HEADS_TOGETHER;
+}
+
+static void attend_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h,
+                         uint32_t end)
+{
+    for (uint32_t n; h < end; h += n) {
+        n = together(h, end);
+        attend_some(e, layer, t, h, n);
     }
 }
 
@@ -208,7 +262,7 @@ static struct ruvm_real complete(const struct ruvm_engine *e, const struct ruvm_
 {
     static const enum ruvm_bias_kind kinds[3] = {RUVM_BIAS_WQ, RUVM_BIAS_WK, RUVM_BIAS_WV};
     struct ruvm_bias b = ruvm_image_bias(&e->img, kinds[w->kind - RUVM_TENSOR_WQ], w->layer);
-    return ruvm_vector_add_bias(e, v, b, ruvm_vector_rescale(e, w, v, t, 0));
+    return ruvm_vector_add_bias(e, v, b, ruvm_vector_rescale(e, w, v, t));
 }
 
 struct attention {
@@ -222,9 +276,13 @@ static void cache_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint3
     const struct attention *a = job;
     for (uint32_t t = first; t < end; t++) {
         int32_t *q = queries_of(e, t), *k = q + e->q_dim, *v = k + e->kv_dim;
-        struct ruvm_real k_unit = complete(e, &a->w[1], k, t);
-        struct ruvm_real v_unit = complete(e, &a->w[2], v, t);
-        cache_token(e, a->layer, t, k, v, k_unit, v_unit);
+        struct raw_heads raw = {.k = k, .v = v};
+        raw.k_unit = complete(e, &a->w[1], k, t);
+        raw.v_unit = complete(e, &a->w[2], v, t);
+        for (uint32_t j = 0, n; j < e->img.n_kv_heads; j += n) {
+            n = together(j, e->img.n_kv_heads);
+            cache_heads(e, a->layer, t, j, n, &raw);
+        }
         e->rows[t].q_unit = complete(e, &a->w[0], q, t);
     }
 }
@@ -261,7 +319,7 @@ static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
     uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
-    if (e->parallel && n_tokens < e->parallel->n_parts) {
+    if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);
     } else {

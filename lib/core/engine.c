@@ -75,7 +75,7 @@ static void carve_thread(struct carver *c, struct ruvm_engine *e)
 /* The calling thread's view is the engine. */
 static void carve_views(struct carver *c, struct ruvm_engine *e)
 {
-    uint32_t n = e->parallel ? e->parallel->n_parts - 1 : 0;
+    uint32_t n = ruvm_engine_parallel(e) ? e->parallel->n_parts - 1 : 0;
     struct ruvm_engine view = *e;
     e->views = carve(c, n, sizeof *e->views);
     for (uint32_t i = 0; i < n; i++) {
@@ -162,6 +162,8 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
         return RUVM_ERR_ARG;
     e->block = e->block < e->context ? e->block : e->context;
     e->mask = o ? o->mask : (struct ruvm_mask){0};
+    if (RUVM_CORE_SMALL && (e->parallel || e->mask.kind != RUVM_MASK_NONE))
+        return RUVM_ERR_UNSUPPORTED;
     if (ruvm_mask_check(&e->mask) != RUVM_OK)
         return RUVM_ERR_ARG;
     e->slots = ruvm_mask_slots(&e->mask, e->context, e->block);
@@ -293,6 +295,8 @@ struct head {
     uint32_t n_pieces;   /* of the work area */
 };
 
+enum { LOGIT_EXP = -16 };
+
 /* Adds what one group of x contributes to the logits of the rows of w, which begin at `row`. */
 static void add_to_logits(struct ruvm_engine *e, const struct head *head,
                           const struct ruvm_tensor *w, uint32_t row, uint32_t g, int32_t *work)
@@ -305,9 +309,8 @@ static void add_to_logits(struct ruvm_engine *e, const struct head *head,
                                 .out_stride = w->rows};
     ruvm_vector_matmul_part(e, w, &p);
     for (uint32_t t = 0; t < head->n_tokens; t++, work += w->rows) {
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, work, t, g);
-        struct ruvm_ratio to_q16 = ruvm_real_ratio(ruvm_real_shift(unit, 16));
-        e->k->add_scaled(e->rows[t].logits + row, work, w->rows, to_q16.mult, to_q16.shift);
+        const struct ruvm_sums s = {.v = work, .token = t, .group = g, .exp = LOGIT_EXP};
+        ruvm_vector_add(e, w, &s, e->rows[t].logits + row);
     }
 }
 
@@ -347,7 +350,7 @@ static void head(struct ruvm_engine *e, uint32_t n_tokens)
                      .work = e->work,
                      .n_pieces = 1};
     uint32_t room = e->work_ints / n_tokens;
-    if (e->parallel && room / e->parallel->n_parts >= RUVM_PANEL_ROWS)
+    if (ruvm_engine_parallel(e) && room / e->parallel->n_parts >= RUVM_PANEL_ROWS)
         h.n_pieces = e->parallel->n_parts;
     room /= h.n_pieces;
     room = room < HEAD_INTS / n_tokens ? room : HEAD_INTS / n_tokens;
@@ -481,6 +484,11 @@ int ruvm_engine_eval_rows(struct ruvm_engine *e, const struct ruvm_row *rows, si
 }
 
 const int32_t *ruvm_engine_logits(const struct ruvm_engine *e)
+{
+    return e->logits;
+}
+
+int32_t *ruvm_engine_take_logits(struct ruvm_engine *e)
 {
     return e->logits;
 }

@@ -18,6 +18,12 @@
 #include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
+/* A build for a chip leaves out what only workstations ask for, threads and masks: an engine
+ * with these is then RUVM_ERR_UNSUPPORTED. */
+#ifndef RUVM_CORE_SMALL
+#define RUVM_CORE_SMALL 0
+#endif
+
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
 /* Quantized vectors are padded with zeros to whole numbers of these columns, and consist
@@ -90,6 +96,19 @@ struct ruvm_engine {
     struct ruvm_cache values;
 };
 
+/* Their sizes on a processor of 32 bits, so that a workstation can say what an engine takes on
+ * a chip. */
+enum { RUVM_ENGINE_BYTES_32 = 340, RUVM_BLOCK_ROW_BYTES_32 = 24 };
+_Static_assert(sizeof(void *) != 4 || (sizeof(struct ruvm_engine) == RUVM_ENGINE_BYTES_32 &&
+                                       sizeof(struct ruvm_block_row) == RUVM_BLOCK_ROW_BYTES_32),
+               "the sizes above are those of the structs: correct them");
+
+/* The threads that share the work; NULL: the caller does all of it. */
+static inline const struct ruvm_parallel *ruvm_engine_parallel(const struct ruvm_engine *e)
+{
+    return RUVM_CORE_SMALL ? NULL : e->parallel;
+}
+
 /* n values as quantized vectors store them. */
 static inline uint32_t ruvm_vector_padded(uint32_t n)
 {
@@ -129,10 +148,19 @@ void ruvm_vector_quantize(struct ruvm_engine *e, uint32_t t, const int32_t *v, u
 /* The layer's input of each of n tokens, normalised with gain and bias `norm` and quantized
  * into x in groups. */
 void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t n_tokens);
-/* Applies a tensor's row scales to its sums with group g of x, token t, in place; returns
- * the worth of one step. */
+/* Applies a tensor's row scales to its sums with x of token t, which is one group, in place;
+ * returns the worth of one step. */
 struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                     int32_t *sums, uint32_t t, uint32_t g);
+                                     int32_t *sums, uint32_t t);
+/* Sums of a tensor's rows with one group of x, and the unit that they are wanted in. */
+struct ruvm_sums {
+    int32_t *v; /* anything, once they are used */
+    uint32_t token, group;
+    int32_t exp; /* 2^exp */
+};
+/* Adds them to h with the tensor's row scales. */
+void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                     const struct ruvm_sums *s, int32_t *h);
 /* Adds a bias, if there is one, to a vector; returns what a step is worth then. */
 struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, struct ruvm_bias b,
                                       struct ruvm_real unit);

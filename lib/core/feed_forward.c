@@ -18,7 +18,7 @@ static uint32_t down_to_15_bits(const struct ruvm_engine *e, const int32_t *v)
 static struct ruvm_real complete(const struct ruvm_engine *e, uint32_t t,
                                  const struct ruvm_tensor *w, enum ruvm_bias_kind kind, int32_t *v)
 {
-    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t, 0);
+    struct ruvm_real unit = ruvm_vector_rescale(e, w, v, t);
     return ruvm_vector_add_bias(e, v, ruvm_image_bias(&e->img, kind, w->layer), unit);
 }
 

@@ -20,9 +20,15 @@ struct ruvm_real ruvm_real_make(uint64_t m, int32_t e)
     return (struct ruvm_real){(uint32_t)m << up, e - (int32_t)up};
 }
 
+/* Of two mantissas with bit 31 set the product has 63 or 64 bits. */
 struct ruvm_real ruvm_real_mul(struct ruvm_real a, struct ruvm_real b)
 {
-    return ruvm_real_make((uint64_t)a.m * b.m, a.e + b.e);
+    uint64_t m = (uint64_t)a.m * b.m;
+    int32_t e = a.e + b.e + 32;
+    if (m == 0)
+        return (struct ruvm_real){0, 0};
+    return m >> 63 ? (struct ruvm_real){(uint32_t)(m >> 32), e}
+                   : (struct ruvm_real){(uint32_t)(m >> 31), e - 1};
 }
 
 struct ruvm_real ruvm_real_add(struct ruvm_real a, struct ruvm_real b)

@@ -61,7 +61,7 @@ bool ruvm_mask_sees(const struct ruvm_mask *m, uint32_t query, uint32_t key)
 uint32_t ruvm_mask_slots(const struct ruvm_mask *m, uint32_t context, uint32_t block)
 {
     uint32_t slots = (uint32_t)m->n[0] + m->n[1] + block - 1;
-    return m->kind == RUVM_MASK_WINDOW && slots < context ? slots : context;
+    return !RUVM_CORE_SMALL && m->kind == RUVM_MASK_WINDOW && slots < context ? slots : context;
 }
 
 /* Slots of the ring; they begin behind the sinks. */
@@ -70,14 +70,14 @@ static uint32_t ring_of(const struct ruvm_engine *e)
     return e->slots - e->mask.n[1];
 }
 
-static bool wraps(const struct ruvm_engine *e)
+bool ruvm_mask_is_ring(const struct ruvm_engine *e)
 {
-    return e->slots < e->context;
+    return !RUVM_CORE_SMALL && e->slots < e->context;
 }
 
 uint32_t ruvm_mask_slot(const struct ruvm_engine *e, uint32_t position)
 {
-    if (position < e->slots)
+    if (RUVM_CORE_SMALL || position < e->slots)
         return position;
     return e->mask.n[1] + (position - e->mask.n[1]) % ring_of(e);
 }
@@ -94,7 +94,7 @@ static uint32_t position_in(const struct ruvm_engine *e, uint32_t slot, uint32_t
 
 bool ruvm_mask_can_rewind(const struct ruvm_engine *e, uint32_t n)
 {
-    if (!wraps(e) || e->written <= e->slots || n <= e->mask.n[1])
+    if (!ruvm_mask_is_ring(e) || e->written <= e->slots || n <= e->mask.n[1])
         return true;
     return ring_of(e) + n + 1 >= e->mask.n[0] + e->written;
 }
@@ -104,7 +104,7 @@ bool ruvm_mask_can_rewind(const struct ruvm_engine *e, uint32_t n)
 uint32_t ruvm_mask_weights(struct ruvm_engine *e, uint32_t first, uint32_t n, uint32_t position,
                            uint32_t oldest, struct ruvm_ratio r)
 {
-    if (e->mask.kind == RUVM_MASK_NONE)
+    if (RUVM_CORE_SMALL || e->mask.kind == RUVM_MASK_NONE)
         return e->k->weights(e->weights, e->scores, n, r.mult, r.shift);
     int32_t own = e->scores[ruvm_mask_slot(e, position) - first];
     for (uint32_t i = 0; i < n; i++) {

@@ -18,6 +18,8 @@ struct ruvm_ratio;
 uint32_t ruvm_mask_slots(const struct ruvm_mask *m, uint32_t context, uint32_t block);
 /* Where the engine's cache keeps a position. */
 uint32_t ruvm_mask_slot(const struct ruvm_engine *e, uint32_t position);
+/* Whether the cache keeps fewer positions than there are: then a slot serves several. */
+bool ruvm_mask_is_ring(const struct ruvm_engine *e);
 /* Whether the engine can go back to its first n tokens: nothing they see is overwritten. */
 bool ruvm_mask_can_rewind(const struct ruvm_engine *e, uint32_t n);
 

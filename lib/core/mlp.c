@@ -138,7 +138,7 @@ static void multiply(struct ruvm_mlp *m, const struct ruvm_mlp_layer *layer, str
         .n_cols = e->x_stride, .n_tokens = 1, .out = r->v, .out_stride = layer->w.rows};
     ruvm_vector_matmul_part(e, &layer->w, &all);
     r->n = layer->w.rows;
-    r->unit = ruvm_vector_rescale(e, &layer->w, r->v, 0, 0);
+    r->unit = ruvm_vector_rescale(e, &layer->w, r->v, 0);
     r->unit = ruvm_vector_add_bias(e, r->v, layer->bias, r->unit);
 }
 

@@ -28,7 +28,7 @@ void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
 
 void ruvm_parallel_refresh(struct ruvm_engine *e)
 {
-    for (uint32_t i = 1; e->parallel && i < e->parallel->n_parts; i++) {
+    for (uint32_t i = 1; ruvm_engine_parallel(e) && i < e->parallel->n_parts; i++) {
         struct ruvm_engine own = e->views[i - 1], *view = &e->views[i - 1];
         *view = *e;
         view->vector = own.vector;

@@ -31,7 +31,7 @@ static inline void ruvm_parallel_for(struct ruvm_engine *e, uint32_t n, uint64_t
                                                   uint32_t first, uint32_t end),
                                      void *job)
 {
-    if (e->parallel && n > 1 && work >= e->parallel->min_work)
+    if (ruvm_engine_parallel(e) && n > 1 && work >= e->parallel->min_work)
         ruvm_parallel_split(e, n, part, job);
     else
         part(e, job, 0, n);

@@ -4,6 +4,7 @@
  * vector's own largest value each time. A constant factor common to a whole
  * vector never touches the elements: RMSNorm's 1/rms only goes into the scale.
  */
+#include "formats/ruvm_codes.h"
 #include "lib/base/bytes.h"
 #include "lib/core/engine.h"
 #include "lib/core/parallel.h"
@@ -50,7 +51,7 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .w = panels + (size_t)(p->row / RUVM_PANEL_ROWS) * bytes,
         .x = e->x + (size_t)p->token * e->x_stride + p->col,
         .out = p->out,
-        .bits = w->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .bits = ruvm_codes_bits(w->type),
         .n_rows = w->rows,
         .first_col = p->col,
         .n_cols = columns_of(w, p),
@@ -134,6 +135,10 @@ void ruvm_vector_matmul(struct ruvm_engine *e, const struct ruvm_tensor *w,
 {
     uint32_t n_cols = p->n_cols < w->cols ? p->n_cols : w->cols;
     struct product product = {w, p};
+    if (!e->parallel) { /* some products of a small model take no longer than this detour */
+        ruvm_vector_matmul_part(e, w, p);
+        return;
+    }
     ruvm_parallel_for(e, (w->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS,
                       (uint64_t)w->rows * n_cols * p->n_tokens, multiply_rows, &product);
 }
@@ -308,16 +313,32 @@ static void lift(int32_t *sums, uint32_t n)
         sums[i] *= 1 << XNOR_LIFT;
 }
 
-struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                                     int32_t *sums, uint32_t t, uint32_t g)
+/* What a step of the sums with group g of x, token t, is worth once rows are scaled. */
+static struct ruvm_real unit_of(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                int32_t *sums, uint32_t t, uint32_t g)
 {
     bool is_xnor = w->type == RUVM_TYPE_XNOR;
     if (is_xnor)
         lift(sums, w->rows);
-    e->k->rescale(sums, w->scales, w->rows);
     struct ruvm_real unit = is_xnor ? ruvm_real_shift(e->sign_unit[t], -XNOR_LIFT)
                                     : e->x_unit[(size_t)t * RUVM_MAX_GROUPS + g];
     return ruvm_real_shift(unit, w->scale_exp + 16);
+}
+
+struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                                     int32_t *sums, uint32_t t)
+{
+    struct ruvm_real unit = unit_of(e, w, sums, t, 0);
+    e->k->rescale(sums, w->scales, w->rows);
+    return unit;
+}
+
+void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                     const struct ruvm_sums *s, int32_t *h)
+{
+    struct ruvm_real unit = unit_of(e, w, s->v, s->token, s->group);
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -s->exp));
+    e->k->add_scaled(h, s->v, w->rows, &(struct ruvm_addition){w->scales, r.mult, r.shift});
 }
 
 static uint32_t largest_of(struct ruvm_bias b)
@@ -371,10 +392,9 @@ static void add_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_
     const struct addition *a = job;
     const struct ruvm_tensor *w = a->w;
     for (uint32_t t = first; t < end; t++) {
-        int32_t *sums = e->work + (size_t)t * w->rows;
-        struct ruvm_real unit = ruvm_vector_rescale(e, w, sums, t, a->g);
-        struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -e->img.resid_exp));
-        e->k->add_scaled(e->residual + (size_t)t * w->rows, sums, w->rows, r.mult, r.shift);
+        const struct ruvm_sums s = {
+            .v = e->work + (size_t)t * w->rows, .token = t, .group = a->g, .exp = e->img.resid_exp};
+        ruvm_vector_add(e, w, &s, e->residual + (size_t)t * w->rows);
         if (a->is_last && a->bias.m)
             add_bias_to_residual(e, a->bias, t);
     }

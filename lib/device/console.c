@@ -103,6 +103,22 @@ int32_t ruvm_console_unescape(char *text)
     return n;
 }
 
+int32_t ruvm_console_quoted(char *text)
+{
+    if (*text == '"')
+        for (char *c = text; (*c = c[1]) != 0; c++)
+            continue;
+    char *end = text;
+    while (*end)
+        end++;
+    bool escaped = false;
+    for (char *c = end - 1; c > text && c[-1] == '\\'; c--)
+        escaped = !escaped;
+    if (end > text && end[-1] == '"' && !escaped)
+        end[-1] = 0;
+    return ruvm_console_unescape(text);
+}
+
 /* ---- lines and words ------------------------------------------------------- */
 
 static int wait_for_byte(void)

@@ -24,6 +24,10 @@ bool ruvm_console_line(char *line, size_t cap);
 /* Takes escapes back in place; returns the bytes, or -1 for an escape that is none. */
 int32_t ruvm_console_unescape(char *s);
 
+/* The same of the text between a quote and the end of the line, whose last quote may be left
+ * out; without quotes, of all of it. */
+int32_t ruvm_console_quoted(char *text);
+
 /* The next word of a line, NUL-terminated in place; *rest goes on behind it. */
 char *ruvm_console_word(char **rest);
 bool ruvm_console_same(const char *a, const char *b);

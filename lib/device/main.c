@@ -7,6 +7,9 @@
 #include "lib/device/model.h"
 #include "lib/device/paint.h"
 #include "lib/device/port.h"
+#include "lib/device/query.h"
+#include "lib/device/request.h"
+#include "lib/device/settings.h"
 #include "lib/device/trap.h"
 #include "lib/ruvm.h"
 
@@ -17,14 +20,6 @@ struct device {
     const char *wrong; /* why no model runs, or NULL */
     bool verified;
     char line[MAX_LINE];
-};
-
-/* Of `generate`. */
-struct request {
-    struct ruvm_sampler sampler;
-    uint32_t n_tokens;   /* at most */
-    uint32_t shows_ids;  /* not text */
-    uint32_t ignore_end; /* go on after a token that ends the text */
 };
 
 static void answer_error(const char *what)
@@ -41,74 +36,18 @@ static void end_line(void)
 
 /* ---- generate -------------------------------------------------------------- */
 
-/* Takes an option off the front of the line; false when the next word is none, or wrong. */
-static const char *set_option(struct request *r, const char *option)
+/* The prompt in place, as many bytes as are returned: that of the line, or without one that of
+ * the pack's settings. -1: it has an escape that is none. */
+static int32_t take_prompt(const struct ruvm_device_model *m, char *text, size_t cap)
 {
-    static const char *const names[] = {"n",      "temp", "top-k", "top-p", "min-p",
-                                        "repeat", "last", "seed",  "ids",   "ignore-end"};
-    uint32_t seed = 1;
-    uint32_t *const values[] = {&r->n_tokens,
-                                &r->sampler.temperature_q16,
-                                &r->sampler.top_k,
-                                &r->sampler.top_p_q16,
-                                &r->sampler.min_p_q16,
-                                &r->sampler.repeat_q16,
-                                &r->sampler.repeat_last,
-                                &seed,
-                                &r->shows_ids,
-                                &r->ignore_end};
-    static const uint16_t fractions = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5; /* bits of the names */
-    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *text = ruvm_console_value(option, names[i]);
-        if (!text)
-            continue;
-        bool good = fractions >> i & 1 ? ruvm_console_parse_q16(text, values[i])
-                                       : ruvm_console_parse(text, values[i]);
-        if (values[i] == &seed)
-            ruvm_sampler_seed(&r->sampler, seed);
-        return good ? NULL : "an option's value is no number: see help";
-    }
-    return "there is no such option: see help; a prompt begins with a quote";
+    int32_t n = -1;
+    if (*text == 0)
+        n = ruvm_device_setting_text(m->settings, m->settings_bytes, "prompt", text, cap);
+    return n < 0 ? ruvm_console_quoted(text) : n;
 }
 
-/* Options up to the quote that begins the prompt. */
-static const char *parse_request(struct request *r, char **rest)
-{
-    *r = (struct request){.n_tokens = UINT32_MAX, .sampler = {.repeat_last = 64}};
-    ruvm_sampler_seed(&r->sampler, 1);
-    while (**rest == ' ')
-        ++*rest;
-    while (**rest && **rest != '"') {
-        const char *wrong = set_option(r, ruvm_console_word(rest));
-        if (wrong)
-            return wrong;
-        while (**rest == ' ')
-            ++*rest;
-    }
-    if (r->sampler.temperature_q16 > 100u << 16)
-        return "the temperature is above 100";
-    return NULL;
-}
-
-/* The text between the quote and the end of the line, whose last quote may be left out. */
-static int32_t parse_prompt(char *text)
-{
-    if (*text == '"')
-        for (char *c = text; (*c = c[1]) != 0; c++)
-            continue;
-    char *end = text;
-    while (*end)
-        end++;
-    bool escaped = false;
-    for (char *c = end - 1; c > text && c[-1] == '\\'; c--)
-        escaped = !escaped;
-    if (end > text && end[-1] == '"' && !escaped)
-        end[-1] = 0;
-    return ruvm_console_unescape(text);
-}
-
-static void show_token(const struct device *d, const struct request *r, uint16_t previous,
-                       uint16_t id)
+static void show_token(const struct device *d, const struct ruvm_device_request *r,
+                       uint16_t previous, uint16_t id)
 {
     size_t n;
     if (r->shows_ids) {
@@ -120,17 +59,16 @@ static void show_token(const struct device *d, const struct request *r, uint16_t
     ruvm_console_escaped(text, n);
 }
 
-static uint16_t next_token(struct device *d, struct request *r, size_t n_ids)
+static uint16_t next_token(struct device *d, struct ruvm_device_request *r, size_t n_ids)
 {
     struct ruvm_device_model *m = &d->model;
-    const int32_t *logits = ruvm_engine_logits(m->engine);
-    for (uint32_t i = 0; i < m->info.vocab; i++)
-        m->logits[i] = logits[i];
-    return ruvm_sample(&r->sampler, m->logits, m->info.vocab, m->ids, n_ids);
+    int32_t *logits = ruvm_engine_take_logits(m->engine);
+    return ruvm_sample(&r->sampler, logits, m->info.vocab, m->ids, n_ids);
 }
 
 /* Tokens as they come, behind the n_ids of the prompt; returns how many, and why it ended. */
-static uint32_t generate(struct device *d, struct request *r, size_t n_ids, const char **end)
+static uint32_t generate(struct device *d, struct ruvm_device_request *r, size_t n_ids,
+                         const char **end)
 {
     struct ruvm_device_model *m = &d->model;
     uint32_t n = 0;
@@ -167,13 +105,13 @@ static void report(uint32_t n_prompt, uint32_t n, const char *end, uint32_t prom
 static void cmd_generate(struct device *d, char *rest)
 {
     struct ruvm_device_model *m = &d->model;
-    struct request r;
-    const char *wrong = d->wrong ? d->wrong : parse_request(&r, &rest), *end;
+    struct ruvm_device_request r;
+    const char *wrong = d->wrong ? d->wrong : ruvm_device_request(&r, m, &rest), *end;
     if (wrong) {
         answer_error(wrong);
         return;
     }
-    int32_t n_bytes = parse_prompt(rest);
+    int32_t n_bytes = take_prompt(m, rest, sizeof d->line - (size_t)(rest - d->line));
     if (n_bytes < 0) {
         answer_error("the prompt has an escape that is none of \\n \\r \\t \\\\ \\\" \\xHH");
         return;
@@ -204,6 +142,11 @@ static size_t used_stack(const struct ruvm_port_memory *memory)
     return (n_words - i) * sizeof *memory->stack;
 }
 
+static void cmd_query(struct device *d, char *rest)
+{
+    ruvm_device_query(&d->model, rest);
+}
+
 static void cmd_stats(struct device *d, char *rest)
 {
     const struct ruvm_device_model *m = &d->model;
@@ -215,7 +158,9 @@ static void cmd_stats(struct device *d, char *rest)
     ruvm_console_field("context", m->context);
     ruvm_console_field("position", m->engine ? ruvm_engine_position(m->engine) : 0);
     ruvm_console_field("engine_bytes", (uint32_t)m->engine_bytes);
-    ruvm_console_field("buffer_bytes", (uint32_t)(m->memory_bytes - m->engine_bytes));
+    ruvm_console_field("buffer_bytes",
+                       (uint32_t)(m->memory_bytes - m->engine_bytes - m->index_bytes));
+    ruvm_console_field("index_bytes", (uint32_t)m->index_bytes);
     ruvm_console_field("static_bytes", (uint32_t)memory.static_bytes);
     ruvm_console_field("stack_bytes", (uint32_t)memory.stack_bytes);
     ruvm_console_field("stack_used", (uint32_t)used_stack(&memory));
@@ -250,8 +195,14 @@ static void cmd_verify(struct device *d, char *rest)
     end_line();
 }
 
+/* Context 0: that of the pack's settings, or the longest that fits. */
 static void start(struct device *d, uint32_t context)
 {
+    char number[RUVM_DEVICE_NUMBER_CHARS];
+    const struct ruvm_device_model *m = &d->model;
+    const char *text = ruvm_device_setting(m->settings, m->settings_bytes, "context", number);
+    if (context == 0 && text && ruvm_console_parse(text, &context) && context > m->info.context)
+        context = m->info.context;
     d->verified = false;
     d->wrong = ruvm_device_model_start(&d->model, context, MAX_LINE);
 }
@@ -305,6 +256,7 @@ static const struct command commands[] = {
      "generate [n=N] [temp=X] [top-k=N] [top-p=X] [min-p=X] [repeat=X] [last=N] [seed=N]"
      " [ids=1] [ignore-end=1] \"PROMPT\"",
      cmd_generate},
+    {"query", "query [k=N] \"QUESTION\"", cmd_query},
     {"stats", "stats", cmd_stats},
     {"verify", "verify", cmd_verify},
     {"context", "context [N]", cmd_context},

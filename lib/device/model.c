@@ -8,6 +8,7 @@
 #include "formats/pack_read.h"
 #include "lib/base/bytes.h"
 #include "lib/device/partition.h"
+#include "lib/device/query.h"
 
 /* Prompt tokens that go together: more of them read flash less often, but each takes memory,
  * 1.9 KB with a hidden size of 172. */
@@ -39,9 +40,18 @@ static const char *take_image(struct ruvm_device_model *m, const uint8_t *data, 
     if (ruvm_pack_open(&pack, data, bytes, NULL) != RUVM_OK)
         return "the pack is damaged: write it again";
     if (!ruvm_pack_find(&pack, RUVM_PACK_MODEL, &model))
-        return "the pack has no model: make it with `ruvm pack --model FILE`";
+        return "the pack has no model: make it with `ruvm pack FILE`";
     m->image = model.data;
     m->image_bytes = model.size;
+    struct ruvm_pack_section s;
+    if (ruvm_pack_find(&pack, RUVM_PACK_KNOWLEDGE, &s)) {
+        m->knowledge = s.data;
+        m->knowledge_bytes = s.size;
+    }
+    if (ruvm_pack_find(&pack, RUVM_PACK_SETTINGS, &s)) {
+        m->settings = (const char *)s.data;
+        m->settings_bytes = s.size;
+    }
     return NULL;
 }
 
@@ -70,7 +80,10 @@ const char *ruvm_device_model_find(struct ruvm_device_model *m)
     if (!data || p.off % RUVM_PORT_PAGE != 0)
         return "the partition cannot be mapped: begin it at a multiple of 64 KB, within the window";
     const char *wrong = take_image(m, data, p.bytes);
-    return wrong ? wrong : check_image(m);
+    if (!wrong)
+        wrong = check_image(m);
+    m->index_bytes = aligned(ruvm_device_query_bytes(m));
+    return wrong;
 }
 
 /* Bytes of everything at a context, or 0 when they cannot be counted. */
@@ -83,12 +96,11 @@ static size_t bytes_at(struct ruvm_device_model *m, uint32_t context, size_t max
         return 0;
     m->context = context;
     m->max_ids = context + work;
-    return aligned(m->engine_bytes) + aligned(m->info.vocab * sizeof *m->logits) +
-           aligned(m->max_ids * sizeof *m->ids);
+    return aligned(m->engine_bytes) + aligned(m->max_ids * sizeof *m->ids) + m->index_bytes;
 }
 
 /* The longest context that fits. Memory grows with it as a straight line, but for the
- * rounding of regions: so two points tell about where, and a few steps down the rest. */
+ * rounding of regions: so two points tell about where, and a few steps the rest. */
 static size_t longest(struct ruvm_device_model *m, size_t room, size_t max_line)
 {
     uint32_t most = m->info.context, least = most < CONTEXT_STEP ? most : CONTEXT_STEP;
@@ -100,6 +112,8 @@ static size_t longest(struct ruvm_device_model *m, size_t room, size_t max_line)
         return low;
     uint32_t fits = least + (uint32_t)((uint64_t)(room - low) * (most - least) / (high - low));
     size_t bytes = bytes_at(m, fits, max_line);
+    while (bytes <= room && fits < most)
+        bytes = bytes_at(m, ++fits, max_line);
     while (bytes > room && fits > least)
         bytes = bytes_at(m, --fits, max_line);
     return bytes;
@@ -119,9 +133,8 @@ const char *ruvm_device_model_start(struct ruvm_device_model *m, uint32_t contex
     if (bytes > memory.free_bytes)
         return "too little memory: a shorter context or a smaller model is needed";
     m->memory_bytes = bytes;
-    m->logits = (int32_t *)(void *)(memory.free + aligned(m->engine_bytes));
-    m->ids =
-        (uint16_t *)(void *)((uint8_t *)m->logits + aligned(m->info.vocab * sizeof *m->logits));
+    m->ids = (uint16_t *)(void *)(memory.free + aligned(m->engine_bytes));
+    m->index = memory.free + bytes - m->index_bytes;
     const struct ruvm_engine_options o = {
         .context = m->context, .block = BLOCK, .kernels = ruvm_port_kernels()};
     int rc =

@@ -10,14 +10,19 @@ struct ruvm_device_model {
     uint32_t image_bytes;
     uint32_t flash_off; /* of the partition that holds it */
     bool in_pack;
+    const uint8_t *knowledge; /* of the pack, or NULL */
+    uint32_t knowledge_bytes;
+    const char *settings; /* of the pack, or NULL */
+    uint32_t settings_bytes;
     struct ruvm_model_info info;
     struct ruvm_tokenizer tokenizer;
     struct ruvm_engine *engine; /* NULL: there is none */
     uint32_t context, block;
     size_t engine_bytes;
-    int32_t *logits; /* [vocab] for the sampler to change */
-    uint16_t *ids;   /* [max_ids] of the text so far, and room for the tokenizer's work */
+    uint16_t *ids; /* [max_ids] of the text so far, and room for the tokenizer's work */
     size_t max_ids;
+    uint8_t *index; /* [index_bytes] for questions to the knowledge */
+    size_t index_bytes;
     size_t memory_bytes; /* of all of these */
 };
 

@@ -8,6 +8,7 @@
 #include "lib/import/hub_config.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -257,12 +258,47 @@ static void need_scaling(struct config *c, const char *theirs, const char *ours)
 }
 
 #define SCALINGS                                                                                   \
-    "null, or types default, linear, llama3, dynamic (without original_max_position_embeddings)"
+    "null, or types default, linear, llama3, yarn, dynamic (without "                              \
+    "original_max_position_embeddings)"
 
 /* It turns otherwise than the default only beyond max_position_embeddings, our context. */
 static bool is_dynamic(const struct config *c, const char *type)
 {
     return strcmp(type, "dynamic") == 0 && !in(c->scaling, "original_max_position_embeddings");
+}
+
+/* By how much YaRN scales angles' cosines and sines, as DeepSeek's models write it. */
+static double magnitude(double factor, double part)
+{
+    return factor > 1 ? 0.1 * part * log(factor) + 1 : 1;
+}
+
+static void may_scale(struct config *c, const char *theirs, const char *ours)
+{
+    const cJSON *item = in(c->scaling, theirs);
+    if (item)
+        set(c, ours, real(c, theirs, item, 1));
+}
+
+/* The original context is the whole one where it is not given. */
+static void read_yarn(struct config *c)
+{
+    const char *context = "original_max_position_embeddings", *whole = "truncate";
+    const cJSON *part = in(c->scaling, "mscale"), *all = in(c->scaling, "mscale_all_dim");
+    double factor = real(c, "factor", in(c->scaling, "factor"), 1);
+    set_text(c, "rope_scaling", "yarn");
+    need_scaling(c, "factor", "rope_factor");
+    set(c, "rope_original_context", real(c, context, in(c->scaling, context), (double)c->context));
+    may_scale(c, "beta_fast", "rope_beta_fast");
+    may_scale(c, "beta_slow", "rope_beta_slow");
+    if (cJSON_IsFalse(in(c->scaling, whole)))
+        set(c, "rope_whole", 0);
+    if (in(c->scaling, "attention_factor"))
+        may_scale(c, "attention_factor", "rope_attention");
+    else if (part && all)
+        set(c, "rope_attention",
+            magnitude(factor, real(c, "mscale", part, 1)) /
+                magnitude(factor, real(c, "mscale_all_dim", all, 1)));
 }
 
 static void read_scaling(struct config *c)
@@ -283,6 +319,8 @@ static void read_scaling(struct config *c)
         need_scaling(c, "low_freq_factor", "rope_low_freq");
         need_scaling(c, "high_freq_factor", "rope_high_freq");
         need_scaling(c, "original_max_position_embeddings", "rope_original_context");
+    } else if (strcmp(type, "yarn") == 0) {
+        read_yarn(c);
     } else if (strcmp(type, "default") != 0 && !is_dynamic(c, type)) {
         refuse(c, "rope_scaling", c->scaling, SCALINGS);
     }

@@ -49,7 +49,8 @@ struct ruvm_model {
  * norm_eps; and, where they are not as in Llama: architecture (text) head_dim tied
  * rope_theta norm_kind activation positions rotary_dim rope_halves parallel window
  * local_layers (text) score_scale rope_scaling (text) rope_factor rope_low_freq
- * rope_high_freq rope_original_context. */
+ * rope_high_freq rope_original_context rope_beta_fast rope_beta_slow rope_attention
+ * rope_whole. */
 int ruvm_model_from_tensors(struct ruvm_model *m, struct ruvm_arena *arena,
                             const struct ruvm_tensors *t, struct ruvm_error *err);
 

@@ -218,11 +218,74 @@ static bool read_llama3(const struct reader *r, struct llama3 *s)
     return r->problems->n == before;
 }
 
+/* YaRN (arXiv 2309.00071): pairs that make many turns in the original context turn as before, those
+ * that make few `factor` times slower, and those between in proportion to their number. */
+struct yarn {
+    double factor, fast, slow, context;
+    bool whole; /* the bounds are pairs, and not places between them */
+};
+
+/* The pair, or place between two, that makes so many turns in the original context. */
+static double yarn_place(const struct ruvm_model *m, const struct yarn *s, double turns)
+{
+    return m->rotary_dim * log(s->context / (turns * 6.283185307179586)) /
+           (2 * log((double)m->rope_theta));
+}
+
+static void scale_by_yarn(const struct ruvm_model *m, const struct yarn *s, float *factors)
+{
+    double low = yarn_place(m, s, s->fast), high = yarn_place(m, s, s->slow);
+    low = fmax(s->whole ? floor(low) : low, 0);
+    high = fmin(s->whole ? ceil(high) : high, (double)m->rotary_dim - 1);
+    double width = high > low || high < low ? high - low : 0.001;
+    for (uint32_t i = 0; i < m->rotary_dim / 2; i++) {
+        double share = 1 - fmin(fmax((i - low) / width, 0), 1);
+        factors[i] = (float)(1 / ((1 - share) / s->factor + share));
+    }
+}
+
+/* Cosines and sines are multiplied with `x`, and so are queries and keys: scores with its square.
+ */
+static void scale_scores(const struct reader *r, double x)
+{
+    struct ruvm_model *m = r->m;
+    if (!(x < 1) && !(x > 1))
+        return;
+    if (m->rotary_dim != m->head_dim)
+        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED,
+                           "rope_attention is %g, and %u of a head's %u values turn; accepted "
+                           "where all do",
+                           x, m->rotary_dim, m->head_dim);
+    m->score_scale = (float)((double)ruvm_model_score_scale(m) * x * x);
+}
+
+static bool read_yarn(const struct reader *r, float *factors)
+{
+    unsigned before = r->problems->n;
+    double theta = (double)r->m->rope_theta;
+    struct yarn s = {.factor = (double)real(r, "rope_factor", 1, 1e6),
+                     .fast = (double)real_or(r, "rope_beta_fast", 32, 1e-3, 1e6),
+                     .slow = (double)real_or(r, "rope_beta_slow", 1, 1e-3, 1e6),
+                     .context = (double)real(r, "rope_original_context", 1, 1e9),
+                     .whole = ruvm_numbers_is_set(r->t, "rope_whole", true)};
+    if (r->problems->n == before && !(theta > 1))
+        ruvm_problems_note(r->problems, RUVM_ERR_UNSUPPORTED,
+                           "rope_theta is %g, expected above 1 with rope_scaling yarn", theta);
+    if (r->problems->n != before)
+        return false;
+    double usual = 0.1 * log(s.factor) + 1;
+    scale_by_yarn(r->m, &s, factors);
+    scale_scores(r, (double)real_or(r, "rope_attention", (float)usual, 1e-3, 1e3));
+    return r->problems->n == before;
+}
+
 /* false after noting a problem. */
 static bool scale_by_numbers(const struct reader *r, float *factors, const char *kind)
 {
     struct llama3 s = {0};
     unsigned before = r->problems->n;
+    if (strcmp(kind, "yarn") == 0)
+        return read_yarn(r, factors);
     s.factor = (double)real(r, "rope_factor", 1e-3, 1e6);
     bool is_llama3 = strcmp(kind, "llama3") == 0;
     if (is_llama3 && !read_llama3(r, &s))
@@ -268,9 +331,10 @@ bool ruvm_numbers_rope(struct ruvm_model *m, struct ruvm_arena *arena, const str
     bool none = !kind || strcmp(kind, "none") == 0 || (tensor && strcmp(kind, "factors") == 0);
     if (m->pos != RUVM_POS_ROPE || (none && !tensor))
         return true;
-    if (!none && strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0) {
+    if (!none && strcmp(kind, "linear") != 0 && strcmp(kind, "llama3") != 0 &&
+        strcmp(kind, "yarn") != 0) {
         ruvm_problems_note(problems, RUVM_ERR_UNSUPPORTED,
-                           "rope_scaling is %.40s, known are none, linear and llama3", kind);
+                           "rope_scaling is %.40s, known are none, linear, llama3 and yarn", kind);
         return true;
     }
     float *factors = ruvm_arena_alloc(arena, m->rotary_dim / 2, sizeof *factors);

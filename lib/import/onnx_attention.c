@@ -19,29 +19,6 @@ struct turning {
 
 /* ---- heads -------------------------------------------------------------------------------- */
 
-/* Entry `back` from the end of the shape that a value is; 0: not known. */
-static uint64_t shape_entry(const struct ruvm_onnx_walk *w, uint32_t value, uint64_t back)
-{
-    const struct ruvm_onnx_node *concat =
-        ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_CONCAT);
-    uint32_t n = concat ? concat->n_in : 1;
-    for (uint32_t i = n; i > 0; i--) {
-        uint32_t part = concat ? concat->in[i - 1] : value;
-        uint32_t tensor = part == RUVM_ONNX_NONE ? part : w->constants[w->plain[part]].tensor;
-        uint64_t size = tensor == RUVM_ONNX_NONE ? 1 : w->o->tensors[tensor].n_values;
-        int64_t entry;
-        if (back >= size) {
-            back -= size;
-            continue;
-        }
-        if (tensor == RUVM_ONNX_NONE ||
-            !ruvm_onnx_integer(&w->o->tensors[tensor], size - 1 - back, &entry))
-            return 0;
-        return entry > 0 ? (uint64_t)entry : 0;
-    }
-    return 0;
-}
-
 /* Values a head, from the Reshape [.., heads, head_dim] behind a linear. */
 static uint64_t head_dim_of(const struct ruvm_onnx_walk *w, const struct ruvm_onnx_linear *l)
 {
@@ -50,7 +27,7 @@ static uint64_t head_dim_of(const struct ruvm_onnx_walk *w, const struct ruvm_on
     uint32_t shape = w->o->nodes[l->reshape].in[1];
     if (shape == RUVM_ONNX_NONE)
         return 0;
-    uint64_t size = shape_entry(w, shape, 0), heads = shape_entry(w, shape, 1);
+    uint64_t size = ruvm_onnx_walk_shape(w, shape, 0), heads = ruvm_onnx_walk_shape(w, shape, 1);
     if (size && l->rows % size == 0)
         return size;
     return heads && l->rows % heads == 0 ? l->rows / heads : 0;
@@ -80,7 +57,8 @@ static bool is_every_second(const struct ruvm_onnx_walk *w, const struct ruvm_on
 
 static bool makes_pairs(const struct ruvm_onnx_walk *w, const struct ruvm_onnx_node *node)
 {
-    return node->n_in > 1 && node->in[1] != RUVM_ONNX_NONE && shape_entry(w, node->in[1], 0) == 2;
+    return node->n_in > 1 && node->in[1] != RUVM_ONNX_NONE &&
+           ruvm_onnx_walk_shape(w, node->in[1], 0) == 2;
 }
 
 static void see_turning(const struct ruvm_onnx_walk *w, uint32_t n, uint64_t head_dim,
@@ -151,29 +129,68 @@ static void read_frequencies(struct ruvm_onnx_attention *a, const struct ruvm_on
     read_base(a, frequencies, t->n_values);
 }
 
-/* Behind a Cos: a constant that begins with 1 and falls. Positions, which may be constant too,
+/* Whether row 1 has each angle twice, as halves or as pairs. */
+static bool is_twice(const struct ruvm_onnx_tensor *t, uint64_t width, bool halves)
+{
+    double x, y;
+    if (width % 2 != 0 || t->n_values < 2 * width)
+        return false;
+    for (uint64_t i = 0; i < width / 2; i++) {
+        uint64_t at = width + (halves ? i : 2 * i), other = at + (halves ? width / 2 : 1);
+        if (!ruvm_onnx_real(t, at, &x) || !ruvm_onnx_real(t, other, &y) || x < y || x > y)
+            return false;
+    }
+    return true;
+}
+
+/* A folded product of positions and frequencies: row 0 is 0, and row 1 the frequencies. */
+static void read_angles(struct ruvm_onnx_attention *a, const struct ruvm_onnx_tensor *t)
+{
+    double frequencies[MAX_FREQUENCIES], x;
+    uint64_t width = t->n_dims >= 2 ? t->dims[t->n_dims - 1] : 0;
+    if (width == 0 || width > MAX_FREQUENCIES || t->n_values < 2 * width)
+        return;
+    uint64_t n = is_twice(t, width, a->halves) ? width / 2 : width;
+    for (uint64_t i = 0; i < width; i++)
+        if (!ruvm_onnx_real(t, i, &x) || x < 0 || x > 0)
+            return;
+    for (uint64_t i = 0; i < n; i++)
+        if (!ruvm_onnx_real(t, width + (n < width && !a->halves ? 2 * i : i), &frequencies[i]))
+            return;
+    if (frequencies[0] > 0.999 && frequencies[0] < 1.001) {
+        a->context = t->n_values / width;
+        read_base(a, frequencies, n);
+    }
+}
+
+/* A constant behind a Cos: frequencies begin with 1 and fall. Positions, which may be constant too,
  * begin with 0 and rise. */
+static void read_constant(struct ruvm_onnx_attention *a, const struct ruvm_onnx_walk *w,
+                          uint32_t value)
+{
+    uint32_t tensor = value == RUVM_ONNX_NONE ? value : w->constants[value].tensor;
+    double first, last;
+    if (tensor == RUVM_ONNX_NONE)
+        return;
+    const struct ruvm_onnx_tensor *t = &w->o->tensors[tensor];
+    read_angles(a, t);
+    if (t->n_values >= 2 && t->n_values <= MAX_FREQUENCIES && ruvm_onnx_real(t, 0, &first) &&
+        ruvm_onnx_real(t, t->n_values - 1, &last) && first > last && last > 0)
+        read_frequencies(a, t);
+}
+
 static void find_frequencies(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w, uint32_t cos)
 {
     const struct ruvm_onnx *o = w->o;
-    const struct ruvm_onnx_hits hits =
-        ruvm_onnx_walk_back(w, o->nodes[cos].n_in ? o->nodes[cos].in[0] : RUVM_ONNX_NONE, 0);
+    uint32_t angles = o->nodes[cos].n_in ? o->nodes[cos].in[0] : RUVM_ONNX_NONE;
+    const struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(w, angles, 0);
     for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
         for (uint32_t k = 0; k < o->nodes[hits.nodes[i]].n_in; k++)
             ruvm_onnx_walk_also(w, o->nodes[hits.nodes[i]].in[k]);
-    for (uint32_t i = 0; i <= cos; i++)
-        for (uint32_t k = 0; ruvm_onnx_walk_seen(w, i) && k < o->nodes[i].n_in; k++) {
-            uint32_t value = o->nodes[i].in[k];
-            uint32_t tensor = value == RUVM_ONNX_NONE ? value : w->constants[value].tensor;
-            double first, last;
-            if (tensor == RUVM_ONNX_NONE)
-                continue;
-            const struct ruvm_onnx_tensor *t = &o->tensors[tensor];
-            if (t->n_values >= 2 && t->n_values <= MAX_FREQUENCIES &&
-                ruvm_onnx_real(t, 0, &first) && ruvm_onnx_real(t, t->n_values - 1, &last) &&
-                first > last && last > 0)
-                read_frequencies(a, t);
-        }
+    read_constant(a, w, angles);
+    for (uint32_t i = 0; i < cos; i++)
+        for (uint32_t k = 0; ruvm_onnx_walk_seen(w, i) && k < o->nodes[i].n_in; k++)
+            read_constant(a, w, o->nodes[i].in[k]);
 }
 
 /* Row 1 of both tables: [positions, n] or, each angle twice, [positions, 2n]. */
@@ -182,7 +199,7 @@ static void read_tables(struct ruvm_onnx_attention *a, const struct turning *t)
     double frequencies[MAX_FREQUENCIES], c, s;
     uint64_t width = t->cosines->dims[t->cosines->n_dims - 1];
     uint64_t rows = width ? t->cosines->n_values / width : 0;
-    bool twice = width == a->head_dim && width % 2 == 0;
+    bool twice = is_twice(t->cosines, width, a->halves);
     uint64_t n = twice ? width / 2 : width;
     if (rows < 2 || t->sines->n_values != t->cosines->n_values || n > MAX_FREQUENCIES || n == 0)
         return;
@@ -286,7 +303,7 @@ static struct turning see_side(struct ruvm_onnx_walk *w, const struct ruvm_onnx_
     uint32_t top;
     scale_before(w, w->o->nodes[l->scores].in[side], &top);
     struct ruvm_onnx_hits hits =
-        ruvm_onnx_walk_back(w, top, 1u << RUVM_ONNX_OP_COS | 1u << RUVM_ONNX_OP_SIN);
+        ruvm_onnx_walk_back(w, top, RUVM_ONNX_BIT(COS) | RUVM_ONNX_BIT(SIN));
     *cos = RUVM_ONNX_NONE;
     for (uint32_t i = 0; i < hits.n && i < RUVM_ONNX_MAX_HITS; i++)
         if (w->ops[hits.nodes[i]] == RUVM_ONNX_OP_COS)
@@ -326,15 +343,24 @@ static void find_turning(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w
         ruvm_onnx_report_node(r, w, odd, "scales q or k amid their turning (RoPE)");
 }
 
-static void find_layer(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
-                       const struct ruvm_onnx_layer *l, struct ruvm_problems *r)
+static bool is_turned(struct ruvm_onnx_walk *w, const struct ruvm_onnx_layer *l)
 {
-    *a = (struct ruvm_onnx_attention){.head_dim = head_dim_of(w, l->q)};
-    if (!a->head_dim)
-        a->head_dim = head_dim_of(w, l->k);
-    if (!a->head_dim)
-        a->head_dim = head_dim_of(w, l->v);
-    find_turning(a, w, l, r);
+    uint32_t cos;
+    struct turning q = see_side(w, l, 0, 0, &cos);
+    return cos != RUVM_ONNX_NONE || (q.cosines && q.sines);
+}
+
+static void find_layer(struct ruvm_onnx_attention *a, struct ruvm_onnx_walk *w,
+                       const struct ruvm_onnx_layer *l, bool learned, struct ruvm_problems *r)
+{
+    *a = (struct ruvm_onnx_attention){.head_dim = l->rows.head_dim};
+    const struct ruvm_onnx_linear *const from[] = {l->q, l->k, l->v};
+    for (size_t i = 0; i < 3 && !a->head_dim && l->q != l->k; i++)
+        a->head_dim = head_dim_of(w, from[i]);
+    if (!learned)
+        find_turning(a, w, l, r);
+    else if (is_turned(w, l))
+        ruvm_onnx_report_node(r, w, l->scores, "its q is turned (RoPE), and positions are learned");
     if (a->head_dim)
         a->score_scale = score_scale(w, l, a->head_dim);
 }
@@ -350,9 +376,10 @@ void ruvm_onnx_attention_find(struct ruvm_onnx_attention *a, struct ruvm_onnx_wa
                               const struct ruvm_onnx_decoder *d, struct ruvm_problems *r)
 {
     struct ruvm_onnx_attention other;
-    find_layer(a, w, &d->layers[0], r);
+    bool learned = d->embed.positions != RUVM_ONNX_NONE;
+    find_layer(a, w, &d->layers[0], learned, r);
     for (uint32_t i = 1; i < d->n_layers && r->n == 0; i++) {
-        find_layer(&other, w, &d->layers[i], r);
+        find_layer(&other, w, &d->layers[i], learned, r);
         if (r->n == 0 && !agree(a, &other))
             ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED,
                                "layer %u: its attention differs from that of layer 0 (heads, "

@@ -1,14 +1,14 @@
-/* Finds the layers of a Llama-like decoder in an ONNX graph.
+/* Finds the layers of a decoder in an ONNX graph.
  *
  * Names are lost as soon as PyTorch folds a constant, so nothing here looks at them. A layer is
  * anchored at its Softmax: the product before it leads back to q and k, the product after it to v
- * and on to o. The feed-forward is known by SiLU, x times sigmoid(x), times another linear. Then
+ * and on to o. Feed-forwards are the linears that read a known activation of other linears. Then
  * each norm and each sum of the residual path is checked, so that a network which computes
  * something else is refused and not misunderstood.
  */
 #include "lib/import/onnx_layers.h"
 
-#include <string.h>
+#include "lib/import/onnx_activation.h"
 
 enum { MAX_PRODUCTS = 4096 }; /* of computed matrices; a layer has two */
 
@@ -18,24 +18,19 @@ struct finding {
     struct ruvm_problems *r;
 };
 
-static uint32_t node_number(const struct finding *f, const struct ruvm_onnx_node *node)
-{
-    return (uint32_t)(node - f->w->o->nodes);
-}
-
 static bool is_linear_node(const struct finding *f, uint32_t node)
 {
     return f->w->linear_of[node] != RUVM_ONNX_NONE;
 }
 
-#define BIT(op) (1u << RUVM_ONNX_OP_##op)
+#define BIT RUVM_ONNX_BIT
 
 /* What may stand between a linear and the scores or sums that it is made for; q and k are also
  * turned and scaled. */
-static const uint32_t moves = BIT(CONSTANT) | BIT(SHAPE) | BIT(IDENTITY) | BIT(VIEW) |
+static const uint64_t moves = BIT(CONSTANT) | BIT(SHAPE) | BIT(IDENTITY) | BIT(VIEW) |
                               BIT(RESHAPE) | BIT(TRANSPOSE) | BIT(EXPAND) | BIT(SLICE) |
                               BIT(SPLIT) | BIT(GATHER) | BIT(CONCAT) | BIT(MATMUL) | BIT(GEMM);
-static const uint32_t turns =
+static const uint64_t turns =
     BIT(COS) | BIT(SIN) | BIT(ADD) | BIT(SUB) | BIT(MUL) | BIT(DIV) | BIT(NEG) | BIT(SQRT);
 
 static bool adds_constant(const struct finding *f, const struct ruvm_onnx_node *node)
@@ -47,7 +42,7 @@ static bool adds_constant(const struct finding *f, const struct ruvm_onnx_node *
 }
 
 /* Notes what the last walk went through and should not have. */
-static void check_walk(struct finding *f, uint32_t allowed)
+static void check_walk(struct finding *f, uint64_t allowed)
 {
     for (uint32_t i = 0; i < f->w->o->n_nodes; i++) {
         enum ruvm_onnx_op op = f->w->ops[i];
@@ -62,7 +57,7 @@ static void check_walk(struct finding *f, uint32_t allowed)
 
 /* The only linear that a value comes from, when it is turned by angles that come from elsewhere;
  * NULL: none, or several. */
-static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value, uint32_t allowed)
+static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value, uint64_t allowed)
 {
     struct ruvm_onnx_hits hits = ruvm_onnx_walk_back(f->w, value, BIT(COS) | BIT(SIN));
     struct ruvm_onnx_linear *found = NULL;
@@ -78,38 +73,6 @@ static struct ruvm_onnx_linear *only_linear(struct finding *f, uint32_t value, u
         return NULL;
     check_walk(f, allowed);
     return found;
-}
-
-/* ---- embedding --------------------------------------------------------------------------- */
-
-/* The rows of a matrix that tokens choose: the first such Gather whose rows are as wide as what
- * the first linear multiplies. A table of positions is narrower, or comes later. */
-static void find_embedding(struct finding *f)
-{
-    const struct ruvm_onnx *o = f->w->o;
-    for (uint32_t i = 0; i < o->n_nodes && f->w->n_linears; i++) {
-        const struct ruvm_onnx_node *node = &o->nodes[i];
-        struct ruvm_onnx_attribute axis;
-        struct ruvm_view v = {0};
-        if (f->w->ops[i] != RUVM_ONNX_OP_GATHER || node->n_in < 2 || node->n_out < 1 ||
-            node->in[0] == RUVM_ONNX_NONE || node->out[0] == RUVM_ONNX_NONE)
-            continue;
-        struct ruvm_onnx_constant c = f->w->constants[node->in[0]];
-        const struct ruvm_onnx_tensor *t =
-            c.tensor == RUVM_ONNX_NONE || c.flipped ? NULL : &o->tensors[c.tensor];
-        if (!t || t->n_dims != 2 || !ruvm_onnx_view(t, &v) ||
-            (ruvm_onnx_attribute(node, "axis", &axis) && axis.i != 0) ||
-            t->dims[1] != f->w->linears[0].cols)
-            continue;
-        f->d->embed_node = i;
-        f->d->embed = c.tensor;
-        f->d->vocab = t->dims[0];
-        f->d->dim = t->dims[1];
-        return;
-    }
-    ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
-                       "no Gather looks up the rows of an embedding as wide as the first "
-                       "product's input");
 }
 
 /* ---- attention ---------------------------------------------------------------------------- */
@@ -133,6 +96,22 @@ static struct ruvm_onnx_linear *linear_into(struct finding *f, uint32_t maker)
     return NULL;
 }
 
+/* Which rows of their linears q, k and v are. */
+static void find_rows(struct finding *f, struct ruvm_onnx_layer *l)
+{
+    const struct ruvm_onnx_node *nodes = f->w->o->nodes;
+    const uint32_t ends[] = {nodes[l->scores].in[0], nodes[l->scores].in[1],
+                             nodes[l->context].in[1]};
+    const char *why = NULL;
+    l->rows = (struct ruvm_onnx_fused){.q_rows = l->q->rows, .k_rows = l->k->rows};
+    if (l->q == l->k && l->q == l->v)
+        why = ruvm_onnx_fused_find(f->w, l->q, ends, &l->rows);
+    else if (l->q == l->k || l->q == l->v || l->k == l->v)
+        why = "makes two of q, k and v at once; one or all three are accepted";
+    if (why)
+        ruvm_onnx_report_node(f->r, f->w, (l->k == l->v ? l->k : l->q)->node, why);
+}
+
 static void find_attention(struct finding *f, struct ruvm_onnx_layer *l)
 {
     const struct ruvm_onnx *o = f->w->o;
@@ -153,9 +132,8 @@ static void find_attention(struct finding *f, struct ruvm_onnx_layer *l)
     if (!l->v || !l->o)
         ruvm_onnx_report_node(f->r, f->w, l->context,
                               "has no linear before it (v) or none behind it (o)");
-    if (l->q && (l->q == l->k || l->q == l->v))
-        ruvm_onnx_report_node(f->r, f->w, l->q->node,
-                              "makes q, k and v at once; three linears are accepted");
+    if (l->q && l->k && l->v)
+        find_rows(f, l);
 }
 
 static int find_softmaxes(struct finding *f, struct ruvm_arena *arena, struct ruvm_error *err)
@@ -190,213 +168,139 @@ static int find_softmaxes(struct finding *f, struct ruvm_arena *arena, struct ru
 
 /* ---- feed-forward --------------------------------------------------------------------------- */
 
-/* The linear g when a value is g times sigmoid(g). */
-static struct ruvm_onnx_linear *silu(const struct finding *f, uint32_t value)
+static bool is_of_attention(const struct finding *f, const struct ruvm_onnx_linear *l)
 {
-    const struct ruvm_onnx_walk *w = f->w;
-    const struct ruvm_onnx_node *mul = ruvm_onnx_walk_maker(w, w->plain[value], RUVM_ONNX_OP_MUL);
-    for (uint32_t side = 0; mul && mul->n_in == 2 && side < 2; side++) {
-        uint32_t g = mul->in[side], s = mul->in[1 - side];
-        if (g == RUVM_ONNX_NONE || s == RUVM_ONNX_NONE)
-            return NULL;
-        const struct ruvm_onnx_node *sigmoid =
-            ruvm_onnx_walk_maker(w, w->plain[s], RUVM_ONNX_OP_SIGMOID);
-        if (sigmoid && sigmoid->n_in == 1 && sigmoid->in[0] != RUVM_ONNX_NONE &&
-            w->plain[sigmoid->in[0]] == w->plain[g])
-            return ruvm_onnx_walk_linear(w, g);
-    }
-    return NULL;
-}
-
-static bool is_down(const struct finding *f, const struct ruvm_onnx_linear *down,
-                    struct ruvm_onnx_layer *l)
-{
-    const struct ruvm_onnx_node *mul =
-        ruvm_onnx_walk_maker(f->w, f->w->plain[down->in], RUVM_ONNX_OP_MUL);
-    for (uint32_t side = 0; mul && mul->n_in == 2 && side < 2; side++) {
-        if (mul->in[side] == RUVM_ONNX_NONE || mul->in[1 - side] == RUVM_ONNX_NONE)
-            return false;
-        l->gate = silu(f, mul->in[side]);
-        l->up = ruvm_onnx_walk_linear(f->w, mul->in[1 - side]);
-        if (l->gate && l->up)
+    for (uint32_t i = 0; i < f->d->n_layers; i++) {
+        const struct ruvm_onnx_layer *x = &f->d->layers[i];
+        if (l == x->q || l == x->k || l == x->v || l == x->o)
             return true;
     }
     return false;
 }
 
-/* The feed-forward of a layer stands between its o and the next layer's. */
-static void find_feed_forward(struct finding *f, uint32_t layer)
+#define ACTIVATIONS "silu(gate x) * up x, gelu(up x) or relu(up x)"
+
+/* Feed-forwards stand in the order of their layers, wherever attention stands. */
+static void find_feed_forwards(struct finding *f)
 {
-    struct ruvm_onnx_decoder *d = f->d;
-    struct ruvm_onnx_layer *l = &d->layers[layer];
-    uint32_t end = layer + 1 < d->n_layers ? d->layers[layer + 1].context : f->w->o->n_nodes;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < f->w->n_linears; i++) {
         struct ruvm_onnx_linear *down = &f->w->linears[i];
-        if (down->node < l->context || down->node > end || !is_down(f, down, l))
+        struct ruvm_onnx_activation a;
+        if (is_of_attention(f, down) || !ruvm_onnx_activation_find(f->w, down->in, &a))
             continue;
-        l->down = down;
-        return;
+        if (a.kind < 0) {
+            ruvm_onnx_report_node(f->r, f->w, down->node,
+                                  "its input is none of the known activations " ACTIVATIONS);
+        } else if (n < f->d->n_layers) {
+            struct ruvm_onnx_layer *l = &f->d->layers[n];
+            l->up = a.up;
+            l->gate = a.gate;
+            l->down = down;
+            l->activation = a.kind;
+        }
+        n++;
     }
-    l->gate = l->up = NULL;
-    ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
-                       "layer %u: no feed-forward of the form down(silu(gate x) * up x): "
-                       "Sigmoid, Mul, Mul before a linear",
-                       layer);
+    if (n != f->d->n_layers)
+        ruvm_problems_note(f->r, RUVM_ERR_UNSUPPORTED,
+                           "%u layers of attention, but %u linears that read an activation of "
+                           "linears (%s)",
+                           f->d->n_layers, n, ACTIVATIONS);
 }
 
 /* ---- norms ------------------------------------------------------------------------------------
  */
 
-/* eps when a value is the mean of the squares of x, plus eps. */
-static bool mean_square(const struct finding *f, uint32_t value, struct ruvm_onnx_norm *norm)
-{
-    const struct ruvm_onnx_walk *w = f->w;
-    const struct ruvm_onnx_node *add = ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_ADD);
-    for (uint32_t side = 0; add && add->n_in == 2 && side < 2; side++) {
-        uint32_t mean_value = add->in[side];
-        if (mean_value == RUVM_ONNX_NONE ||
-            !ruvm_onnx_walk_scalar(w, add->in[1 - side], &norm->eps))
-            continue;
-        const struct ruvm_onnx_node *mean =
-            ruvm_onnx_walk_maker(w, w->same[mean_value], RUVM_ONNX_OP_MEAN);
-        if (!mean || mean->n_in < 1 || mean->in[0] == RUVM_ONNX_NONE)
-            continue;
-        uint32_t square = w->same[mean->in[0]];
-        const struct ruvm_onnx_node *pow = ruvm_onnx_walk_maker(w, square, RUVM_ONNX_OP_POW);
-        const struct ruvm_onnx_node *mul = ruvm_onnx_walk_maker(w, square, RUVM_ONNX_OP_MUL);
-        double exponent = 2;
-        const struct ruvm_onnx_node *node = pow ? pow : mul;
-        if (!node || node->n_in != 2 || node->in[0] == RUVM_ONNX_NONE ||
-            (pow && !ruvm_onnx_walk_scalar(w, pow->in[1], &exponent)) ||
-            (mul && mul->in[0] != mul->in[1]))
-            continue;
-        norm->in = w->same[node->in[0]];
-        return exponent > 1.999 && exponent < 2.001;
-    }
-    return false;
-}
-
-/* Whether a value is 1 / sqrt(mean square + eps) (inverse), or the root itself. */
-static bool root(const struct finding *f, uint32_t value, bool inverse, struct ruvm_onnx_norm *norm)
-{
-    const struct ruvm_onnx_walk *w = f->w;
-    double one = 1;
-    value = w->same[value];
-    if (inverse) {
-        const struct ruvm_onnx_node *node = ruvm_onnx_walk_maker(w, value, RUVM_ONNX_OP_RECIPROCAL);
-        const struct ruvm_onnx_node *div = ruvm_onnx_walk_maker(w, value, RUVM_ONNX_OP_DIV);
-        if (div && (div->n_in != 2 || !ruvm_onnx_walk_scalar(w, div->in[0], &one)))
-            return false;
-        uint32_t in = node && node->n_in == 1 ? node->in[0] : div ? div->in[1] : RUVM_ONNX_NONE;
-        if (in == RUVM_ONNX_NONE || one < 1 || one > 1)
-            return false;
-        value = w->same[in];
-    }
-    const struct ruvm_onnx_node *sqrt = ruvm_onnx_walk_maker(w, value, RUVM_ONNX_OP_SQRT);
-    return sqrt && sqrt->n_in == 1 && sqrt->in[0] != RUVM_ONNX_NONE &&
-           mean_square(f, sqrt->in[0], norm);
-}
-
-/* Whether a value is x / rms(x). */
-static bool normalised(const struct finding *f, uint32_t value, struct ruvm_onnx_norm *norm)
-{
-    const struct ruvm_onnx_walk *w = f->w;
-    const struct ruvm_onnx_node *mul = ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_MUL);
-    const struct ruvm_onnx_node *div = ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_DIV);
-    const struct ruvm_onnx_node *node = mul ? mul : div;
-    if (!node || node->n_in != 2 || node->in[0] == RUVM_ONNX_NONE || node->in[1] == RUVM_ONNX_NONE)
-        return false;
-    for (uint32_t side = 0; side < (mul ? 2u : 1u); side++)
-        if (root(f, node->in[1 - side], mul != NULL, norm) && norm->in == w->same[node->in[side]])
-            return true;
-    return false;
-}
-
-static bool is_gain(const struct finding *f, uint32_t value, struct ruvm_onnx_norm *norm)
-{
-    struct ruvm_view v = {0};
-    uint32_t tensor = value == RUVM_ONNX_NONE ? value : f->w->constants[value].tensor;
-    norm->gain = tensor;
-    return tensor != RUVM_ONNX_NONE && f->w->o->tensors[tensor].n_values == f->d->dim &&
-           ruvm_onnx_view(&f->w->o->tensors[tensor], &v);
-}
-
-/* gain * (x / rms(x)), in either order. */
-static bool find_norm(const struct finding *f, uint32_t value, struct ruvm_onnx_norm *norm)
-{
-    const struct ruvm_onnx_node *mul =
-        ruvm_onnx_walk_maker(f->w, f->w->plain[value], RUVM_ONNX_OP_MUL);
-    for (uint32_t side = 0; mul && mul->n_in == 2 && side < 2; side++)
-        if (mul->in[1 - side] != RUVM_ONNX_NONE && is_gain(f, mul->in[side], norm) &&
-            normalised(f, mul->in[1 - side], norm))
-            return true;
-    return false;
-}
+#define NORMS "RMSNorm, gain * (x / sqrt(mean(x^2) + eps)), or LayerNorm"
 
 static void check_norm(struct finding *f, const struct ruvm_onnx_linear *l,
                        struct ruvm_onnx_norm *norm)
 {
-    if (!find_norm(f, l->in, norm))
-        ruvm_onnx_report_node(f->r, f->w, l->node,
-                              "its input is not RMSNorm: gain * (x / sqrt(mean(x^2) + eps))");
+    if (!ruvm_onnx_norm_find(f->w, l->in, f->d->embed.dim, norm))
+        ruvm_onnx_report_node(f->r, f->w, l->node, "its input is not " NORMS);
 }
 
 /* ---- the residual path ---------------------------------------------------------------------- */
 
-/* Whether a value is the sum of what was before and of a linear's output. */
+/* Whether a value is the sum of what was before and of the outputs of linears, added in any order.
+ * b NULL: of one. */
 static bool is_sum(const struct finding *f, uint32_t value, uint32_t before,
-                   const struct ruvm_onnx_linear *l)
+                   const struct ruvm_onnx_linear *a, const struct ruvm_onnx_linear *b)
 {
+    enum { MAX_TERMS = 4 };
     const struct ruvm_onnx_walk *w = f->w;
-    const struct ruvm_onnx_node *add = ruvm_onnx_walk_maker(w, w->plain[value], RUVM_ONNX_OP_ADD);
-    for (uint32_t side = 0; add && add->n_in == 2 && side < 2; side++) {
-        uint32_t a = add->in[side], b = add->in[1 - side];
-        if (a != RUVM_ONNX_NONE && b != RUVM_ONNX_NONE && w->plain[a] == w->plain[before] &&
-            ruvm_onnx_walk_linear(w, b) == l)
-            return true;
+    uint32_t terms[MAX_TERMS] = {value}, n = 1, n_before = 0, n_a = 0, n_b = 0;
+    while (n > 0) {
+        uint32_t term = terms[--n];
+        const struct ruvm_onnx_linear *l = ruvm_onnx_walk_linear(w, term);
+        const struct ruvm_onnx_node *add =
+            ruvm_onnx_walk_maker(w, w->plain[term], RUVM_ONNX_OP_ADD);
+        if (w->plain[term] == w->plain[before]) {
+            n_before++;
+        } else if (l) {
+            n_a += l == a;
+            n_b += l == b;
+            if (l != a && l != b)
+                return false;
+        } else {
+            if (!add || add->n_in != 2 || n + 2 > MAX_TERMS || add->in[0] == RUVM_ONNX_NONE ||
+                add->in[1] == RUVM_ONNX_NONE)
+                return false;
+            terms[n++] = add->in[0];
+            terms[n++] = add->in[1];
+        }
     }
-    return false;
+    return n_before == 1 && n_a == 1 && n_b == (b != NULL);
 }
 
 static void check_sum(struct finding *f, uint32_t value, uint32_t before,
-                      const struct ruvm_onnx_linear *l)
+                      const struct ruvm_onnx_linear *a, const struct ruvm_onnx_linear *b)
 {
-    if (!is_sum(f, value, before, l))
-        ruvm_onnx_report_node(f->r, f->w, l->node,
+    if (!is_sum(f, value, before, a, b))
+        ruvm_onnx_report_node(f->r, f->w, a->node,
                               "its output is not just added to the residual that the next norm "
-                              "reads (a parallel or scaled branch?)");
+                              "reads (a scaled branch?)");
 }
 
 static void check_layer(struct finding *f, uint32_t layer, uint32_t before)
 {
     struct ruvm_onnx_layer *l = &f->d->layers[layer];
     check_norm(f, l->q, &l->attn_norm);
-    check_norm(f, l->gate, &l->ffn_norm);
+    check_norm(f, l->up, &l->ffn_norm);
     uint32_t plain = f->w->plain[l->q->in];
     if (f->w->plain[l->k->in] != plain || f->w->plain[l->v->in] != plain)
         ruvm_onnx_report_node(f->r, f->w, l->k->node, "q, k and v do not read the same values");
-    if (f->w->plain[l->up->in] != f->w->plain[l->gate->in])
+    if (l->gate && f->w->plain[l->up->in] != f->w->plain[l->gate->in])
         ruvm_onnx_report_node(f->r, f->w, l->up->node, "up and gate do not read the same values");
     if (f->r->n == 0 && f->w->plain[l->attn_norm.in] != f->w->plain[before])
         ruvm_onnx_report_node(f->r, f->w, l->q->node,
                               layer ? "its norm does not read the layer before"
                                     : "its norm does not read the embedding as it is");
-    if (f->r->n == 0)
-        check_sum(f, l->ffn_norm.in, before, l->o);
+    if (f->r->n)
+        return;
+    l->parallel = f->w->plain[l->ffn_norm.in] == f->w->plain[before];
+    if (!l->parallel)
+        check_sum(f, l->ffn_norm.in, before, l->o, NULL);
 }
 
 static void check_path(struct finding *f)
 {
     struct ruvm_onnx_decoder *d = f->d;
-    uint32_t before = f->w->o->nodes[d->embed_node].out[0];
+    uint32_t before = d->embed.out;
     for (uint32_t i = 0; i < d->n_layers && f->r->n == 0; i++) {
         struct ruvm_onnx_layer *l = &d->layers[i];
         check_layer(f, i, before);
-        uint32_t next = i + 1 < d->n_layers ? d->layers[i + 1].q->in : d->head->in;
+        struct ruvm_onnx_linear *next = i + 1 < d->n_layers ? d->layers[i + 1].q : d->head;
         struct ruvm_onnx_norm norm;
-        if (f->r->n == 0 && find_norm(f, next, &norm))
-            check_sum(f, norm.in, l->ffn_norm.in, l->down);
-        before = f->r->n == 0 ? norm.in : before;
+        if (f->r->n == 0)
+            check_norm(f, next, &norm);
+        if (f->r->n)
+            return;
+        if (l->parallel)
+            check_sum(f, norm.in, before, l->down, l->o);
+        else
+            check_sum(f, norm.in, l->ffn_norm.in, l->down, NULL);
+        before = norm.in;
     }
 }
 
@@ -451,28 +355,25 @@ static uint32_t before_choice(const struct finding *f, uint32_t value)
 static void check_head(struct finding *f)
 {
     struct ruvm_onnx_linear *head = f->d->head;
-    const struct ruvm_onnx_node *node = &f->w->o->nodes[head->node];
     head->in = before_choice(f, head->in);
-    if (head->rows != f->d->vocab)
+    if (head->rows != f->d->embed.vocab)
         ruvm_problems_note(f->r, RUVM_ERR_MISMATCH,
                            "the embedding has %llu rows, but %llu logits are made",
-                           (unsigned long long)f->d->vocab, (unsigned long long)head->rows);
-    if (!find_norm(f, head->in, &f->d->final_norm))
-        ruvm_onnx_report_node(f->r, f->w, node_number(f, node),
-                              "its input is not RMSNorm: gain * (x / sqrt(mean(x^2) + eps))");
+                           (unsigned long long)f->d->embed.vocab, (unsigned long long)head->rows);
+    check_norm(f, head, &f->d->final_norm);
 }
 
 int ruvm_onnx_layers_find(struct ruvm_onnx_decoder *d, struct ruvm_arena *arena,
                           struct ruvm_onnx_walk *w, struct ruvm_problems *r, struct ruvm_error *err)
 {
     struct finding f = {.d = d, .w = w, .r = r};
-    *d = (struct ruvm_onnx_decoder){.embed_node = RUVM_ONNX_NONE};
-    find_embedding(&f);
+    *d = (struct ruvm_onnx_decoder){0};
+    ruvm_onnx_embedding_find(&d->embed, w, r);
     int rc = find_softmaxes(&f, arena, err);
     if (rc != RUVM_OK)
         return rc;
-    for (uint32_t i = 0; i < d->n_layers; i++)
-        find_feed_forward(&f, i);
+    if (d->n_layers)
+        find_feed_forwards(&f);
     if (d->n_layers && r->n == 0)
         find_head(&f);
     if (r->n == 0)

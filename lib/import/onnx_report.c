@@ -17,11 +17,7 @@ static const struct {
     const char *op, *instead;
 } instead[] = {
     {"Einsum", "MatMul and Transpose"},
-    {"LayerNormalization",
-     "RMSNorm as Pow, ReduceMean, Add, Sqrt, Div, Mul; of GPT-2 or "
-     "GPT-NeoX the Hugging Face folder or a GGUF file"},
-    {"RMSNormalization", "the same as Pow, ReduceMean, Add, Sqrt, Div, Mul (opset 18 or less)"},
-    {"SimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
+    {"SkipLayerNormalization", "the graph before ONNX Runtime fused it"},
     {"SkipSimplifiedLayerNormalization", "the graph before ONNX Runtime fused it"},
     {"GroupQueryAttention", "the graph before ONNX Runtime fused it"},
     {"MultiHeadAttention", "the graph before ONNX Runtime fused it"},
@@ -33,10 +29,14 @@ static const struct {
     {"QuantizeLinear", "the float model, before it was quantized"},
     {"DequantizeLinear", "the float model, before it was quantized"},
     {"QLinearMatMul", "the float model, before it was quantized"},
-    {"Gelu", "SiLU with a gate: Sigmoid, Mul, Mul"},
-    {"Erf", "SiLU with a gate: Sigmoid, Mul, Mul"},
-    {"Tanh", "SiLU with a gate: Sigmoid, Mul, Mul"},
-    {"Relu", "SiLU with a gate: Sigmoid, Mul, Mul"},
+    {"FastGelu", "the graph before ONNX Runtime fused it"},
+    {"BiasGelu", "the graph before ONNX Runtime fused it"},
+    {"FusedMatMul", "the graph before ONNX Runtime fused it"},
+    {"QuickGelu", "GELU (Erf or Tanh), Relu, or SiLU with a gate"},
+    {"Softplus", "GELU (Erf or Tanh), Relu, or SiLU with a gate"},
+    {"HardSwish", "GELU (Erf or Tanh), Relu, or SiLU with a gate"},
+    {"GroupNormalization", "LayerNormalization"},
+    {"InstanceNormalization", "LayerNormalization"},
     {"If", "an export without branches"},
     {"Loop", "an export without loops"},
     {"Scan", "an export without loops"},
@@ -148,7 +148,7 @@ int ruvm_onnx_report_operators(struct ruvm_problems *r, struct ruvm_arena *arena
             continue;
         if (first)
             ruvm_problems_note(r, RUVM_ERR_UNSUPPORTED,
-                               "operators that a Llama decoder exported by PyTorch has not");
+                               "operators that no decoder known here, exported by PyTorch, has");
         first = false;
         note_operator(r, o, &list[i]);
     }

@@ -28,7 +28,10 @@ static const uint8_t flows[] = {
     [RUVM_ONNX_OP_MEAN] = FLOW_FIRST,     [RUVM_ONNX_OP_SIGMOID] = FLOW_ALL,
     [RUVM_ONNX_OP_SOFTMAX] = FLOW_ALL,    [RUVM_ONNX_OP_COS] = FLOW_ALL,
     [RUVM_ONNX_OP_SIN] = FLOW_ALL,        [RUVM_ONNX_OP_MATMUL] = FLOW_ALL,
-    [RUVM_ONNX_OP_GEMM] = FLOW_ALL,
+    [RUVM_ONNX_OP_GEMM] = FLOW_ALL,       [RUVM_ONNX_OP_TANH] = FLOW_ALL,
+    [RUVM_ONNX_OP_ERF] = FLOW_ALL,        [RUVM_ONNX_OP_RELU] = FLOW_ALL,
+    [RUVM_ONNX_OP_GELU] = FLOW_ALL,       [RUVM_ONNX_OP_LAYER_NORM] = FLOW_FIRST,
+    [RUVM_ONNX_OP_RMS_NORM] = FLOW_FIRST,
 };
 
 static const struct {
@@ -38,6 +41,7 @@ static const struct {
     {"Constant", RUVM_ONNX_OP_CONSTANT},
     {"Identity", RUVM_ONNX_OP_IDENTITY},
     {"Cast", RUVM_ONNX_OP_IDENTITY},
+    {"CastLike", RUVM_ONNX_OP_IDENTITY},
     {"Dropout", RUVM_ONNX_OP_IDENTITY}, /* does nothing outside training */
     {"Unsqueeze", RUVM_ONNX_OP_VIEW},
     {"Squeeze", RUVM_ONNX_OP_VIEW},
@@ -49,6 +53,7 @@ static const struct {
     {"Slice", RUVM_ONNX_OP_SLICE},
     {"Split", RUVM_ONNX_OP_SPLIT},
     {"Gather", RUVM_ONNX_OP_GATHER},
+    {"GatherElements", RUVM_ONNX_OP_GATHER},
     {"Concat", RUVM_ONNX_OP_CONCAT},
     {"Where", RUVM_ONNX_OP_WHERE},
     {"Add", RUVM_ONNX_OP_ADD},
@@ -61,6 +66,13 @@ static const struct {
     {"Reciprocal", RUVM_ONNX_OP_RECIPROCAL},
     {"ReduceMean", RUVM_ONNX_OP_MEAN},
     {"Sigmoid", RUVM_ONNX_OP_SIGMOID},
+    {"Tanh", RUVM_ONNX_OP_TANH},
+    {"Erf", RUVM_ONNX_OP_ERF},
+    {"Relu", RUVM_ONNX_OP_RELU},
+    {"Gelu", RUVM_ONNX_OP_GELU},
+    {"LayerNormalization", RUVM_ONNX_OP_LAYER_NORM},
+    {"RMSNormalization", RUVM_ONNX_OP_RMS_NORM},
+    {"SimplifiedLayerNormalization", RUVM_ONNX_OP_RMS_NORM}, /* as ONNX Runtime first called it */
     {"Softmax", RUVM_ONNX_OP_SOFTMAX},
     {"Cos", RUVM_ONNX_OP_COS},
     {"Sin", RUVM_ONNX_OP_SIN},
@@ -78,7 +90,9 @@ static const struct {
     {"And", RUVM_ONNX_OP_SHAPE},
     {"Or", RUVM_ONNX_OP_SHAPE},
     {"Not", RUVM_ONNX_OP_SHAPE},
+    {"Xor", RUVM_ONNX_OP_SHAPE},
     {"IsNaN", RUVM_ONNX_OP_SHAPE},
+    {"IsInf", RUVM_ONNX_OP_SHAPE},
     {"Trilu", RUVM_ONNX_OP_MASK},
     {"Min", RUVM_ONNX_OP_MASK},
     {"Max", RUVM_ONNX_OP_MASK},
@@ -161,6 +175,28 @@ bool ruvm_onnx_walk_scalar(const struct ruvm_onnx_walk *w, uint32_t value, doubl
         return false;
     *x = (double)whole;
     return true;
+}
+
+uint64_t ruvm_onnx_walk_shape(const struct ruvm_onnx_walk *w, uint32_t value, uint64_t back)
+{
+    const struct ruvm_onnx_node *concat =
+        ruvm_onnx_walk_maker(w, w->same[value], RUVM_ONNX_OP_CONCAT);
+    uint32_t n = concat ? concat->n_in : 1;
+    for (uint32_t i = n; i > 0; i--) {
+        uint32_t part = concat ? concat->in[i - 1] : value;
+        uint32_t tensor = part == RUVM_ONNX_NONE ? part : w->constants[w->plain[part]].tensor;
+        uint64_t size = tensor == RUVM_ONNX_NONE ? 1 : w->o->tensors[tensor].n_values;
+        int64_t entry;
+        if (back >= size) {
+            back -= size;
+            continue;
+        }
+        if (tensor == RUVM_ONNX_NONE ||
+            !ruvm_onnx_integer(&w->o->tensors[tensor], size - 1 - back, &entry))
+            return 0;
+        return entry > 0 ? (uint64_t)entry : 0;
+    }
+    return 0;
 }
 
 /* ---- linears ---------------------------------------------------------------------------- */
@@ -320,7 +356,7 @@ static void push(struct ruvm_onnx_walk *w, uint32_t value, uint32_t *n)
     w->stack[(*n)++] = maker;
 }
 
-static void go_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops,
+static void go_back(struct ruvm_onnx_walk *w, uint32_t value, uint64_t stops,
                     struct ruvm_onnx_hits *hits)
 {
     uint32_t n = 0;
@@ -341,11 +377,11 @@ static void go_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops,
     }
 }
 
-struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops)
+struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint64_t stops)
 {
     struct ruvm_onnx_hits hits = {.n = 0};
     w->round++;
-    go_back(w, value, stops | 1u << RUVM_ONNX_OP_MATMUL | 1u << RUVM_ONNX_OP_GEMM, &hits);
+    go_back(w, value, stops | RUVM_ONNX_BIT(MATMUL) | RUVM_ONNX_BIT(GEMM), &hits);
     return hits;
 }
 

@@ -34,12 +34,21 @@ enum ruvm_onnx_op {
     RUVM_ONNX_OP_RECIPROCAL,
     RUVM_ONNX_OP_MEAN,
     RUVM_ONNX_OP_SIGMOID,
+    RUVM_ONNX_OP_TANH,
+    RUVM_ONNX_OP_ERF,
+    RUVM_ONNX_OP_RELU,
+    RUVM_ONNX_OP_GELU,
+    RUVM_ONNX_OP_LAYER_NORM,
+    RUVM_ONNX_OP_RMS_NORM,
     RUVM_ONNX_OP_SOFTMAX,
     RUVM_ONNX_OP_COS,
     RUVM_ONNX_OP_SIN,
     RUVM_ONNX_OP_MATMUL,
     RUVM_ONNX_OP_GEMM,
 };
+
+/* For sets of operators. */
+#define RUVM_ONNX_BIT(op) (UINT64_C(1) << RUVM_ONNX_OP_##op)
 
 enum { RUVM_ONNX_MAX_HITS = 16, RUVM_ONNX_MAX_LINEARS = 4096 };
 
@@ -92,9 +101,12 @@ struct ruvm_onnx_linear *ruvm_onnx_walk_linear(const struct ruvm_onnx_walk *w, u
 /* The only number of a constant of floats or integers; false when it is no such thing. */
 bool ruvm_onnx_walk_scalar(const struct ruvm_onnx_walk *w, uint32_t value, double *x);
 
-/* Goes back from a value, to nodes whose bit (1 << op) is in `stops`; products with any matrix
+/* Entry `back` from the end of the shape that a value is; 0: not known. */
+uint64_t ruvm_onnx_walk_shape(const struct ruvm_onnx_walk *w, uint32_t value, uint64_t back);
+
+/* Goes back from a value, to nodes whose RUVM_ONNX_BIT is in `stops`; products with any matrix
  * always stop it. Nodes gone through are then ruvm_onnx_walk_seen(). */
-struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint32_t stops);
+struct ruvm_onnx_hits ruvm_onnx_walk_back(struct ruvm_onnx_walk *w, uint32_t value, uint64_t stops);
 /* Goes on with the same walk from another value, stopping nowhere. */
 void ruvm_onnx_walk_also(struct ruvm_onnx_walk *w, uint32_t value);
 bool ruvm_onnx_walk_seen(const struct ruvm_onnx_walk *w, uint32_t node);

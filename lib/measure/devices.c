@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/ruvm.h"
 
 static const char *const sources[RUVM_N_SOURCES] = {
     [RUVM_SOURCE_NONE] = "not known",
@@ -30,6 +32,8 @@ static const char *const sources[RUVM_N_SOURCES] = {
         .value = (v), .source = RUVM_SOURCE_##s                                                    \
     }
 enum { WIFI_BYTES = 50 << 10 };
+/* Where the program is the user's own: estimates. */
+enum { OTHER_STATIC_BYTES = 16 << 10, OTHER_STACK_BYTES = 4 << 10 };
 #define RV32_MAC 3.40
 
 static const struct ruvm_device devices[] = {
@@ -45,7 +49,10 @@ static const struct ruvm_device devices[] = {
         .irom_start = 0x400D0000,
         .irom_end = 0x40400000,
         .sram_bytes = 520 << 10,
-        .memory_bytes = 180736,
+        .memory_bytes = 0x30000,
+        .static_bytes = 0x400,
+        .stack_bytes = 0x1000,
+        .has_firmware = true,
         .psram = "4 MB (of 8) mapped, quad",
         .clock_mhz = FACT(240, DATASHEET),
         .cores = FACT(2, DATASHEET),
@@ -69,6 +76,8 @@ static const struct ruvm_device devices[] = {
         .irom_end = 0x40800000,
         .sram_bytes = 320 << 10,
         .memory_bytes = 155648, /* with the largest caches */
+        .static_bytes = OTHER_STATIC_BYTES,
+        .stack_bytes = OTHER_STACK_BYTES,
         .psram = "2 MB, quad",
         .clock_mhz = FACT(240, DATASHEET),
         .cores = FACT(1, DATASHEET),
@@ -91,6 +100,8 @@ static const struct ruvm_device devices[] = {
         .irom_end = 0x44000000,
         .sram_bytes = 512 << 10,
         .memory_bytes = 341760,
+        .static_bytes = OTHER_STATIC_BYTES,
+        .stack_bytes = OTHER_STACK_BYTES,
         .psram = "2 MB quad, 8 MB octal",
         .clock_mhz = FACT(240, DATASHEET),
         .cores = FACT(2, DATASHEET),
@@ -115,7 +126,10 @@ static const struct ruvm_device devices[] = {
         .irom_start = 0x42000000,
         .irom_end = 0x42800000,
         .sram_bytes = 400 << 10,
-        .memory_bytes = 321296,
+        .memory_bytes = 0x60000,
+        .static_bytes = 0x2000,
+        .stack_bytes = 0xC00,
+        .has_firmware = true,
         .clock_mhz = FACT(160, DATASHEET),
         .cores = FACT(1, DATASHEET),
         .flash_mb_s = FACT(29.9, MMAP_DERIVED),
@@ -137,6 +151,8 @@ static const struct ruvm_device devices[] = {
         .irom_end = 0x43000000,
         .sram_bytes = 512 << 10,
         .memory_bytes = 452112,
+        .static_bytes = OTHER_STATIC_BYTES,
+        .stack_bytes = OTHER_STACK_BYTES,
         .clock_mhz = FACT(160, DATASHEET),
         .cores = FACT(1, DATASHEET),
         .flash_mb_s = FACT(29.9, MMAP_DERIVED),
@@ -180,4 +196,16 @@ const char *ruvm_devices_source(enum ruvm_devices_source source)
 uint32_t ruvm_devices_window(const struct ruvm_device *d)
 {
     return d->drom_end - d->drom_start;
+}
+
+/* As lib/device/model.c lays them out; tests/device/firmware.sh compares. */
+uint64_t ruvm_devices_buffer_bytes(uint32_t context)
+{
+    uint64_t ids = (uint64_t)context + RUVM_MAX_TOKENS(RUVM_DEVICES_LINE_BYTES);
+    return ruvm_align_up(ids * sizeof(uint16_t), RUVM_DEVICES_ALIGN);
+}
+
+uint64_t ruvm_devices_reserved_bytes(const struct ruvm_device *d, uint32_t context)
+{
+    return d->static_bytes + d->stack_bytes + ruvm_devices_buffer_bytes(context);
 }

@@ -46,8 +46,11 @@ struct ruvm_device {
     uint32_t uf2_family;
     /* Addresses: the vendor's ext_mem_defs.h. Data window and code window may be one. */
     uint32_t drom_start, drom_end, irom_start, irom_end;
-    /* Static memory of a program under the vendor's second-stage bootloader, bytes. */
-    uint32_t sram_bytes, memory_bytes;
+    /* Memory of the chip; what its program may use of it, and what the program's code in RAM
+     * with its variables and its stack take of that. Of lib/device's linker scripts, where
+     * has_firmware; else what the vendor's bootloader leaves, and an estimate. */
+    uint32_t sram_bytes, memory_bytes, static_bytes, stack_bytes;
+    bool has_firmware;
     /* The rest is for models. */
     const char *psram; /* the options, for people; NULL: none */
     struct ruvm_fact clock_mhz, cores, flash_mb_s, psram_mb_s;
@@ -69,13 +72,17 @@ uint32_t ruvm_devices_window(const struct ruvm_device *device);
 /* Sizes of flash that an image's header can say; the usual one is 4 MiB. */
 enum { RUVM_DEVICES_PAGE_BYTES = 64 << 10, RUVM_DEVICES_SECTOR_BYTES = 4 << 10 };
 enum { RUVM_DEVICES_FLASH_BYTES = 4 << 20, RUVM_DEVICES_TABLE_OFF = 0x8000 };
-/* What the firmware takes besides the engine; in flash its loader, table and application. */
+/* What the firmware takes besides the engine: in flash its loader, table and application; in
+ * memory a line of the console, and its tokens behind a full context. */
 enum {
     RUVM_DEVICES_FIRMWARE_BYTES = 128 << 10,
-    RUVM_DEVICES_STATIC_BYTES = 16 << 10, /* code in RAM and variables */
-    RUVM_DEVICES_STACK_BYTES = 4 << 10,
-    RUVM_DEVICES_BUFFER_BYTES = 8 << 10, /* of the console, a prompt and its tokens */
-    RUVM_DEVICES_BLOCK = 4,              /* prompt tokens that its engine multiplies together */
+    RUVM_DEVICES_LINE_BYTES = 512,
+    RUVM_DEVICES_BLOCK = 3, /* prompt tokens that its engine multiplies together */
+    RUVM_DEVICES_ANSWERS = 8, /* that a question to its knowledge has at most */
+    RUVM_DEVICES_ALIGN = 64,
 };
+/* Bytes of its buffers at a context, and of all that it takes besides the engine. */
+uint64_t ruvm_devices_buffer_bytes(uint32_t context);
+uint64_t ruvm_devices_reserved_bytes(const struct ruvm_device *device, uint32_t context);
 
 #endif

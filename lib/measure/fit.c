@@ -11,10 +11,13 @@
 #include "formats/mlp_read.h"
 #include "formats/pack_read.h"
 #include "formats/ruvm_diagnose.h"
+#include "lib/base/bytes.h"
 #include "lib/base/error.h"
+#include "lib/core/engine.h"
 #include "lib/measure/devices.h"
 #include "lib/quant/scheme.h"
 #include "lib/ruvm_tool.h"
+#include "lib/vector/ask.h"
 
 /* Bytes a token are file bytes, or those that its authors say are read. Rates as in the table
  * of chips; the last column of the table is filled by ruvm_fit(). */
@@ -42,7 +45,7 @@ struct job {
     struct ruvm_error *err;
     struct ruvm_file file;
     struct ruvm_image img;
-    uint64_t knowledge_bytes;
+    uint64_t knowledge_bytes, index_bytes; /* index: memory to search in it */
 };
 
 /* ---- the model ---------------------------------------------------------------------- */
@@ -57,6 +60,15 @@ static int open_image(struct job *j, struct ruvm_image_fault *fault)
     int rc = ruvm_mlp_image_open(&m, j->file.data, j->file.size, fault);
     j->img = m.img;
     return rc;
+}
+
+static void take_knowledge(struct job *j, const struct ruvm_pack_section *s)
+{
+    struct ruvm_rag rag;
+    j->knowledge_bytes = s->size;
+    if (ruvm_rag_open(&rag, s->data, s->size, NULL) == RUVM_OK)
+        j->index_bytes =
+            ruvm_align_up(ruvm_ask_bytes(&rag, RUVM_DEVICES_ANSWERS), RUVM_DEVICES_ALIGN);
 }
 
 static int open_model(struct job *j)
@@ -81,7 +93,7 @@ static int open_model(struct job *j)
                          j->file.name);
     if (j->file.pack && ruvm_pack_open(&pack, j->file.pack, j->file.pack_size, NULL) == RUVM_OK &&
         ruvm_pack_find(&pack, RUVM_PACK_KNOWLEDGE, &s))
-        j->knowledge_bytes = s.size;
+        take_knowledge(j, &s);
     return RUVM_OK;
 }
 
@@ -131,18 +143,25 @@ static int count_work(struct job *j)
 
 /* ---- memory ------------------------------------------------------------------------- */
 
-static uint64_t reserved(void)
+enum { REGION_ALIGN = 16 }; /* of the engine's */
+
+/* The engine's own struct and rows begin its memory; their pointers are smaller on a chip. */
+static uint64_t structs(size_t engine, size_t row, uint32_t context)
 {
-    return RUVM_DEVICES_STATIC_BYTES + RUVM_DEVICES_STACK_BYTES + RUVM_DEVICES_BUFFER_BYTES;
+    uint32_t block = context < RUVM_DEVICES_BLOCK ? context : (uint32_t)RUVM_DEVICES_BLOCK;
+    return ruvm_align_up(engine, REGION_ALIGN) + ruvm_align_up(block * row, REGION_ALIGN);
 }
 
 static uint64_t engine_bytes(const struct job *j, uint32_t context)
 {
     size_t bytes = 0;
+    uint64_t here = structs(sizeof(struct ruvm_engine), sizeof(struct ruvm_block_row), context);
+    uint64_t there = structs(RUVM_ENGINE_BYTES_32, RUVM_BLOCK_ROW_BYTES_32, context);
     const struct ruvm_engine_options o = {.context = context, .block = RUVM_DEVICES_BLOCK};
-    int rc = j->r->is_classifier ? ruvm_mlp_bytes(j->file.data, j->file.size, &bytes)
-                                 : ruvm_engine_bytes(j->file.data, j->file.size, &o, &bytes);
-    return rc == RUVM_OK ? bytes : UINT64_MAX;
+    if (j->r->is_classifier)
+        return ruvm_mlp_bytes(j->file.data, j->file.size, &bytes) == RUVM_OK ? bytes : UINT64_MAX;
+    int rc = ruvm_engine_bytes(j->file.data, j->file.size, &o, &bytes);
+    return rc == RUVM_OK ? bytes - here + there : UINT64_MAX;
 }
 
 static uint64_t cached_bytes(unsigned bits, unsigned head_dim)
@@ -156,13 +175,27 @@ static uint64_t cache_bytes(const struct ruvm_image *img, uint32_t context)
            (cached_bytes(img->k_bits, img->head_dim) + cached_bytes(img->v_bits, img->head_dim));
 }
 
-/* The engine's memory only grows with the context. */
-static uint32_t largest_context(const struct job *j, uint64_t room)
+/* What stands behind the engine: up to the next aligned byte, and the buffers. */
+static uint64_t buffer_bytes(uint64_t engine, uint32_t context)
+{
+    return ruvm_align_up(engine, RUVM_DEVICES_ALIGN) - engine + ruvm_devices_buffer_bytes(context);
+}
+
+static bool has_room(const struct job *j, const struct ruvm_device *d, uint32_t context)
+{
+    uint64_t engine = engine_bytes(j, context);
+    return engine <= d->memory_bytes && engine + buffer_bytes(engine, context) + j->index_bytes +
+                                                d->static_bytes + d->stack_bytes <=
+                                            d->memory_bytes;
+}
+
+/* Memory only grows with the context. */
+static uint32_t largest_context(const struct job *j, const struct ruvm_device *d)
 {
     uint32_t low = 0, high = j->img.context;
     while (low < high) {
         uint32_t middle = low + (high - low + 1) / 2;
-        if (engine_bytes(j, middle) <= room)
+        if (has_room(j, d, middle))
             low = middle;
         else
             high = middle - 1;
@@ -181,14 +214,17 @@ static int fit_memory(struct job *j, struct ruvm_fit_chip *c, const struct ruvm_
     c->memory_bytes = d->memory_bytes;
     c->kv_cache_bytes = cache_bytes(&j->img, c->context);
     c->state_bytes = engine - c->kv_cache_bytes;
-    c->static_bytes = RUVM_DEVICES_STATIC_BYTES;
-    c->stack_bytes = RUVM_DEVICES_STACK_BYTES;
-    c->buffer_bytes = RUVM_DEVICES_BUFFER_BYTES;
-    c->memory_left_bytes = (int64_t)d->memory_bytes - (int64_t)(engine + reserved());
+    c->static_bytes = d->static_bytes;
+    c->stack_bytes = d->stack_bytes;
+    c->buffer_bytes = buffer_bytes(engine, c->context);
+    c->index_bytes = j->index_bytes;
+    c->memory_left_bytes =
+        (int64_t)d->memory_bytes -
+        (int64_t)(engine + c->buffer_bytes + c->index_bytes + c->static_bytes + c->stack_bytes);
     c->wifi_bytes = (uint64_t)d->wifi_bytes.value;
     c->fits_memory = c->memory_left_bytes >= 0;
     c->fits_wifi = c->memory_left_bytes >= (int64_t)c->wifi_bytes;
-    c->largest_context = largest_context(j, d->memory_bytes - reserved());
+    c->largest_context = largest_context(j, d);
     return RUVM_OK;
 }
 

@@ -90,7 +90,7 @@ static void run_panels(const struct ruvm_kernel_call *c, const struct ruvm_kerne
         .w = weights,
         .x = r->x,
         .out = r->out,
-        .bits = c->kind->type == RUVM_TYPE_INT8 ? 8 : 4,
+        .bits = ruvm_codes_bits(c->kind->type),
         .n_rows = c->rows,
         .n_cols = c->cols,
         .panel_bytes = panel_bytes_of(c->kind, c->cols),
@@ -140,17 +140,35 @@ static void to_cache(const struct ruvm_kernels *k, const struct ruvm_kernel_room
     k->to_cache(r->x, r->a, n, &p);
 }
 
+/* Queries, whose scales of 1 leave them what they are. */
+static void rotate(const struct ruvm_kernels *k, const struct ruvm_kernel_room *r, uint32_t n)
+{
+    struct ruvm_turned turned[HEADS];
+    const struct ruvm_turn t = {.n_heads = HEADS,
+                                .head_dim = n / HEADS,
+                                .n_pairs = n / HEADS / 2,
+                                .turn = r->gain,
+                                .scale = r->one,
+                                .share = HEADS};
+    k->rotate(turned, r->folded, &t);
+}
+
+static void add_scaled(const struct ruvm_kernels *k, const struct ruvm_kernel_room *r, uint32_t n)
+{
+    const struct ruvm_addition p = {.scale = r->scale, .mult = 1 << 20, .shift = 34};
+    k->add_scaled(r->sum, r->y, n, &p);
+}
+
 VECTOR_RUN(weights, k->weights(r->scale, r->a, n, 1 << 30, 28))
-VECTOR_RUN(rotate, k->rotate(r->y, n, r->gain, n / 2))
+VECTOR_RUN(rotate, rotate(k, r, n))
 VECTOR_RUN(to_cache, to_cache(k, r, n))
-VECTOR_RUN(fold, k->fold(r->folded, r->one, n))
 VECTOR_RUN(narrow, k->narrow(r->q, r->a, n, 0, 0, TO_QUERY))
 VECTOR_RUN(divide, k->divide(r->y, r->a, r->scale, n, 0, 1 << 17))
 VECTOR_RUN(unpack, k->unpack(r->x, r->codes, r->step, HEADS, n / HEADS))
 VECTOR_RUN(rescale, k->rescale(r->y, r->scale, n))
 VECTOR_RUN(amax, r->out[0] = (int32_t)k->amax(r->a, n))
 VECTOR_RUN(quantize, k->quantize(r->x, r->a, n, n, 0, 0, TO_127))
-VECTOR_RUN(add_scaled, k->add_scaled(r->sum, r->a, n, 1 << 20, 30))
+VECTOR_RUN(add_scaled, add_scaled(k, r, n))
 VECTOR_RUN(norm, k->norm(r->y, r->a, r->gain, n, 0))
 VECTOR_RUN(swiglu, k->swiglu(r->y, r->a, r->b, n, &swiglu))
 VECTOR_RUN(spread, k->spread(r->a, n, r->out))
@@ -172,19 +190,22 @@ static const struct ruvm_kernel_kind kinds[] = {
     {"matmul_panels", RUVM_TYPE_INT8, 0, 0, run_panels},
     {"matmul_panels/int4", RUVM_TYPE_INT4, 0, 0, run_panels},
     {"matmul_panels/int4/32", RUVM_TYPE_INT4, 32, 0, run_panels},
+    {"matmul_panels/int3", RUVM_TYPE_INT3, 0, 0, run_panels},
+    {"matmul_panels/int2", RUVM_TYPE_INT2, 0, 0, run_panels},
+    {"matmul_panels/binary", RUVM_TYPE_BINARY, 0, 0, run_panels},
+    {"matmul_panels/binary/32", RUVM_TYPE_BINARY, 32, 0, run_panels},
     {"scores", CACHED, 0, 0, run_scores},
     {"mix", CACHED, 0, 0, run_mix},
     {"weights", VECTORS, 0, 6, run_weights},
-    {"rotate", VECTORS, 0, 10, run_rotate},
+    {"rotate", VECTORS, 0, 12, run_rotate},
     {"to_cache", VECTORS, 0, 9, run_to_cache},
-    {"fold", VECTORS, 0, 10, run_fold},
     {"narrow", VECTORS, 0, 6, run_narrow},
     {"divide", VECTORS, 0, 10, run_divide},
     {"unpack", VECTORS, 0, 1.5, run_unpack},
     {"rescale", VECTORS, 0, 10, run_rescale},
     {"amax", VECTORS, 0, 4, run_amax},
     {"quantize", VECTORS, 0, 5, run_quantize},
-    {"add_scaled", VECTORS, 0, 12, run_add_scaled},
+    {"add_scaled", VECTORS, 0, 14, run_add_scaled},
     {"norm", VECTORS, 0, 10, run_norm},
     {"swiglu", VECTORS, 0, 12, run_swiglu},
     {"spread", VECTORS, 0, 4, run_spread},

@@ -46,7 +46,7 @@ struct ruvm_kernel_call {
     bool has_products; /* of bytes, which the machine's peak of multiplying bounds */
 };
 
-enum { RUVM_KERNEL_CALLS = 128 };
+enum { RUVM_KERNEL_CALLS = 144 };
 
 /* Every kernel: matrices at each level, in blocks of vectors, keys and values at each
  * level, and vectors. */

@@ -142,19 +142,14 @@ static void unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n
     call(RUVM_PART_CACHE)->unpack(v, codes, m, n_pos, n);
 }
 
-static uint32_t rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+static void rotate(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
 {
-    return call(RUVM_PART_CACHE)->rotate(v, n, turn, n_pairs);
+    call(RUVM_PART_CACHE)->rotate(out, v, t);
 }
 
 static void to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
 {
     call(RUVM_PART_CACHE)->to_cache(q, v, n, p);
-}
-
-static uint32_t fold(int32_t *x, const uint16_t *by, uint32_t n)
-{
-    return call(RUVM_PART_CACHE)->fold(x, by, n);
 }
 
 static void narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
@@ -192,9 +187,10 @@ static void quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded,
     call(RUVM_PART_NORM)->quantize(q, x, n, n_padded, up, down, mult);
 }
 
-static void add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
+static void add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
 {
-    call(RUVM_PART_SCALE)->add_scaled(h, x, n, mult, shift);
+    after_matrices();
+    call(RUVM_PART_SCALE)->add_scaled(h, x, n, p);
 }
 
 static void scale(int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
@@ -279,7 +275,6 @@ static void replace(struct ruvm_kernels *t)
     t->mix = mix;
     t->rotate = rotate;
     t->to_cache = to_cache;
-    t->fold = fold;
     t->narrow = narrow;
     t->divide = divide;
     t->unpack = unpack;

@@ -1,6 +1,6 @@
 /* Lays the matrices of an image out for the vector unit, once, when it is opened.
  *
- * INT8 and INT4 have panels; the other types are small enough to be read as they are.
+ * TERNARY and XNOR have no panels: their bytes are read as they are.
  * One block of memory holds all of them in the order of the image, so that matrices
  * which follow each other there still do.
  */
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
 #include "kernels/panels.h"
 #include "lib/base/bytes.h"
@@ -23,7 +24,7 @@ static bool has_panels(const struct ruvm_tensor *t)
 {
     if (t->kind == RUVM_TENSOR_POSITION || t->cols > RUVM_PANELS_MAX_COLS)
         return false;
-    return t->type == RUVM_TYPE_INT8 || t->type == RUVM_TYPE_INT4;
+    return t->type != RUVM_TYPE_TERNARY && t->type != RUVM_TYPE_XNOR;
 }
 
 static size_t bytes_of(const struct ruvm_tensor *t)
@@ -37,7 +38,7 @@ static void pack(uint8_t *to, const struct ruvm_tensor *t)
     ruvm_panels_pack(to, &(struct ruvm_panels_source){
                              .w = (const uint8_t *)t->data,
                              .mult = t->mult,
-                             .bits = t->type == RUVM_TYPE_INT8 ? 8 : 4,
+                             .bits = ruvm_codes_bits(t->type),
                              .n_rows = t->rows,
                              .row_bytes = t->row_bytes,
                              .mult_bytes = t->mult_bytes,

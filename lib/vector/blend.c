@@ -24,10 +24,9 @@ static uint32_t words_q16(const struct ruvm_blend *b, uint32_t place)
 {
     if (b->rank == RUVM_RANK_RECIPROCAL)
         return reciprocal_q16(place, b->n_words);
-    uint32_t best = b->n_words ? ruvm_bm25_score(&b->words[0]) : 0;
-    if (place >= b->n_words || best == 0)
+    if (place >= b->n_words || b->whole == 0)
         return 0;
-    return (uint32_t)(((uint64_t)ruvm_bm25_score(&b->words[place]) << 16) / best);
+    return (uint32_t)(((uint64_t)ruvm_bm25_score(&b->words[place]) << 16) / b->whole);
 }
 
 static uint32_t vectors_q16(const struct ruvm_blend *b, uint32_t place, uint32_t id)

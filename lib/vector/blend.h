@@ -16,6 +16,7 @@ struct ruvm_blend {
     const struct ruvm_hit *vectors;
     const int32_t *cosines_q16; /* [n_vectors] */
     uint32_t n_words, n_vectors;
+    uint32_t whole; /* idf_sum of the question: what a chunk with each word once has */
     /* Of a chunk that only the words found; NULL: counts as 0. */
     int32_t (*cosine_q16)(void *context, uint32_t id);
     void *context;

@@ -9,7 +9,8 @@
 #include "lib/vector/nearest.h"
 #include "lib/vector/words.h"
 
-enum { K1_PLUS_1_Q5 = 70 }; /* 2.2 */
+enum { K1_PLUS_1_Q5 = 70 };                 /* 2.2 */
+enum { SHORTEST_WORD = 3, SHORT_WORD = 5 }; /* bytes */
 
 /* ---- the section ---------------------------------------------------------------- */
 
@@ -126,10 +127,21 @@ static struct ruvm_bm25_word *word_of(struct ruvm_bm25_question *q, uint32_t ste
     return NULL;
 }
 
-static void look_up(const struct ruvm_bm25 *b, struct ruvm_bm25_word *w)
+/* What a word that no chunk has adds to the weight of the question. Short ones are mostly the
+ * "how do I" of it, whatever the language; characters that are words alone are not short. */
+static uint32_t idf_of_unknown(const struct ruvm_bm25 *b, const struct ruvm_words *words)
+{
+    uint32_t idf = ruvm_bm25_idf(b->n_live, 0);
+    if (words->n_word > SHORT_WORD || words->word[0] >= 0xE0)
+        return idf;
+    return words->n_word > SHORTEST_WORD ? idf / 2 : 0;
+}
+
+static void look_up(const struct ruvm_bm25 *b, const struct ruvm_words *words,
+                    struct ruvm_bm25_word *w)
 {
     uint32_t term = find(b, w->stem), chunks = 0;
-    w->idf = ruvm_bm25_idf(b->n_live, 0);
+    w->idf = idf_of_unknown(b, words);
     if (term == b->n_terms)
         return;
     w->at = term ? ruvm_load_u32(b->ends + 4 * (size_t)(term - 1)) : 0;
@@ -165,7 +177,7 @@ void ruvm_bm25_ask(struct ruvm_bm25_question *q, const struct ruvm_bm25 *b, cons
             known->times = (uint8_t)(known->times + (known->times < 255));
             continue;
         }
-        look_up(b, &new);
+        look_up(b, &words, &new);
         struct ruvm_bm25_word *place = place_for(q, new.idf);
         if (place)
             *place = new;

@@ -43,7 +43,7 @@ struct ruvm_bm25_word {
 
 struct ruvm_bm25_question {
     const struct ruvm_bm25 *index;
-    uint32_t n_words, idf_sum; /* words that no chunk has are among them */
+    uint32_t n_words, idf_sum; /* words that no chunk has are among them, short ones with less */
     struct ruvm_bm25_word word[RUVM_BM25_MAX_WORDS];
 };
 

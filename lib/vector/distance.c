@@ -14,6 +14,7 @@
 #include "lib/vector/distance.h"
 
 #include "lib/core/fixed.h"
+#include "lib/vector/pq.h"
 
 enum { Q16 = 16 };
 
@@ -179,8 +180,10 @@ static int64_t of_codes(const struct ruvm_vectors *set, const struct ruvm_vector
                         uint32_t id, int32_t product)
 {
     struct ruvm_real unit = unit_of(set);
-    uint32_t norm2 = ruvm_vectors_norm2(set->rows + (size_t)id * set->row_bytes, set->row_bytes);
-    uint32_t own = ruvm_vectors_norm2(q->row, set->row_bytes);
+    const uint8_t *row = set->rows + (size_t)id * set->row_bytes;
+    uint32_t norm2 = set->type == RUVM_VECTOR_PQ ? ruvm_pq_norm2(set, row)
+                                                 : ruvm_vectors_norm2(row, set->row_bytes);
+    uint32_t own = ruvm_vectors_norm2(q->row, ruvm_vectors_query_bytes(set));
     uint32_t side[2];
     ruvm_vectors_side(set, id, side);
     switch (set->metric) {
@@ -213,7 +216,9 @@ int64_t ruvm_distance_q16(const struct ruvm_vectors *set, const struct ruvm_vect
         set->kernels->hamming(&product, &job);
         return of_bits(set, (uint32_t)product);
     }
-    if (set->metric == RUVM_METRIC_MANHATTAN)
+    if (set->type == RUVM_VECTOR_PQ)
+        ruvm_pq_products(set, q, &job, &product);
+    else if (set->metric == RUVM_METRIC_MANHATTAN)
         set->kernels->manhattan(&product, &job);
     else
         set->kernels->dot(&product, &job);

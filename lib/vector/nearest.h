@@ -30,6 +30,12 @@ static inline bool ruvm_nearest_wants(const struct ruvm_nearest *l, uint64_t ent
     return l->n < l->cap || (l->n && entry < l->entry[l->n - 1]);
 }
 
+/* The key of the last one; there is one. */
+static inline uint32_t ruvm_nearest_worst(const struct ruvm_nearest *l)
+{
+    return (uint32_t)(l->entry[l->n - 1] >> 32);
+}
+
 /* Puts an entry that is wanted in its place, which is returned; the last one may fall out. */
 uint32_t ruvm_nearest_insert(struct ruvm_nearest *l, uint64_t entry);
 

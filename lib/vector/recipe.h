@@ -32,7 +32,7 @@ int ruvm_recipe_open(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes)
  * their weights. */
 void ruvm_recipe_features(const struct ruvm_recipe *r, const void *text, size_t n,
                           void (*take)(void *context, uint32_t hash, bool is_piece), void *context);
-/* What a feature weighs, /256: below 4096. */
+/* What a feature weighs, / 256: below 16384. */
 uint32_t ruvm_recipe_weight(const struct ruvm_recipe *r, uint32_t hash, bool is_piece);
 /* Adds weight, signed by hash, to x[dims]. */
 void ruvm_recipe_add(int32_t *x, uint32_t dims, uint32_t hash, int32_t weight);

@@ -60,6 +60,8 @@ static void keep_best(struct ruvm_nearest *l, const uint32_t *ids, uint32_t firs
     }
 }
 
+/* Most batches hold nothing near: then one comparison is all that is left to do. A row that
+ * is as far as the worst one comes too late, its id being larger. */
 static void scan_all(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
                      struct ruvm_nearest *l)
 {
@@ -67,7 +69,8 @@ static void scan_all(const struct ruvm_vectors *set, const struct ruvm_vector_qu
     for (uint32_t i = 0; i < set->n; i += RUVM_VECTORS_BATCH) {
         uint32_t n = set->n - i < RUVM_VECTORS_BATCH ? set->n - i : RUVM_VECTORS_BATCH;
         ruvm_vectors_keys(set, q, NULL, i, n, keys);
-        keep_best(l, NULL, i, n, keys);
+        if (l->n < l->cap || set->kernels->least(keys, n) < ruvm_nearest_worst(l))
+            keep_best(l, NULL, i, n, keys);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "lib/vector/vectors.h"
 
 #include "lib/base/bytes.h"
+#include "lib/vector/pq.h"
 
 /* A row whose largest code is 127 has at least this norm: then its inverse is 65535. */
 enum { CODE_MAX = 127, INVERSE_MAX = 65535 };
@@ -28,6 +29,7 @@ struct ruvm_vectors ruvm_vectors_of(const struct ruvm_rag *rag,
         .type = rag->type,
         .unit = rag->unit,
         .unit_exp = rag->unit_exp,
+        .book = (const int8_t *)rag->part[RUVM_RAG_BOOK].data,
         .kernels = kernels ? kernels : &ruvm_vector_kernels_scalar,
     };
 }
@@ -50,8 +52,8 @@ int ruvm_vectors_shape(struct ruvm_vectors *set, unsigned type, unsigned metric,
     if (type >= RUVM_N_VECTOR_TYPES || metric >= RUVM_N_METRICS || dims < RUVM_RAG_MIN_DIMS ||
         dims > RUVM_RAG_MAX_DIMS)
         return RUVM_ERR_ARG;
-    bool binary = type == RUVM_VECTOR_BINARY;
-    if (binary ? metric >= RUVM_METRIC_POINCARE : metric == RUVM_METRIC_HAMMING)
+    if (!ruvm_rag_has_metric(type, metric) ||
+        (type == RUVM_VECTOR_PQ && dims % RUVM_RAG_BOOK_DIMS != 0))
         return RUVM_ERR_UNSUPPORTED;
     *set = (struct ruvm_vectors){
         .row_bytes = ruvm_rag_row_bytes(type, dims),
@@ -95,15 +97,22 @@ uint16_t ruvm_vectors_inverse(uint32_t norm2)
     return (uint16_t)(inverse < INVERSE_MAX ? inverse : INVERSE_MAX);
 }
 
+uint32_t ruvm_vectors_query_bytes(const struct ruvm_vectors *set)
+{
+    return set->type == RUVM_VECTOR_PQ ? ruvm_rag_row_bytes(RUVM_VECTOR_INT8, set->dims)
+                                       : set->row_bytes;
+}
+
 void ruvm_vectors_query(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                         const void *row, const uint32_t *side)
 {
+    uint32_t bytes = ruvm_vectors_query_bytes(set);
     *q = (struct ruvm_vector_query){.row = row};
     switch (set->side_bytes ? set->metric : RUVM_N_METRICS) {
     case RUVM_METRIC_COSINE:
-        q->side[0] = ruvm_vectors_inverse(ruvm_vectors_norm2(row, set->row_bytes));
+        q->side[0] = ruvm_vectors_inverse(ruvm_vectors_norm2(row, bytes));
         break;
-    case RUVM_METRIC_EUCLIDEAN: q->side[0] = ruvm_vectors_norm2(row, set->row_bytes); break;
+    case RUVM_METRIC_EUCLIDEAN: q->side[0] = ruvm_vectors_norm2(row, bytes); break;
     case RUVM_METRIC_DOT: q->side[0] = side ? side[0] : 1; break;
     case RUVM_METRIC_POINCARE:
     case RUVM_METRIC_LORENTZ:
@@ -163,7 +172,13 @@ static void finish_keys(const struct ruvm_vectors *set, const struct ruvm_vector
                         uint32_t *keys)
 {
     const uint8_t *side = set->side;
+    bool is_dot = set->metric == RUVM_METRIC_DOT;
     uint32_t v[2];
+    if (!ids && (is_dot || set->metric == RUVM_METRIC_COSINE)) {
+        set->kernels->scaled(keys, products, side + (size_t)first * 2, n,
+                             is_dot ? DOT_SHIFT : COSINE_SHIFT);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         size_t id = ids ? ids[i] : first + i;
         int64_t product = products[i];
@@ -201,6 +216,8 @@ void ruvm_vectors_keys(const struct ruvm_vectors *set, const struct ruvm_vector_
         return;
     if (set->type == RUVM_VECTOR_BINARY)
         set->kernels->hamming((int32_t *)keys, &job);
+    else if (set->type == RUVM_VECTOR_PQ)
+        ruvm_pq_products(set, q, &job, products);
     else if (set->metric == RUVM_METRIC_MANHATTAN)
         set->kernels->manhattan((int32_t *)keys, &job);
     else

@@ -29,6 +29,7 @@ struct ruvm_vectors {
     uint8_t metric, type; /* enum ruvm_metric, ruvm_vector_type */
     uint32_t unit;        /* as in the blob's header */
     int8_t unit_exp;
+    const int8_t *book; /* of PQ, as BOOK of the layout; NULL else */
     const struct ruvm_vector_kernels *kernels;
 };
 
@@ -42,9 +43,14 @@ struct ruvm_vectors ruvm_vectors_signs_of(const struct ruvm_rag *rag,
  * out of range; RUVM_ERR_UNSUPPORTED: this type has no such metric. */
 int ruvm_vectors_shape(struct ruvm_vectors *set, unsigned type, unsigned metric, uint32_t dims);
 
+/* Bytes of a query's row: those of a row of the set, or with PQ of int8. */
+uint32_t ruvm_vectors_query_bytes(const struct ruvm_vectors *set);
+
 struct ruvm_vector_query {
-    const uint8_t *row; /* the caller's: as a row of the set, 16-byte aligned, zero-padded */
-    uint32_t side[2];   /* what SIDE would hold for it; ranking needs only hyperbolic ones */
+    const uint8_t *row;   /* the caller's: as a row of the set, 16-byte aligned, zero-padded;
+                             of a set of PQ: as one of int8 */
+    uint32_t side[2];     /* what SIDE would hold for it; ranking needs only hyperbolic ones */
+    const int32_t *table; /* of PQ, see lib/vector/pq.h; NULL: none */
 };
 
 /* A query of codes. What SIDE would hold is computed for cosine and Euclidean; dot (the scale
@@ -52,7 +58,7 @@ struct ruvm_vector_query {
  * with NULL for 1 and for the origin. */
 void ruvm_vectors_query(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                         const void *row, const uint32_t *side);
-/* A row of the set as a query. */
+/* A row of the set as a query; not of PQ. */
 void ruvm_vectors_query_row(struct ruvm_vector_query *q, const struct ruvm_vectors *set,
                             uint32_t id);
 

@@ -98,11 +98,34 @@ static bool see(struct ruvm_walk *w, uint32_t place)
     return !before;
 }
 
-/* Compares new places with the query; returns the first one in view that changed. */
+/* All cache lines of n bytes; a chip without a cache compiles nothing. */
+static inline void fetch(const uint8_t *p, uint32_t n)
+{
+    enum { LINE = 64 };
+    for (uint32_t i = 0; i < n; i += LINE)
+        __builtin_prefetch(p + i);
+    __builtin_prefetch(p + n - 1);
+}
+
+static inline void fetch_list(const struct ruvm_rag_level *l, uint32_t place)
+{
+    fetch(l->lists + (size_t)place * l->list_bytes, l->list_bytes);
+}
+
+static inline void fetch_row(const struct ruvm_vectors *set, uint32_t id)
+{
+    fetch(set->rows + (size_t)id * set->row_bytes, set->row_bytes);
+    if (set->side_bytes)
+        __builtin_prefetch(set->side + (size_t)id * set->side_bytes);
+}
+
+/* Compares new places with the query; returns the first one in view that changed. What comes
+ * into view may be followed next, so its list is already on the way. */
 static uint32_t look_at(struct ruvm_walk *w, unsigned level, const uint32_t *places, uint32_t n)
 {
+    const struct ruvm_rag_level *l = &w->graph.level[level];
     uint32_t keys[RUVM_VECTORS_BATCH], first = w->view.cap;
-    keys_of(w, &w->graph.level[level], places, n, keys);
+    keys_of(w, l, places, n, keys);
     for (uint32_t i = 0; i < n; i++) {
         uint64_t entry = ruvm_nearest_entry(keys[i], places[i]);
         if (w->accepted.cap && ruvm_nearest_wants(&w->accepted, entry) &&
@@ -110,22 +133,24 @@ static uint32_t look_at(struct ruvm_walk *w, unsigned level, const uint32_t *pla
             ruvm_nearest_insert(&w->accepted, entry);
         if (!ruvm_nearest_wants(&w->view, entry))
             continue;
+        fetch_list(l, places[i]);
         uint32_t at = ruvm_nearest_insert(&w->view, entry);
         first = at < first ? at : first;
     }
     return first;
 }
 
-/* The links of a place that were not seen before, at the start of links. */
+/* The links of a place that were not seen before, at the start of links. Whether one was is
+ * anybody's guess, so there is no branch to guess it. */
 static uint32_t new_links(struct ruvm_walk *w, unsigned level, uint32_t place, uint32_t *links)
 {
     uint32_t n = w->graph.links(w->graph.of, level, place, links), kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (!see(w, links[i]))
-            continue;
+        uint32_t link = links[i];
         if (level == 0)
-            __builtin_prefetch(w->set->rows + (size_t)links[i] * w->set->row_bytes);
-        links[kept++] = links[i];
+            fetch_row(w->set, link);
+        links[kept] = link;
+        kept += see(w, link);
     }
     return kept;
 }

@@ -1,8 +1,9 @@
 #!/bin/bash
 # The firmware on emulated chips: boots, talks, and says what `ruvm run` says.
 #
-# The ESP32-C3 is tests/device/esp32c3_main.c on libunicorn, which runs complete flash
-# images; the Xtensa core is QEMU's machine "sim", for which the ESP32's firmware is linked
+# Complete flash images run on the ESP32-C3 of tests/device/esp32c3_main.c, whose processor is
+# libunicorn's, and on the ESP32 of tests/device/esp32_main.c, whose processor is ours. That
+# this one is right is seen on QEMU's machine "sim", for which the ESP32's objects are linked
 # with a port of its own (tests/device/lx106). Costs are counted in instructions, which are
 # the same in every run. RUVM names the host's program. Prints one line a case: ok NAME,
 # not ok NAME, or skip NAME: why. Run from the root.
@@ -58,10 +59,15 @@ else
 fi
 if ! have xtensa-lx106-elf-gcc; then
     echo 'skip firmware/esp32: xtensa-lx106-elf-gcc is missing (make deps-test)'
-elif ! have qemu-system-xtensa; then
-    echo 'skip firmware/esp32: qemu-system-xtensa is missing (make deps-test)'
 else
-    machines="$machines lx106"
+    machines="$machines esp32"
+    verdict esp32-emulator-builds "$(cc -std=c11 -O2 -Wall -Wextra -Werror -I. -o "$out/esp32" \
+        tests/device/esp32_main.c tests/device/xtensa.c 2>&1)"
+    if have qemu-system-xtensa; then
+        machines="$machines lx106"
+    else
+        echo 'skip firmware/lx106: qemu-system-xtensa is missing (make deps-test)'
+    fi
 fi
 verdict builds "$(make -s firmware EXIT=1 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
 verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (CC|AS|LD)\s')"
@@ -69,7 +75,8 @@ verdict builds-without-exit "$(make -s firmware 2>&1 | grep -vE 'is missing|^  (
 build_lx106()
 {
     local objects
-    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*')
+    mapfile -t objects < <(find $fw/esp32/app -name '*.o' ! -path '*/app/lib/device/esp32/*' \
+        ! -name no_query.o)
     xtensa-lx106-elf-gcc -std=c11 -I. -Os -ffreestanding -mlongcalls -mtext-section-literals \
         -DRUVM_DEVICE_EXIT=1 -Wall -Wextra -Werror -nostdlib -static -Wl,--gc-sections \
         -T tests/device/lx106/app.ld -o "$out/lx106.elf" tests/device/lx106/port.c \
@@ -77,18 +84,19 @@ build_lx106()
 }
 case $machines in *lx106*) verdict lx106-links "$(build_lx106)" ;; esac
 
-# flash MACHINE MODEL [OPTION]: a flash image of the firmware with a model.
+# flash MACHINE MODEL [OPTION]: a flash image of the firmware, of $app, with a model.
+app=app
 flash()
 {
     local chip=$1
     [ "$chip" != lx106 ] || chip=esp32
-    python3 tests/device/make_flash.py "$chip" "$fw/$chip/boot.elf" "$fw/$chip/app.elf" "$2" \
+    python3 tests/device/make_flash.py "$chip" "$fw/$chip/boot.elf" "$fw/$chip/$app.elf" "$2" \
         "$out/$1.bin" "${@:3}"
 }
 # talk MACHINE COMMANDS [OPTION...]: sets console and status.
 talk()
 {
-    local run=("$out/esp32c3" "$out/esp32c3.bin" --limit 20000 "${@:3}")
+    local run=("$out/$1" "$out/$1.bin" --limit 20000 "${@:3}")
     [ "$1" != lx106 ] || run=(qemu-system-xtensa -M sim -cpu lx106 -semihosting -nographic
         -monitor none -kernel "$out/lx106.elf"
         -device "loader,file=$out/lx106.bin,addr=0x60100000,force-raw=on")
@@ -128,10 +136,12 @@ if [ -n "$models" ]; then
     done
 fi
 for machine in $machines; do
-    tokens "$machine" demo lib/demo.ruvm 60
+    n=60 types='int8 int4 ternary'
+    [ "$machine" != lx106 ] || n=20 types=int8
+    tokens "$machine" demo lib/demo.ruvm $n
     if [ -n "$models" ]; then
-        for type in int8 int4 ternary; do
-            tokens "$machine" "stories260K-$type" "$out/$type.ruvm" 60
+        for type in $types; do
+            tokens "$machine" "stories260K-$type" "$out/$type.ruvm" $n
         done
     else
         echo "skip firmware/$machine-stories260K: RUVM_SHARED_MODELS is not set"
@@ -148,7 +158,7 @@ refuses()
     verdict "$machine-goes-on-after-$1" "$(grep -q '^> ok chip=' <<< "$console" || echo "$console")"
 }
 long=$(printf '%600s' '' | tr ' ' x)
-for machine in $machines; do
+for machine in ${machines/lx106/}; do
     flash "$machine" lib/demo.ruvm
     refuses no-command 'sing' 'no such command: say help'
     refuses option 'generate m=3 "x"' 'no such option'
@@ -170,57 +180,157 @@ for machine in $machines; do
     verdict "$machine-exit-0" "$([ "$status" = 0 ] || echo "status $status")"
 done
 
+# ---- the rest of a pack ---------------------------------------------------------------
+
+# Settings are what options are not given; the prompt, too.
+printf '%s' '{"temperature":0.7,"top_k":12,"seed":5,"max_tokens":9,"context":90,"prompt":"My \"cat\"\n","version":"1"}' \
+    > "$out/settings.json"
+verdict packs-settings "$("$ruvm" pack demo --settings "$out/settings.json" -o "$out/set.rpak" 2>&1 > /dev/null)"
+for machine in ${machines/lx106/}; do
+    flash "$machine" "$out/set.rpak"
+    talk "$machine" 'generate ids=1\ngenerate ids=1 n=5 temp=0 "Once"\nstats\nexit\n'
+    expect "$machine-settings" "ids $(host_ids demo -p $'My "cat"\n' -n 9 --temp 0.7 --top-k 12 --seed 5)\$"
+    expect "$machine-options-before-settings" "ids $(host_ids demo -p Once -n 5 --temp 0 --top-k 12)\$"
+    expect "$machine-context-of-settings" 'ok chip=.* context=90 '
+done
+
+# Knowledge: the passages, scores and confidences of `ruvm run --rag`.
+for i in 1 2 3 4 5 6 7 8 9; do
+    printf '{"text":"Room %s: the lamp of shelf %s is switched by the %s button.","id":"r%s"}\n' \
+        $i $((i * 7 % 5)) "$(cut -d, -f$i <<< grey,red,blue,green,brown,black,white,pink,amber)" $i
+done > "$out/rooms.jsonl"
+printf '# Heating\nPress reset for ten seconds to reset the heating.\n' > "$out/manual.md"
+rm -f "$out/home.rag"
+"$ruvm" rag-add "$out/home.rag" "$out/rooms.jsonl" "$out/manual.md" -q
+verdict packs-knowledge "$("$ruvm" pack demo --knowledge "$out/home.rag" -o "$out/know.rpak" 2>&1 > /dev/null)"
+# passages K QUESTION: what the workstation finds.
+passages()
+{
+    "$ruvm" run --rag "$out/home.rag" --rag-only --rag-results "$1" -p "$2" --json | python3 -c '
+import json, sys
+for p in json.load(sys.stdin)["passages"]:
+    q16 = [round(p[k] * 65536) for k in ("score", "confidence")]
+    source = p["source"].replace("\\", "\\\\")
+    print("passage chunk=%d score_q16=%d confidence_q16=%d source=%s" % (p["chunk"], *q16, source))
+    print("text " + p["text"].replace("\\", "\\\\").replace("\n", "\\n"))'
+}
+# asks K QUESTION: the last console has the same.
+asks()
+{
+    diff <(passages "$1" "$2") <(grep -aE '^(> )?(passage|text) ' <<< "$console" | sed 's/^> //')
+}
+app=knowledge
+for machine in ${machines/lx106/}; do
+    flash "$machine" "$out/know.rpak"
+    talk "$machine" 'query "how do I reset the heating?"\nexit\n'
+    verdict "$machine-query" "$(asks 3 'how do I reset the heating?' 2>&1)"
+    expect "$machine-query-known" '^ok passages=[0-9] known=1 '
+    talk "$machine" 'query k=8 "which lamp has the red button"\nstats\ngenerate n=3 ids=1 "Once"\nexit\n'
+    verdict "$machine-query-8" "$(asks 8 'which lamp has the red button' 2>&1)"
+    expect "$machine-generates-after-query" "ids $(host_ids demo -p Once -n 3 --temp 0)\$"
+    at_most "$machine-query-stack" "$(field stack_used)" "$(($(field stack_bytes) * 9 / 10))" bytes
+    refuses query-k 'query k=9 "x"' 'k=1 to 8'
+    refuses query-option 'query n=9 "x"' 'k=1 to 8'
+    refuses query-escape 'query "\\q"' 'escape'
+    flash "$machine" lib/demo.ruvm
+    refuses query-without-knowledge 'query "x"' 'make the pack with --knowledge'
+    app=app
+    flash "$machine" "$out/know.rpak"
+    refuses query-of-the-small-one 'query "x"' 'flash knowledge.elf'
+    app=knowledge
+done
+app=app
+
 # ---- flash that is not as it should be ------------------------------------------------
 
-# with_bytes OFFSET HEX...: changes the C3's flash.
+# with_bytes OFFSET HEX...: changes the machine's flash.
 with_bytes()
 {
     # shellcheck disable=SC2059
-    printf "$(printf '\\x%s' "${@:2}")" | dd of="$out/esp32c3.bin" bs=1 seek="$1" conv=notrunc \
+    printf "$(printf '\\x%s' "${@:2}")" | dd of="$out/$machine.bin" bs=1 seek="$1" conv=notrunc \
         status=none
 }
-if [[ $machines == *esp32c3* ]]; then
-    flash esp32c3 lib/demo.ruvm
+for machine in ${machines/lx106/}; do
+    flash "$machine" lib/demo.ruvm
     with_bytes $((0x40000 + 50000)) 5a
-    talk esp32c3 'generate "x"\nexit 9\n'
-    expect esp32c3-damaged-model 'error the partition holds no sound image: write it again'
+    talk "$machine" 'generate "x"\nexit 9\n'
+    expect "$machine-damaged-model" 'error the partition holds no sound image: write it again'
     with_bytes $((0x8000 + 32)) 00
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-no-partition 'error no partition of type data'
+    talk "$machine" 'exit 9\n'
+    expect "$machine-no-partition" 'error no partition of type data'
     with_bytes $((0x10000 + 5000)) 5a a5
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-damaged-application 'boot: the application at 0x00010000 is damaged'
+    talk "$machine" 'exit 9\n'
+    expect "$machine-damaged-application" 'boot: the application at 0x00010000 is damaged'
     with_bytes $((0x10000 + 12)) 09
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-application-of-another-chip 'is for another chip'
-    verdict esp32c3-boot-status "$([ "$status" = 255 ] || echo "status $status")"
+    talk "$machine" 'exit 9\n'
+    expect "$machine-application-of-another-chip" 'is for another chip'
+    verdict "$machine-boot-status" "$([ "$status" = 255 ] || echo "status $status")"
 
     # Updates: without a record the first slot, and whichever is whole.
-    flash esp32c3 lib/demo.ruvm --ota
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-first-slot '^ok verified'
+    flash "$machine" lib/demo.ruvm --ota
+    talk "$machine" 'exit 9\n'
+    expect "$machine-first-slot" '^ok verified'
     with_bytes $((0x11000)) 5a a5
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-skips-a-damaged-slot 'boot: the application at 0x00010000 is damaged'
-    expect esp32c3-starts-the-other-slot '^ok verified'
-    flash esp32c3 lib/demo.ruvm --ota
+    talk "$machine" 'exit 9\n'
+    expect "$machine-skips-a-damaged-slot" 'boot: the application at 0x00010000 is damaged'
+    expect "$machine-starts-the-other-slot" '^ok verified'
+    flash "$machine" lib/demo.ruvm --ota
     with_bytes $((0x9000)) 02 00 00 00
     # CRC-32 of the four bytes before, begun as the chip's ROM begins it
     with_bytes $((0x901c)) 74 37 f6 55
     with_bytes $((0x41000)) 5a a5
-    talk esp32c3 'exit 9\n'
-    expect esp32c3-chosen-slot 'boot: the application at 0x00040000 is damaged'
-    expect esp32c3-falls-back '^ok verified'
+    talk "$machine" 'exit 9\n'
+    expect "$machine-chosen-slot" 'boot: the application at 0x00040000 is damaged'
+    expect "$machine-falls-back" '^ok verified'
+done
+
+# An update that is cut off, at every sector: tests/device/boot_main.c.
+if [[ $machines == *esp32c3* ]]; then
+    machine=esp32c3
+    verdict boot-builds "$(cc -std=c11 -O2 -Wall -Wextra -Werror -I. -DRUVM_DEVICE_EXIT=1 \
+        -o "$out/boot" tests/device/boot_main.c lib/device/{boot,console,partition,sha256}.c \
+        lib/base/crc32.c 2>&1)"
+    flash esp32c3 lib/demo.ruvm --ota
+    python3 tests/device/make_flash.py esp32c3 build/firmware/esp32c3/boot.elf \
+        build/firmware/esp32c3/app.elf lib/demo.ruvm "$out/new.bin" --ota
+    console=$("$out/boot" "$out/esp32c3.bin" "$out/new.bin" 2>&1)
+    expect esp32c3-update-survives-cuts '^[0-9]{3,} cuts survived in 4 updates$'
+    echo "# $console"
 fi
 
 # What is flashed has no way out: the command is not there, and waiting is all it does.
-if [[ $machines == *esp32c3* ]]; then
-    python3 tests/device/make_flash.py esp32c3 build/firmware/esp32c3/boot.elf \
-        build/firmware/esp32c3/app.elf lib/demo.ruvm "$out/esp32c3.bin"
-    talk esp32c3 'exit 7\nstats\nrestart\nstats\n'
-    expect esp32c3-product-has-no-exit 'error there is no such command'
-    verdict esp32c3-restarts "$([ "$(grep -c '^ok verified' <<< "$console")" = 2 ] || echo "$console")"
-fi
+for machine in ${machines/lx106/}; do
+    python3 tests/device/make_flash.py "$machine" "build/firmware/$machine/boot.elf" \
+        "build/firmware/$machine/app.elf" lib/demo.ruvm "$out/$machine.bin"
+    talk "$machine" 'exit 7\nstats\nrestart\nstats\n'
+    expect "$machine-product-has-no-exit" 'error there is no such command'
+    verdict "$machine-restarts" "$([ "$(grep -c '^ok verified' <<< "$console")" = 2 ] || echo "$console")"
+done
+
+# ---- what was said beforehand ----------------------------------------------------------
+
+# The bytes of `inspect --fit` are those of the chip.
+app=knowledge
+for machine in ${machines/lx106/}; do
+    flash "$machine" "$out/know.rpak"
+    talk "$machine" 'context 100\nexit\n'
+    "$ruvm" inspect "$out/know.rpak" --fit "$machine" --ctx 100 --json > "$out/fit.json"
+    verdict "$machine-fit-is-exact" "$(python3 - "$out/fit.json" 3<<< "$console" << 'END'
+import json, os, re, sys
+chip = json.load(open(sys.argv[1]))["chips"][0]
+lines = [l for l in os.fdopen(3) if l.startswith("> ok chip=")]
+stats = {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", lines[-1])}
+pairs = (("engine_bytes", chip["kv_cache_bytes"] + chip["state_bytes"]),
+         ("buffer_bytes", chip["buffer_bytes"]), ("index_bytes", chip["index_bytes"]),
+         ("static_bytes", chip["static_bytes"]),
+         ("stack_bytes", chip["stack_bytes"]), ("free_bytes", chip["memory_left_bytes"]))
+for name, said in pairs:
+    if stats[name] != said:
+        print(f"{name}: {stats[name]} on the chip, {said} were said")
+END
+)"
+done
+app=app
 
 # ---- what it costs ------------------------------------------------------------------------
 
@@ -236,11 +346,13 @@ each()
         index(names, " " $2 " ") { n += $1; if ($2 == first) p = $4 }
         END { printf "%.2f", p ? n / p : 0 }' "$out/stderr"
 }
-# The project's goals are 49,152 bytes and 65,536: what is more than that has still to go.
 if [[ $machines == *esp32c3* ]]; then
     nm=riscv64-unknown-elf
     at_most esp32c3-code-and-constants \
-        "$(section build/firmware/esp32c3/app.elf .flash_rodata .flash_text .ram_text .data)" 53248 bytes
+        "$(section build/firmware/esp32c3/app.elf .flash_rodata .flash_text .ram_text .data)" 49152 bytes
+    at_most esp32c3-code-and-constants-with-search \
+        "$(section build/firmware/esp32c3/knowledge.elf .flash_rodata .flash_text .ram_text .data)" \
+        65536 bytes
 fi
 if [[ $machines == *esp32c3* ]] && [ -n "$models" ]; then
     "$nm-nm" -n "$fw"/esp32c3/app.elf > "$out/app.symbols"
@@ -250,11 +362,10 @@ if [[ $machines == *esp32c3* ]] && [ -n "$models" ]; then
     at_most esp32c3-instructions-a-token "$(($(field cycles) / 59))" 1500000 instructions
     at_most esp32c3-instructions-a-product-int8 "$(each matmul_s8 rescale)" 4.0 instructions
     ram=$(($(field engine_bytes) + $(field buffer_bytes) + $(field static_bytes) + $(field stack_bytes)))
-    at_most esp32c3-ram "$ram" 66560 bytes
+    at_most esp32c3-ram "$ram" 65536 bytes
     at_most esp32c3-stack "$(field stack_used)" "$(($(field stack_bytes) * 3 / 4))" bytes
-    wanted=$(($(section $fw/esp32c3/app.elf .ram_text .data .bss) + 63))
-    verdict esp32c3-ram-is-the-linkers "$([ "$(field static_bytes)" -le $wanted ] &&
-        [ "$(field static_bytes)" -gt $((wanted - 64)) ] || echo "static_bytes $(field static_bytes), the linker's $wanted")"
+    at_most esp32c3-static "$(section $fw/esp32c3/app.elf .ram_text .data .bss)" \
+        "$(field static_bytes)" bytes
     flash esp32c3 "$out/int4.ruvm"
     talk esp32c3 'generate n=59 ignore-end=1 "Once upon a time"\nexit\n' --profile "$out/app.symbols"
     at_most esp32c3-instructions-a-token-int4 "$(($(field cycles) / 59))" 1500000 instructions

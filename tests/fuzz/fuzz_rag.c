@@ -1,13 +1,18 @@
 /* Any bytes as a knowledge blob, as they are and with their checksums made right, which lets a
- * fuzzer get to the checks behind. What opens is searched, whether the long check accepts it
- * or not: a chip opens without it. What that accepts is read to its last byte. */
+ * fuzzer get to the checks behind. What opens is searched by vectors and by words, whether the
+ * long check accepts it or not: a chip opens without it. What that accepts is read to its last
+ * byte, and loaded as rag-add does. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/error.h"
 #include "lib/bundle/hnsw.h"
+#include "lib/bundle/library.h"
+#include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
+#include "lib/vector/recipe.h"
+#include "lib/vector/pq.h"
 #include "tests/support/repair_rag.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -58,7 +63,13 @@ static void search(const struct ruvm_rag *rag)
         return;
     size_t bytes = ruvm_search_bytes(&s, rag->n);
     void *memory = aligned(bytes);
-    ruvm_vectors_query_row(&q, &set, 0);
+    _Alignas(16) int8_t codes[RUVM_RAG_MAX_DIMS];
+    if (set.type == RUVM_VECTOR_PQ) {
+        ruvm_pq_read(&set, set.rows, codes);
+        ruvm_vectors_query(&q, &set, codes, NULL);
+    } else {
+        ruvm_vectors_query_row(&q, &set, 0);
+    }
     int n = ruvm_search_graph(rag, &set, &q, &s, memory, bytes, hits);
     check(n >= 0 && n <= K);
     for (int i = 0; i < n; i++) {
@@ -67,6 +78,50 @@ static void search(const struct ruvm_rag *rag)
     }
     check(ruvm_search_scan(&set, &q, &s, memory, bytes, hits) >= n);
     free(memory);
+}
+
+/* A question's vector, by the recipe of the blob. */
+static void embed(const struct ruvm_rag *rag, const char *text)
+{
+    struct ruvm_recipe recipe;
+    int32_t x[RUVM_RAG_MAX_DIMS];
+    const struct ruvm_rag_part *part = &rag->part[RUVM_RAG_RCPE];
+    if (ruvm_recipe_open(&recipe, part->data, part->bytes) == RUVM_OK)
+        ruvm_recipe_embed(&recipe, x, rag->dims, text, strlen(text));
+}
+
+static void search_words(const struct ruvm_rag *rag, const char *text)
+{
+    const struct ruvm_rag_part *part = &rag->part[RUVM_RAG_BM25];
+    struct ruvm_search s = {.k = K, .deleted = rag->part[RUVM_RAG_DEAD].data};
+    struct ruvm_bm25_question q;
+    struct ruvm_bm25 words;
+    struct ruvm_hit hits[K];
+    struct ruvm_found found[K];
+    uint64_t memory[K];
+    if (!part->data || ruvm_bm25_open(&words, part->data, part->bytes, rag->n) != RUVM_OK)
+        return;
+    ruvm_bm25_ask(&q, &words, text, strlen(text));
+    int n = ruvm_bm25_search(&q, &s, memory, sizeof memory, hits);
+    check(n >= 0 && n <= K);
+    const struct ruvm_blend b = {.words = hits, .n_words = (uint32_t)n, .whole = q.idf_sum};
+    check(ruvm_blend(&b, found, K) == (uint32_t)n);
+    for (int i = 0; i < n; i++) {
+        check(found[i].id < rag->n);
+        struct ruvm_rag_text t = ruvm_rag_chunk(rag, found[i].id).text;
+        check(ruvm_bm25_cover_q16(&q, t.text, t.bytes) <= 1u << 16);
+    }
+}
+
+static void load(const struct ruvm_rag *rag)
+{
+    struct ruvm_library lib = {0};
+    struct ruvm_library_text text;
+    if (ruvm_library_load(&lib, rag, 100, NULL) == RUVM_OK) {
+        check(ruvm_library_write(&lib, &text, NULL) == RUVM_OK);
+        ruvm_library_text_free(&text);
+    }
+    ruvm_library_free(&lib);
 }
 
 static void open_blob(const uint8_t *blob, size_t size)
@@ -81,7 +136,12 @@ static void open_blob(const uint8_t *blob, size_t size)
     }
     read_all(&rag);
     search(&rag);
-    if (ruvm_rag_check(&rag, &fault) == RUVM_OK && rag.n_levels)
+    embed(&rag, "The pump starts at five bars.");
+    search_words(&rag, "the pump starts at 5 bar, entry of shelf");
+    if (ruvm_rag_check(&rag, &fault) != RUVM_OK)
+        return;
+    load(&rag);
+    if (rag.n_levels)
         ruvm_hnsw_validate(&rag, NULL, NULL);
 }
 

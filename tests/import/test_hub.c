@@ -110,6 +110,20 @@ static const struct {
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.5},\"quantization_config\":"
      "null,\"num_experts\":0}",
      {{"rope_scaling", 0, "linear"}, {"rope_factor", 2.5, NULL}, {"rope_low_freq", NONE, NULL}}},
+    {"{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":4,\"beta_fast\":24,"
+     "\"original_max_position_embeddings\":4096,\"truncate\":false,\"attention_factor\":1.5}}",
+     {{"rope_scaling", 0, "yarn"},
+      {"rope_factor", 4, NULL},
+      {"rope_original_context", 4096, NULL},
+      {"rope_beta_fast", 24, NULL},
+      {"rope_beta_slow", NONE, NULL},
+      {"rope_attention", 1.5, NULL},
+      {"rope_whole", 0, NULL}}},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"mscale\":1,"
+     "\"mscale_all_dim\":1}}",
+     {{"rope_original_context", 16, NULL},
+      {"rope_attention", 1, NULL},
+      {"rope_whole", NONE, NULL}}},
     {"{" LLAMA ",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":77}}",
      {{"rope_theta", 77, NULL}, {"rope_scaling", NONE, NULL}}},
     {"{" MISTRAL ",\"sliding_window\":5,\"rms_norm_eps\":1e-5}",
@@ -245,11 +259,12 @@ static const struct {
      RUVM_ERR_UNSUPPORTED,
      {"hidden_size is not given", "num_hidden_layers is not given", "vocab_size is not given",
       "intermediate_size is not given", "max_position_embeddings is not given"}},
-    {"{" LLAMA ",\"hidden_act\":\"gelu\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4},"
+    {"{" LLAMA ",\"hidden_act\":\"gelu\",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":4},"
      "\"is_encoder_decoder\":true,\"rope_theta\":\"x\"}",
      RUVM_ERR_UNSUPPORTED,
      {"hidden_act is \"gelu\", accepted: silu",
-      "rope_scaling is {\"type\":\"yarn\",\"factor\":4}, accepted: null, or types default, linear",
+      "rope_scaling is {\"type\":\"longrope\",\"factor\":4}, accepted: null, or types default, "
+      "linear",
       "is_encoder_decoder is true, accepted: false", "rope_theta is \"x\", accepted: a number"}},
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4}}",
      RUVM_ERR_UNSUPPORTED,

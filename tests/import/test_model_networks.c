@@ -158,7 +158,8 @@ Test(model_networks, texts_that_make_no_sense)
         {"architecture", "phi", "the architecture is phi, known are llama, mistral"},
         {"local_layers", "01", "local_layers is \"01\", expected 3 digits 0 or 1"},
         {"local_layers", "01x", "local_layers is \"01x\", expected 3 digits"},
-        {"rope_scaling", "yarn", "rope_scaling is yarn, known are none, linear and llama3"},
+        {"rope_scaling", "longrope", "is longrope, known are none, linear, llama3 and yarn"},
+        {"rope_scaling", "yarn", "rope_factor is not given; rope_original_context is not given"},
         {"rope_scaling", "linear", "rope_factor is not given"},
         {"rope_scaling", "llama3", "rope_factor is not given; rope_low_freq is not given"},
     };
@@ -289,6 +290,51 @@ Test(model_networks, rope_is_scaled_as_in_llama3)
         cr_assert_float_eq(ruvm_model_turn(&model, i), expected[i], 1e-8 * expected[i] + 1e-8);
     set("rope_high_freq", 1);
     expect_problem(RUVM_ERR_UNSUPPORTED, "rope_high_freq is 1, expected above rope_low_freq 1");
+}
+
+/* The pair whose angle makes so many turns in a context. */
+static double place_of(double turns, double context)
+{
+    return 6 * log(context / (2 * acos(-1) * turns)) / (2 * log(1000));
+}
+
+Test(model_networks, rope_is_scaled_as_in_yarn)
+{
+    for (int whole = 0; whole < 2; whole++) {
+        make_slow();
+        set_text("rope_scaling", "yarn");
+        set("rope_factor", 4);
+        set("rope_original_context", 4096);
+        set("rope_whole", whole);
+        cr_assert_eq(gather(), RUVM_OK, "%s", err.text);
+        double low = place_of(32, 4096), high = place_of(1, 4096);
+        low = whole ? floor(low) : low;
+        high = whole ? ceil(high) : high;
+        for (uint32_t i = 0; i < 3; i++) {
+            double slow = fmin(fmax((i - low) / (high - low), 0), 1);
+            double expected = pow(10, -(double)i) * (1 - slow + slow / 4);
+            cr_assert_float_eq(ruvm_model_turn(&model, i), expected, 1e-7 * expected);
+        }
+        double attention = 0.1 * log(4) + 1;
+        cr_assert_float_eq(ruvm_model_score_scale(&model), attention * attention / sqrt(6), 1e-6);
+        set("rope_attention", 1);
+        cr_assert_eq(gather(), RUVM_OK, "%s", err.text);
+        cr_assert_float_eq(ruvm_model_score_scale(&model), 1 / sqrt(6), 1e-6);
+    }
+}
+
+/* 1 turn or 32, the context has neither: all pairs on one side. */
+Test(model_networks, yarn_of_a_context_without_slow_pairs)
+{
+    make_slow();
+    set_text("rope_scaling", "yarn");
+    set("rope_factor", 8);
+    set("rope_original_context", 1e6);
+    cr_assert_eq(gather(), RUVM_OK, "%s", err.text);
+    cr_assert_null(model.rope_factors, "each pair turns often enough");
+    set("rope_original_context", 3);
+    cr_assert_eq(gather(), RUVM_OK, "%s", err.text);
+    cr_assert_float_eq(ruvm_model_turn(&model, 2), 0.01 / 8, 1e-9);
 }
 
 Test(model_networks, rope_is_scaled_by_a_tensor_of_factors)

@@ -12,6 +12,7 @@
 #include "lib/import/source.h"
 #include "lib/ruvm_tool.h"
 #include "tests/support/container_files.h"
+#include "tests/support/onnx_gpt.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_models.h"
 
@@ -169,6 +170,36 @@ Test(source, six_networks_from_their_folders)
         uint32_t crc = quantize(folder, NULL, "int8", &kl);
         cr_expect_lt(kl, 0.005, "%s: %g", tiny_network_name(n), kl);
         cr_expect_eq(quantize(shards, NULL, "int8", NULL), crc, "%s", tiny_network_name(n));
+        ruvm_arena_free(&arena);
+    }
+}
+
+/* The folder of one with weights in a graph instead. */
+static const char *onnx_folder(int n, const struct ruvm_tensors *t, bool operators)
+{
+    const char *folder = container_folder(), *path = container_path(folder, "model.onnx");
+    struct onnx_gpt g = {.network = n, .t = t, .operators = operators, .slices = operators};
+    struct ruvm_buffer file = onnx_gpt_write(&g);
+    FILE *f = fopen(path, "wb");
+    cr_assert(f && fwrite(file.data, 1, file.size, f) == file.size);
+    fclose(f);
+    ruvm_buffer_free(&file);
+    container_text(folder, "config.json", configs[n]);
+    return path;
+}
+
+Test(source, three_networks_from_a_folder_and_from_onnx_are_one_image)
+{
+    for (int n = TINY_GPT2; n <= TINY_GPT_NEOX; n++) {
+        struct ruvm_arena arena = {0};
+        struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
+        const char *folder = container_folder();
+        container_text(folder, "config.json", configs[n]);
+        container_safetensors(folder, "weights.safetensors", t.views, t.n_views);
+        uint32_t crc = quantize(folder, NULL, "int8", NULL);
+        for (int i = 0; i < 2; i++)
+            cr_expect_eq(quantize(onnx_folder(n, &t, i), NULL, "int8", NULL), crc, "%s",
+                         tiny_network_name(n));
         ruvm_arena_free(&arena);
     }
 }

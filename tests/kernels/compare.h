@@ -160,20 +160,35 @@ static int compare_weights(const struct ruvm_kernels *k, const struct ruvm_kerne
     return bad;
 }
 
+/* A call of rotate: of 1 to 9 heads, and with scales or without. */
+static struct ruvm_turn compare_turn(uint32_t i)
+{
+    struct ruvm_turn t = {.n_heads = 1 + i % 9,
+                          .head_dim = compare_heads[i % (sizeof compare_heads / 4)],
+                          .first = i / 3 % 5,
+                          .share = 1 + i / 7 % 3};
+    t.n_pairs = i % 3 ? t.head_dim / 2 : (uint32_t)compare_random() % (t.head_dim / 2 + 1);
+    t.turn = compare_s16((size_t)2 * t.n_pairs, (int)(i / 5 % 5), 16384);
+    uint32_t n_scales = (t.first + t.n_heads - 1) / t.share + 1;
+    t.scale = i % 4 ? compare_u16((size_t)n_scales * t.head_dim, (int)(i / 2 % 5), 65535) : NULL;
+    return t;
+}
+
 static int compare_rotate(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
 {
     int bad = 0;
-    for (uint32_t i = 0; i < 1500 && !bad; i++) {
-        uint32_t n = compare_heads[i % (sizeof compare_heads / 4)], bytes = n * 4;
-        uint32_t pairs = (uint32_t)compare_random() % (n / 2 + 1);
-        pairs = i % 3 ? n / 2 : pairs;
+    for (uint32_t i = 0; i < 3000 && !bad; i++) {
         compare_slot = 0;
-        const int16_t *turn = compare_s16((size_t)2 * pairs, (int)(i / 5 % 5), 16384);
+        const struct ruvm_turn t = compare_turn(i);
+        uint32_t n = t.n_heads * t.head_dim, bytes = n * 4;
+        struct ruvm_turned *x = compare_array(t.n_heads * sizeof *x);
+        struct ruvm_turned *y = compare_array(t.n_heads * sizeof *y);
         int32_t *a = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
         int32_t *b = compare_twin(a, bytes);
-        uint32_t down = k->rotate(a, n, turn, pairs);
-        bad = compare_number("rotate", down, oracle->rotate(b, n, turn, pairs), n);
-        bad |= compare_same("rotate", a, b, bytes, n, pairs);
+        k->rotate(x, a, &t);
+        oracle->rotate(y, b, &t);
+        bad = compare_same("rotate", a, b, bytes, t.head_dim, t.n_pairs);
+        bad |= compare_same("rotate", x, y, t.n_heads * sizeof *x, t.head_dim, t.n_heads);
     }
     return bad;
 }
@@ -192,21 +207,6 @@ static int compare_to_cache(const struct ruvm_kernels *k, const struct ruvm_kern
         k->to_cache(a, v, n, &p);
         oracle->to_cache(b, v, n, &p);
         bad = compare_same("to_cache", a, b, n, n, p.shift);
-    }
-    return bad;
-}
-
-static int compare_fold(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
-{
-    int bad = 0;
-    for (uint32_t i = 0; i < 500 && !bad; i++) {
-        uint32_t n = compare_length(i % 80), bytes = n * 4;
-        compare_slot = 0;
-        const uint16_t *scale = compare_u16(n, (int)(i % 5), 65535);
-        int32_t *a = compare_s32(n, (int)(i / 5 % 5), ((int64_t)2 << i / 3 % 15) - 1);
-        int32_t *b = compare_twin(a, bytes);
-        bad = compare_number("fold", k->fold(a, scale, n), oracle->fold(b, scale, n), n);
-        bad |= compare_same("fold", a, b, bytes, n, i);
     }
     return bad;
 }
@@ -317,17 +317,19 @@ static int compare_quantize(const struct ruvm_kernels *k, const struct ruvm_kern
 static int compare_add_scaled(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
 {
     int bad = 0;
-    for (uint32_t i = 0; i < 2000 && !bad; i++) {
-        uint32_t n = compare_length(i % 80), bytes = n * 4, shift = 1 + i % 62;
-        uint32_t mult = compare_mult();
-        mult = i % 7 ? mult : INT32_MAX;
+    for (uint32_t i = 0; i < 3000 && !bad; i++) {
+        uint32_t n = compare_length(i % 80), bytes = n * 4;
+        struct ruvm_addition p = {.mult = compare_mult(), .shift = 1 + i % 62};
+        p.mult = i % 7 ? p.mult : INT32_MAX;
         compare_slot = 0;
-        const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        p.scale = compare_u16(n, (int)(i / 2 % 5), 65535);
+        int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)1 << i % 31) - 1);
+        int32_t *y = compare_twin(x, bytes);
         int32_t *a = compare_s32(n, (int)(i / 5 % 5), ((int64_t)2 << i / 3 % 31) - 1);
         int32_t *b = compare_twin(a, bytes);
-        k->add_scaled(a, x, n, mult, shift);
-        oracle->add_scaled(b, x, n, mult, shift);
-        bad = compare_same("add_scaled", a, b, bytes, n, shift);
+        k->add_scaled(a, x, n, &p);
+        oracle->add_scaled(b, y, n, &p);
+        bad = compare_same("add_scaled", a, b, bytes, n, p.shift);
     }
     return bad;
 }
@@ -503,7 +505,6 @@ static const struct compare_case compare_cases[] = {
     {"weights", compare_weights},
     {"rotate", compare_rotate},
     {"to_cache", compare_to_cache},
-    {"fold", compare_fold},
     {"narrow", compare_narrow},
     {"divide", compare_divide},
     {"unpack", compare_unpack},

@@ -20,8 +20,12 @@ static int compare_panels(const struct ruvm_kernels *k, const struct ruvm_panels
     m.out = compare_array(bytes);
     k->matmul_panels(&m);
     uint32_t hash = compare_hash; /* of what all machines compute: not all have panels */
-    int bad = compare_same(s->bits == 8 ? "panels of int8" : "panels of int4", m.out, expected,
-                           bytes, m.n_rows, m.n_cols);
+    static const char *const names[9] = {[8] = "panels of int8",
+                                         [4] = "panels of int4",
+                                         [3] = "panels of int3",
+                                         [2] = "panels of int2",
+                                         [1] = "panels of binary"};
+    int bad = compare_same(names[s->bits], m.out, expected, bytes, m.n_rows, m.n_cols);
     compare_hash = hash;
     return bad;
 }
@@ -47,14 +51,14 @@ static int compare_panels_s8(const struct ruvm_kernels *k, const struct ruvm_mat
                           expected);
 }
 
-static int compare_panels_int4(const struct ruvm_kernels *k, const struct ruvm_matmul_codes *m,
-                               const int32_t *expected)
+static int compare_panels_codes(const struct ruvm_kernels *k, uint32_t bits,
+                                const struct ruvm_matmul_codes *m, const int32_t *expected)
 {
     if (!k->matmul_panels)
         return 0;
     const struct ruvm_panels_source s = {.w = m->w,
                                          .mult = m->mult,
-                                         .bits = 4,
+                                         .bits = bits,
                                          .n_rows = m->n_rows,
                                          .row_bytes = m->row_bytes,
                                          .mult_bytes = m->group ? m->mult_bytes : 0};

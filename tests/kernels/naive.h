@@ -64,12 +64,19 @@ static int64_t naive_clamp(int64_t x, int64_t most)
     return x > most ? most : x < -most ? -most : x;
 }
 
-static uint32_t naive_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+static uint32_t naive_amax(const int32_t *x, uint32_t n)
 {
-    int64_t most = 0;
-    uint32_t down = 0;
-    for (uint32_t i = 0; i < n; i++)
-        most = llabs(v[i]) > most ? llabs(v[i]) : most;
+    int64_t max = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t a = x[i] < 0 ? -(int64_t)x[i] : x[i];
+        max = a > max ? a : max;
+    }
+    return (uint32_t)max;
+}
+
+static uint32_t naive_rotate_one(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+{
+    uint32_t most = naive_amax(v, n), down = 0;
     while (most >> down >= 16384)
         down++;
     for (uint32_t i = 0; i < n; i++)
@@ -82,6 +89,20 @@ static uint32_t naive_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32
     return down;
 }
 
+static void naive_rotate(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
+{
+    uint32_t n = t->head_dim;
+    for (uint32_t h = 0; h < t->n_heads; h++, v += n) {
+        out[h].down = naive_rotate_one(v, n, t->turn, t->n_pairs);
+        out[h].largest = 0;
+        if (!t->scale)
+            continue;
+        for (uint32_t i = 0; i < n; i++)
+            v[i] = (int32_t)((int64_t)v[i] * t->scale[(t->first + h) / t->share * n + i]);
+        out[h].largest = naive_amax(v, n);
+    }
+}
+
 static void naive_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -89,16 +110,6 @@ static void naive_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct
         x = naive_clamp((x + ((int64_t)1 << (p->shift - 1))) >> p->shift, 32767);
         q[i] = (int8_t)naive_clamp(x - (p->zero ? p->zero[i] : 0), 127);
     }
-}
-
-static uint32_t naive_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    int64_t most = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        x[i] = (int32_t)((int64_t)x[i] * scale[i]);
-        most = llabs(x[i]) > most ? llabs(x[i]) : most;
-    }
-    return (uint32_t)most;
 }
 
 static void naive_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
@@ -134,16 +145,6 @@ static void naive_rescale(int32_t *x, const uint16_t *scale, uint32_t n)
         x[i] = (int32_t)(((int64_t)x[i] * scale[i] + 32768) >> 16);
 }
 
-static uint32_t naive_amax(const int32_t *x, uint32_t n)
-{
-    int64_t max = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t a = x[i] < 0 ? -(int64_t)x[i] : x[i];
-        max = a > max ? a : max;
-    }
-    return (uint32_t)max;
-}
-
 static void naive_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
                            uint32_t down, uint32_t mult)
 {
@@ -153,13 +154,18 @@ static void naive_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_p
     }
 }
 
-static void naive_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                             uint32_t shift)
+static void naive_add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_t shift)
 {
     for (uint32_t i = 0; i < n; i++) {
         int64_t v = h[i] + (((int64_t)x[i] * mult + ((int64_t)1 << (shift - 1))) >> shift);
         h[i] = (int32_t)(v > INT32_MAX ? INT32_MAX : v < -INT32_MAX ? -INT32_MAX : v);
     }
+}
+
+static void naive_add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
+{
+    naive_rescale(x, p->scale, n);
+    naive_add(h, x, n, p->mult, p->shift);
 }
 
 static uint64_t naive_norm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,
@@ -224,7 +230,7 @@ static void naive_add_bias(int32_t *x, const int16_t *bias, uint32_t n, uint32_t
 {
     for (uint32_t i = 0; i < n; i++) {
         int32_t b = bias[i];
-        naive_add_scaled(x + i, &b, 1, mult, shift);
+        naive_add(x + i, &b, 1, mult, shift);
     }
 }
 
@@ -257,7 +263,6 @@ static const struct ruvm_kernels naive = {
     .mix = naive_mix,
     .rotate = naive_rotate,
     .to_cache = naive_to_cache,
-    .fold = naive_fold,
     .narrow = naive_narrow,
     .divide = naive_divide,
     .unpack = naive_unpack,

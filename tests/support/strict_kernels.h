@@ -165,17 +165,21 @@ static void strict_mix(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_
     ruvm_kernels_scalar.mix(acc, e, v, n_pos, head_dim, stride);
 }
 
-static uint32_t strict_rotate(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
+static void strict_rotate(struct ruvm_turned *out, int32_t *v, const struct ruvm_turn *t)
 {
-    STRICT(2 * n_pairs <= n);
+    uint32_t n = t->n_heads * t->head_dim;
+    struct ruvm_turn plain = *t;
+    STRICT(2 * t->n_pairs <= t->head_dim && (!t->scale || t->share > 0));
     for (uint32_t i = 0; i < n; i++)
         STRICT(v[i] != INT32_MIN);
-    for (uint32_t i = 0; i < 2 * n_pairs; i++)
-        STRICT(strict_within(turn[i], 1 << 14));
-    uint32_t down = ruvm_kernels_scalar.rotate(v, n, turn, n_pairs);
+    for (uint32_t i = 0; i < 2 * t->n_pairs; i++)
+        STRICT(strict_within(t->turn[i], 1 << 14));
+    plain.scale = NULL;
+    ruvm_kernels_scalar.rotate(out, v, &plain);
     for (uint32_t i = 0; i < n; i++)
         STRICT(strict_within(v[i], 23172)); /* 2^14 * sqrt 2, and rounding */
-    return down;
+    for (uint32_t h = 0; t->scale && h < t->n_heads; h++, v += t->head_dim)
+        out[h].largest = ruvm_elementwise_fold(v, ruvm_elementwise_scale_of(t, h), t->head_dim);
 }
 
 static void strict_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struct ruvm_to_cache *p)
@@ -186,13 +190,6 @@ static void strict_to_cache(int8_t *q, const int32_t *v, uint32_t n, const struc
     ruvm_kernels_scalar.to_cache(q, v, n, p);
     for (uint32_t i = 0; i < n; i++)
         STRICT(q[i] != -128);
-}
-
-static uint32_t strict_fold(int32_t *x, const uint16_t *scale, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        STRICT(strict_within(x[i], (1 << 15) - 1));
-    return ruvm_kernels_scalar.fold(x, scale, n);
 }
 
 static void strict_narrow(int16_t *q, const int32_t *x, uint32_t n, uint32_t up, uint32_t down,
@@ -249,11 +246,12 @@ static void strict_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_
     ruvm_kernels_scalar.quantize(q, x, n, n_padded, up, down, mult);
 }
 
-static void strict_add_scaled(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult,
-                              uint32_t shift)
+static void strict_add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
 {
-    STRICT(mult <= INT32_MAX && shift >= 1 && shift <= 62);
-    ruvm_kernels_scalar.add_scaled(h, x, n, mult, shift);
+    STRICT(p->mult <= INT32_MAX && p->shift >= 1 && p->shift <= 62);
+    for (uint32_t i = 0; i < n; i++)
+        STRICT(strict_within(x[i], STRICT_RAW - 1));
+    ruvm_kernels_scalar.add_scaled(h, x, n, p);
     for (uint32_t i = 0; i < n; i++)
         STRICT(h[i] != INT32_MIN);
 }
@@ -342,7 +340,6 @@ static const struct ruvm_kernels strict_kernels = {
     .mix = strict_mix,
     .rotate = strict_rotate,
     .to_cache = strict_to_cache,
-    .fold = strict_fold,
     .narrow = strict_narrow,
     .divide = strict_divide,
     .unpack = strict_unpack,

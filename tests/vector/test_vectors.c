@@ -215,7 +215,7 @@ Test(vectors, shapes_that_do_not_exist)
     cr_expect_eq(ruvm_vectors_shape(&set, RUVM_VECTOR_INT8, RUVM_METRIC_COSINE, 7), RUVM_ERR_ARG);
     cr_expect_eq(ruvm_vectors_shape(&set, RUVM_VECTOR_INT8, RUVM_METRIC_COSINE, 1025),
                  RUVM_ERR_ARG);
-    cr_expect_eq(ruvm_vectors_shape(&set, 2, RUVM_METRIC_COSINE, 64), RUVM_ERR_ARG);
+    cr_expect_eq(ruvm_vectors_shape(&set, 3, RUVM_METRIC_COSINE, 64), RUVM_ERR_ARG);
     cr_expect_eq(ruvm_vectors_shape(&set, RUVM_VECTOR_INT8, 7, 64), RUVM_ERR_ARG);
 }
 

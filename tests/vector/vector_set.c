@@ -144,6 +144,8 @@ void vector_blob_make(struct vector_blob *b, const struct ruvm_vectors *set,
     ruvm_buffer_bytes(&part[RUVM_RAG_VECT], set->rows, (size_t)set->n * set->row_bytes);
     if (set->side_bytes)
         ruvm_buffer_bytes(&part[RUVM_RAG_SIDE], set->side, (size_t)set->n * set->side_bytes);
+    if (set->book)
+        ruvm_buffer_bytes(&part[RUVM_RAG_BOOK], set->book, ruvm_rag_book_bytes(set->dims));
     if (g) {
         cr_assert_eq(ruvm_hnsw_write(g, &part[RUVM_RAG_GRPH], &err), RUVM_OK, "%s", err.text);
         d.ef_build = (uint16_t)g->options.ef;

@@ -1,0 +1,390 @@
+/* AVX-512 panels of packed codes: INT4, INT3, INT2 and BINARY.
+ *
+ * A step is 32 columns of 16 rows, as many registers as a code has bits, and eight times
+ * four bytes u in them multiply x; a level is 2u - max. Two panels share what is loaded of a
+ * vector alone, and four vectors what is unpacked of a panel: reading weights is no limit
+ * here as it is for INT8, and loading x is one. */
+#ifndef RUVM_KERNELS_AVX512_PANELS_CODES_H
+#define RUVM_KERNELS_AVX512_PANELS_CODES_H
+
+#include "kernels/avx512_panels.h"
+
+enum {
+    PANEL_STEP = 32, /* columns */
+    PANEL_FOURS = 8, /* of a step, or half of it at the end of a row */
+    PANEL_PAIR = 2,  /* panels that share what is loaded of a vector alone */
+    PANEL_MAX_STEPS = RUVM_PANELS_MAX_COLS / PANEL_STEP
+};
+
+X86_INLINE int panel_max(int bits)
+{
+    return (1 << bits) - 1;
+}
+
+/* ---- codes to bytes ---------------------------------------------------------------- */
+
+/* A step's registers of one panel. */
+struct panel_words {
+    __m512i w[4];
+};
+
+/* Those of the first `fours` times four columns. INT3 has both of its parts in each half. */
+X86_INLINE struct panel_words panel_words(int bits, uint32_t fours, const uint8_t *at)
+{
+    const uint32_t half = bits == 3 ? 3 : ((uint32_t)bits + 1) / 2;
+    const uint32_t n = fours == PANEL_FOURS ? (uint32_t)bits : half;
+    struct panel_words s = {{_mm512_setzero_si512()}};
+    X86_UNROLL
+    for (uint32_t i = 0; i < n; i++)
+        s.w[i] = panel_load(at + (size_t)i * PANEL_WORDS);
+    return s;
+}
+
+/* How many codes a byte holds, and which of them the k-th four columns of a step are. */
+X86_INLINE uint32_t panel_codes_a_byte(int bits)
+{
+    return 8 / (uint32_t)bits;
+}
+
+X86_INLINE uint32_t panel_bit_of(int bits, uint32_t k)
+{
+    return k % panel_codes_a_byte(bits) * (uint32_t)bits;
+}
+
+X86_INLINE __m512i panel_field(__m512i w, uint32_t down, int mask)
+{
+    if (down)
+        w = _mm512_srl_epi16(w, _mm_cvtsi32_si128((int32_t)down));
+    return _mm512_and_si512(w, _mm512_set1_epi8((char)mask));
+}
+
+/* The k-th four columns of a step. */
+X86_INLINE __m512i panel_four(int bits, const struct panel_words *s, uint32_t k)
+{
+    if (bits != 3)
+        return panel_field(s->w[k / panel_codes_a_byte(bits)], panel_bit_of(bits, k),
+                           panel_max(bits));
+    __m512i high = s->w[2];
+    if (k < 2)
+        high = _mm512_sll_epi16(high, _mm_cvtsi32_si128(2 - (int32_t)k));
+    return _mm512_or_si512(panel_field(s->w[k / 4], k % 4 * 2, 3),
+                           panel_field(high, k < 2 ? 0 : k - 2, 4));
+}
+
+/* The same without a shift: sums of it are 2^bit of what they should be, and that is taken
+ * back at the end. */
+X86_INLINE __m512i panel_four_in_place(int bits, const struct panel_words *s, uint32_t k)
+{
+    int mask = panel_max(bits) << panel_bit_of(bits, k);
+    return _mm512_and_si512(s->w[k / panel_codes_a_byte(bits)], _mm512_set1_epi8((char)mask));
+}
+
+/* Where the codes of the panel of row r begin that multiply x[0]. */
+X86_INLINE const uint8_t *panel_codes_at(int bits, const struct ruvm_matmul_panels *m, uint32_t r)
+{
+    return m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
+           (size_t)m->first_col / 8 * (uint32_t)bits * RUVM_PANEL_ROWS;
+}
+
+/* ---- one scale a row --------------------------------------------------------------- */
+
+/* A vector alone has nothing to share a shift with; INT3 is put together from two fields. */
+X86_INLINE int panel_in_place(int bits, struct panel_tile t)
+{
+    return t.vecs == 1 && bits != 3;
+}
+
+/* Into how many sums those of a panel and vector are split: by place, and for latency. */
+X86_INLINE uint32_t panel_plain_parts(int bits, struct panel_tile t)
+{
+    return t.vecs > 1 ? 2 : bits == 1 ? 8 : 4;
+}
+
+struct panel_plain_sums {
+    __m512i part[PANEL_PAIR][PANEL_VECS][PANEL_FOURS];
+};
+
+/* Their panels at a step, and vectors. */
+struct panel_plain_at {
+    const uint8_t *w;
+    size_t panel_bytes;
+    const int8_t *x;
+    size_t x_stride;
+};
+
+X86_INLINE void panel_plain_step(int bits, struct panel_tile t, uint32_t fours,
+                                 struct panel_plain_sums *s, const struct panel_plain_at *at)
+{
+    struct panel_words w[PANEL_PAIR];
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++)
+        w[p] = panel_words(bits, fours, at->w + p * at->panel_bytes);
+    X86_UNROLL
+    for (uint32_t k = 0; k < fours; k++) {
+        const uint32_t part = k % panel_plain_parts(bits, t);
+        __m512i xs[PANEL_VECS];
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++)
+            xs[j] = panel_x(at->x + j * at->x_stride + (size_t)4 * k);
+        X86_UNROLL
+        for (uint32_t p = 0; p < t.panels; p++) {
+            __m512i u = panel_in_place(bits, t) ? panel_four_in_place(bits, &w[p], k)
+                                                : panel_four(bits, &w[p], k);
+            X86_UNROLL
+            for (uint32_t j = 0; j < t.vecs; j++)
+                s->part[p][j][part] = _mm512_dpbusd_epi32(s->part[p][j][part], u, xs[j]);
+        }
+    }
+}
+
+X86_INLINE __m512i panel_plain_sum(int bits, struct panel_tile t, const __m512i *parts)
+{
+    __m512i sum = parts[0];
+    X86_UNROLL
+    for (uint32_t i = 1; i < panel_plain_parts(bits, t); i++) {
+        uint32_t by = panel_in_place(bits, t) ? panel_bit_of(bits, i) : 0;
+        sum = _mm512_add_epi32(sum, by ? _mm512_srai_epi32(parts[i], by) : parts[i]);
+    }
+    return sum;
+}
+
+/* starts: minus max times the sum of each x. */
+X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruvm_matmul_panels *m,
+                                 uint32_t r, uint32_t v, const __m512i *starts)
+{
+    struct panel_plain_at at = {panel_codes_at(bits, m, r), m->panel_bytes,
+                                m->x + (size_t)v * m->x_stride, m->x_stride};
+    struct panel_plain_sums s;
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++) {
+            X86_UNROLL
+            for (uint32_t i = 0; i < panel_plain_parts(bits, t); i++)
+                s.part[p][j][i] = _mm512_setzero_si512();
+        }
+    }
+    uint32_t c = 0;
+    for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP) {
+        panel_plain_step(bits, t, PANEL_FOURS, &s, &at);
+        at.w += (size_t)bits * PANEL_WORDS;
+        at.x += PANEL_STEP;
+    }
+    if (c < m->n_cols)
+        panel_plain_step(bits, t, PANEL_FOURS / 2, &s, &at);
+    X86_UNROLL
+    for (uint32_t p = 0; p < t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < t.vecs; j++) {
+            __m512i sum = panel_plain_sum(bits, t, s.part[p][j]);
+            panel_store(m, r + p * RUVM_PANEL_ROWS, v + j,
+                        _mm512_add_epi32(_mm512_add_epi32(sum, sum), starts[j]));
+        }
+    }
+}
+
+X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
+                                 uint32_t v)
+{
+    const struct panel_tile one = {1, vecs}, two = {vecs == 1 ? PANEL_PAIR : 1, vecs};
+    const uint32_t step = two.panels * RUVM_PANEL_ROWS;
+    __m512i starts[PANEL_VECS];
+    for (uint32_t j = 0; j < vecs; j++) {
+        __m512i x = panel_s8_start(m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
+        x = _mm512_srai_epi32(x, 7); /* it was -128 times the sum */
+        starts[j] = _mm512_mullo_epi32(x, _mm512_set1_epi32(panel_max(bits)));
+    }
+    uint32_t r = 0;
+    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_plain_tile(bits, two, m, r, v, starts);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_plain_tile(bits, one, m, r, v, starts);
+}
+
+X86_INLINE void panel_plain(int bits, const struct ruvm_matmul_panels *m)
+{
+    uint32_t v = 0;
+    for (; v + PANEL_VECS <= m->n_vecs; v += PANEL_VECS)
+        panel_plain_walk(bits, PANEL_VECS, m, v);
+    for (; v < m->n_vecs; v++)
+        panel_plain_walk(bits, 1, m, v);
+}
+
+/* ---- multipliers ------------------------------------------------------------------- */
+
+/* vpdpwssd multiplies what sums up to 16 bits: 16 products with u, of INT4 32 with u - 8, of
+ * fewer bits 32 with u. So a lane takes 32 columns of one multiplier, or two times 16. */
+X86_INLINE int panel_zero(int bits, int sixteens)
+{
+    return bits == 4 && !sixteens ? 8 : 0;
+}
+
+/* What a step needs to know of x: minus zero times its sum, and the sum, or two of 16. */
+struct panel_group_x {
+    int32_t start, sum;
+};
+
+static inline int32_t panel_sum_16(const int8_t *x)
+{
+    __m128i sums = _mm_dpbusd_epi32(_mm_setzero_si128(), _mm_set1_epi8(1), x86_load16(x));
+    sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xb1)));
+}
+
+static inline void panel_groups_of(struct panel_group_x *g, const int8_t *x, uint32_t n_cols,
+                                   int zero, int sixteens)
+{
+    for (uint32_t c = 0; c < n_cols; c += PANEL_STEP, g++) {
+        int32_t a = panel_sum_16(x + c), b = c + 16 < n_cols ? panel_sum_16(x + c + 16) : 0;
+        g->start = -zero * (a + b);
+        g->sum = sixteens ? (int32_t)(((uint32_t)b << 16) | ((uint32_t)a & 0xffff)) : a + b;
+    }
+}
+
+/* The multipliers of 16 rows for the 32 columns from c on, in the lower half of each lane, or
+ * of the first 16 in the lower and of the others in the upper one. */
+X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group, uint32_t c)
+{
+    const uint32_t g = c / group;
+    __m512i m = _mm512_cvtepu8_epi32(x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS));
+    if (sixteens)
+        return _mm512_and_si512(_mm512_or_si512(m, _mm512_slli_epi32(m, 12)),
+                                _mm512_set1_epi32(0x000f000f));
+    m = _mm512_srl_epi32(m, _mm_cvtsi32_si128((int32_t)(g % 2 * 4)));
+    return _mm512_and_si512(m, _mm512_set1_epi32(15));
+}
+
+/* Of panel p and vector j: sums of u - zero times multipliers, and of x times multipliers. */
+struct panel_group_sums {
+    __m512i codes[PANEL_PAIR][PANEL_VECS], x[PANEL_PAIR][PANEL_VECS];
+};
+
+/* What is the same for all steps of a tile: constants. */
+struct panel_group_kind {
+    int bits, sixteens;
+    uint32_t vecs;
+};
+
+/* Where the vectors of a tile are, at the columns of a step. */
+struct panel_group_at {
+    const int8_t *x;
+    size_t x_stride;
+    const struct panel_group_x *g;
+};
+
+/* The sums of panel p grow by the first `fours` times four columns of a step at w. */
+X86_INLINE void panel_group_step(struct panel_group_kind kind, uint32_t p, uint32_t fours,
+                                 struct panel_group_sums *sums, const uint8_t *w,
+                                 const struct panel_group_at *at, __m512i by)
+{
+    const struct panel_words words = panel_words(kind.bits, fours, w);
+    const struct panel_group_x *g = at->g;
+    __m512i s[2][PANEL_VECS];
+    X86_UNROLL
+    for (uint32_t j = 0; j < kind.vecs; j++) {
+        s[0][j] = _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].start);
+        s[1][j] = _mm512_setzero_si512();
+    }
+    X86_UNROLL
+    for (uint32_t k = 0; k < fours; k++) {
+        __m512i u = panel_four(kind.bits, &words, k);
+        const uint32_t half = kind.sixteens && k >= PANEL_FOURS / 2;
+        X86_UNROLL
+        for (uint32_t j = 0; j < kind.vecs; j++)
+            s[half][j] = _mm512_dpbusd_epi32(s[half][j], u,
+                                             panel_x(at->x + j * at->x_stride + (size_t)4 * k));
+    }
+    X86_UNROLL
+    for (uint32_t j = 0; j < kind.vecs; j++) {
+        __m512i x = _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].sum), both = s[0][j];
+        if (kind.sixteens)
+            both = _mm512_mask_mov_epi16(both, 0xaaaaaaaa, _mm512_slli_epi32(s[1][j], 16));
+        sums->codes[p][j] = _mm512_dpwssd_epi32(sums->codes[p][j], both, by);
+        sums->x[p][j] = _mm512_dpwssd_epi32(sums->x[p][j], x, by);
+    }
+}
+
+/* Levels are 2 (u - zero) + (2 zero - max). */
+X86_INLINE void panel_group_end(struct panel_group_kind kind, uint32_t p,
+                                const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                                const struct panel_group_sums *sums)
+{
+    const int rest = 2 * panel_zero(kind.bits, kind.sixteens) - panel_max(kind.bits);
+    X86_UNROLL
+    for (uint32_t j = 0; j < kind.vecs; j++) {
+        __m512i x = _mm512_mullo_epi32(sums->x[p][j], _mm512_set1_epi32(rest));
+        panel_store(m, r, v + j, _mm512_add_epi32(_mm512_slli_epi32(sums->codes[p][j], 1), x));
+    }
+}
+
+X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
+                                 const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
+                                 const struct panel_group_x *g)
+{
+    const uint8_t *w = panel_codes_at(kind.bits, m, r);
+    const uint8_t *mult = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes + m->mult_off;
+    const size_t next = m->panel_bytes;
+    struct panel_group_at at = {m->x + (size_t)v * m->x_stride, m->x_stride, g};
+    struct panel_group_sums sums;
+    X86_UNROLL
+    for (uint32_t i = 0; i < panels * kind.vecs; i++)
+        sums.codes[i / kind.vecs][i % kind.vecs] = sums.x[i / kind.vecs][i % kind.vecs] =
+            _mm512_setzero_si512();
+    uint32_t c = 0;
+    for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
+        X86_UNROLL
+        for (uint32_t p = 0; p < panels; p++)
+            panel_group_step(
+                kind, p, PANEL_FOURS, &sums, w + p * next, &at,
+                panel_mult(kind.sixteens, mult + p * next, m->group, m->first_col + c));
+        w += (size_t)kind.bits * PANEL_WORDS;
+    }
+    if (c < m->n_cols) {
+        X86_UNROLL
+        for (uint32_t p = 0; p < panels; p++)
+            panel_group_step(
+                kind, p, PANEL_FOURS / 2, &sums, w + p * next, &at,
+                panel_mult(kind.sixteens, mult + p * next, m->group, m->first_col + c));
+    }
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++)
+        panel_group_end(kind, p, m, r + p * RUVM_PANEL_ROWS, v, &sums);
+}
+
+X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm_matmul_panels *m,
+                                 uint32_t v, const struct panel_group_x *g)
+{
+    const uint32_t pair = kind.vecs == 1 ? PANEL_PAIR : 1, step = pair * RUVM_PANEL_ROWS;
+    uint32_t r = 0;
+    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_group_tile(kind, pair, m, r, v, g);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_group_tile(kind, 1, m, r, v, g);
+}
+
+X86_INLINE void panel_groups(int bits, int sixteens, const struct ruvm_matmul_panels *m)
+{
+    struct panel_group_x g[PANEL_VECS * PANEL_MAX_STEPS];
+    for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
+        n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
+        for (uint32_t j = 0; j < n; j++)
+            panel_groups_of(g + (size_t)j * PANEL_MAX_STEPS, m->x + (size_t)(v + j) * m->x_stride,
+                            m->n_cols, panel_zero(bits, sixteens), sixteens);
+        if (n > 1)
+            panel_group_walk((struct panel_group_kind){bits, sixteens, PANEL_VECS}, m, v, g);
+        else
+            panel_group_walk((struct panel_group_kind){bits, sixteens, 1}, m, v, g);
+    }
+}
+
+X86_INLINE void panel_codes(int bits, const struct ruvm_matmul_panels *m)
+{
+    if (m->group == 0)
+        panel_plain(bits, m);
+    else if (m->group == 16)
+        panel_groups(bits, 1, m);
+    else
+        panel_groups(bits, 0, m);
+}
+
+#endif
