@@ -19,9 +19,9 @@
  *   5. Cases in tests/cli/. tests/docs.sh refuses what was forgotten.
  */
 static const struct ruvm_args_command *const verbs[] = {
-    &ruvm_cmd_quantize,  &ruvm_cmd_inspect, &ruvm_cmd_run,   &ruvm_cmd_bench,
-    &ruvm_cmd_bench_rag, &ruvm_cmd_pack,    &ruvm_cmd_flash, &ruvm_cmd_rag_add,
-    NULL,
+    &ruvm_cmd_quantize, &ruvm_cmd_inspect,   &ruvm_cmd_run,
+    &ruvm_cmd_bench,    &ruvm_cmd_bench_rag, &ruvm_cmd_pack,
+    &ruvm_cmd_flash,    &ruvm_cmd_rag_add,   NULL,
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs - 1 };
 

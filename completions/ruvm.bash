@@ -147,6 +147,11 @@ _ruvm()
     'flash --emit') words='esptool espflash idf' ;;
     'flash --manifest') return ;;
     'flash --name') compopt +o default 2>/dev/null && return ;;
+    'flash --port' | 'flash -p') return ;;
+    'flash --baud') compopt +o default 2>/dev/null && return ;;
+    'flash --monitor-baud') compopt +o default 2>/dev/null && return ;;
+    'flash --idle') compopt +o default 2>/dev/null && return ;;
+    'flash --progress') words='auto plain none' ;;
     'rag-add --format') words='text markdown csv jsonl' ;;
     'rag-add --name') compopt +o default 2>/dev/null && return ;;
     'rag-add --meta') compopt +o default 2>/dev/null && return ;;
@@ -179,7 +184,7 @@ _ruvm()
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
-        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name --json -h --help' ;;
+        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
         'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
         *) return ;;
         esac

@@ -680,7 +680,7 @@ struct ruvm_rag_add_options {
     uint32_t degree;        /* links of a vector in the graph; 0: the smallest of 8 to 32
                              * with which a walk finds 98 % of what a scan does */
     bool no_words;          /* without BM25 */
-    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's, or sum */
+    const char *rank;       /* "sum", "reciprocal", "words", "vectors"; NULL: the blob's */
     uint64_t budget_bytes;  /* of the file: the best that fits; 0: no limit */
     bool dry_run;           /* nothing is written */
     const char *memory;     /* "factual", "episodic", "procedural", "preference": what is added
@@ -752,10 +752,10 @@ struct ruvm_knowledge_source ruvm_knowledge_source(const struct ruvm_knowledge *
 struct ruvm_knowledge_ask {
     const char *question; /* any bytes */
     size_t n_bytes;
-    uint32_t k;       /* 0: 3; at most 1000 */
-    const char *rank; /* NULL: the blob's */
-    bool exact;       /* compare with all vectors, whatever the graph says */
-    uint32_t now_s;   /* chunks that have expired are not found; 0: the clock's */
+    uint32_t k;                  /* 0: 3; at most 1000 */
+    const char *rank;            /* NULL: the blob's */
+    bool exact;                  /* compare with all vectors, whatever the graph says */
+    uint32_t now_s;              /* chunks that have expired are not found; 0: the clock's */
     const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
                                   * more, those with another value less; at most 8 */
     uint32_t n_contexts;

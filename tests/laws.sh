@@ -68,7 +68,7 @@ includes_base() { includes "lib/base/$any" "$any" lib/base/*.[ch]; }
 includes_formats() { includes "formats/$any|lib/base/$any" "$any" formats/*.[ch]; }
 includes_kernels()
 {
-    includes "kernels/$any" 'stdint.h|stddef.h|immintrin.h|arm_neon.h' kernels/*.[ch]
+    includes "kernels/$any" 'stdint.h|stddef.h|stdbool.h|immintrin.h|arm_neon.h' kernels/*.[ch]
 }
 includes_chip()
 {
@@ -113,7 +113,7 @@ law includes-workstation includes_workstation lib/convert/a.c '#include "cli/cli
 
 core_list()
 {
-    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*') \
+    diff <(printf '%s\n' lib/core/*.c lib/vector/*.c lib/memory/*.c | grep -v '\*' | sort) \
         <(echo "$CORE" | tr -s ' \t' '\n' | grep -E '^lib/(core|vector|memory)/' | sort)
 }
 # The core's own text and that of its headers, without comments.

@@ -43,6 +43,10 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     int rc = ruvm_recipe_open(&k->recipe, recipe->data, recipe->bytes);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: section RCPE: is damaged, or of a newer version", path);
+    bool has_angles = k->set.metric == RUVM_METRIC_COSINE || k->set.metric == RUVM_METRIC_HAMMING;
+    if (k->recipe.kind != RUVM_RECIPE_NONE && !has_angles)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: section RCPE: text becomes no vectors of the blob's metric", path);
     if (!words->data)
         return RUVM_OK;
     rc = ruvm_bm25_open(&k->words, words->data, words->bytes, k->rag.n);
@@ -114,7 +118,7 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
     return (struct ruvm_knowledge_info){.n_chunks = k->rag.n,
                                         .n_sources = k->rag.n_sources,
                                         .dims = k->rag.dims,
-                                        .type = ruvm_rag_type_names[k->rag.type],
+                                        .type = ruvm_rag_type_name(k->rag.type),
                                         .rank = ruvm_rag_rank_names[k->recipe.rank],
                                         .floor = k->recipe.floor / 255.0,
                                         .file_bytes = k->bytes,

@@ -21,7 +21,7 @@ struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree; /* 0: the smallest that meets the goal */
+    uint32_t degree;           /* 0: the smallest that meets the goal */
     struct ruvm_recipe recipe; /* all but its weights */
     uint32_t generation;
 };

@@ -77,7 +77,7 @@ enum { RUVM_DEVICES_FLASH_BYTES = 4 << 20, RUVM_DEVICES_TABLE_OFF = 0x8000 };
 enum {
     RUVM_DEVICES_FIRMWARE_BYTES = 128 << 10,
     RUVM_DEVICES_LINE_BYTES = 512,
-    RUVM_DEVICES_BLOCK = 3, /* prompt tokens that its engine multiplies together */
+    RUVM_DEVICES_BLOCK = 3,   /* prompt tokens that its engine multiplies together */
     RUVM_DEVICES_ANSWERS = 8, /* that a question to its knowledge has at most */
     RUVM_DEVICES_ALIGN = 64,
 };

@@ -50,6 +50,15 @@ struct job {
 
 /* ---- the model ---------------------------------------------------------------------- */
 
+static void take_knowledge(struct job *j, const struct ruvm_pack_section *s)
+{
+    struct ruvm_rag rag;
+    j->knowledge_bytes = s->size;
+    if (ruvm_rag_open(&rag, s->data, s->size, NULL) == RUVM_OK)
+        j->index_bytes =
+            ruvm_align_up(ruvm_ask_bytes(&rag, RUVM_DEVICES_ANSWERS), RUVM_DEVICES_ALIGN);
+}
+
 /* Of a classifier the tensors and the numbers of the header are all that is asked for. */
 static int open_image(struct job *j, struct ruvm_image_fault *fault)
 {
@@ -60,15 +69,6 @@ static int open_image(struct job *j, struct ruvm_image_fault *fault)
     int rc = ruvm_mlp_image_open(&m, j->file.data, j->file.size, fault);
     j->img = m.img;
     return rc;
-}
-
-static void take_knowledge(struct job *j, const struct ruvm_pack_section *s)
-{
-    struct ruvm_rag rag;
-    j->knowledge_bytes = s->size;
-    if (ruvm_rag_open(&rag, s->data, s->size, NULL) == RUVM_OK)
-        j->index_bytes =
-            ruvm_align_up(ruvm_ask_bytes(&rag, RUVM_DEVICES_ANSWERS), RUVM_DEVICES_ALIGN);
 }
 
 static int open_model(struct job *j)
@@ -158,8 +158,10 @@ static uint64_t engine_bytes(const struct job *j, uint32_t context)
     uint64_t here = structs(sizeof(struct ruvm_engine), sizeof(struct ruvm_block_row), context);
     uint64_t there = structs(RUVM_ENGINE_BYTES_32, RUVM_BLOCK_ROW_BYTES_32, context);
     const struct ruvm_engine_options o = {.context = context, .block = RUVM_DEVICES_BLOCK};
-    if (j->r->is_classifier)
-        return ruvm_mlp_bytes(j->file.data, j->file.size, &bytes) == RUVM_OK ? bytes : UINT64_MAX;
+    if (j->r->is_classifier) {
+        int rc = ruvm_mlp_bytes(j->file.data, j->file.size, &bytes);
+        return rc == RUVM_OK ? bytes : UINT64_MAX;
+    }
     int rc = ruvm_engine_bytes(j->file.data, j->file.size, &o, &bytes);
     return rc == RUVM_OK ? bytes - here + there : UINT64_MAX;
 }

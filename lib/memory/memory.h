@@ -43,7 +43,7 @@ struct ruvm_memory {
 };
 
 /* What a memory of that shape needs, 16-byte aligned; 0: the shape is out of range. Of 128
- * entries of 32 dimensions and 64 bytes of text: 20,992 bytes. */
+ * entries of 32 dimensions and 64 bytes of text: 19,712 bytes. */
 size_t ruvm_memory_bytes(const struct ruvm_memory_shape *shape);
 /* An empty memory. RUVM_ERR_ARG: the shape is out of range or memory not aligned;
  * RUVM_ERR_MEMORY: too little. */

@@ -11,8 +11,8 @@
 #include "lib/bundle/library.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
-#include "lib/vector/recipe.h"
 #include "lib/vector/pq.h"
+#include "lib/vector/recipe.h"
 #include "tests/support/repair_rag.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
