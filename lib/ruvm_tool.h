@@ -772,7 +772,7 @@ struct ruvm_knowledge_hit {
 /* Chunk i < n_chunks with score and confidence 0; false: it was deleted. */
 bool ruvm_knowledge_chunk(const struct ruvm_knowledge *k, uint32_t i,
                           struct ruvm_knowledge_hit *hit);
-/* Whether two hits leave open which is meant: the second's score is more than 9/10 of the
+/* Whether two hits leave open which is meant: the second's score is more than 4/5 of the
  * first's. */
 bool ruvm_knowledge_is_ambiguous(const struct ruvm_knowledge_hit *hits, uint32_t n_hits);
 /* The hits, best first, at most k; returns their number. RUVM_ERR_ARG: a context is none. */

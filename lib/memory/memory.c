@@ -236,7 +236,7 @@ uint32_t ruvm_memory_recall(const struct ruvm_memory *m, const int8_t *row,
 
 enum ruvm_memory_choice ruvm_memory_choose(const struct ruvm_memory_hit *hits, uint32_t n)
 {
-    if (n == 0 || hits[0].similarity_q16 < RUVM_MEMORY_FLOOR_Q16)
+    if (n == 0 || hits[0].score_q16 < RUVM_MEMORY_FLOOR_Q16)
         return RUVM_MEMORY_NOTHING;
     if (n > 1 && ruvm_memory_is_close(hits[0].score_q16, hits[1].score_q16))
         return RUVM_MEMORY_AMBIGUOUS;

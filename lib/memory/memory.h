@@ -81,16 +81,17 @@ uint32_t ruvm_memory_recall(const struct ruvm_memory *m, const int8_t *row,
 
 /* Which of the hits is meant. */
 enum ruvm_memory_choice {
-    RUVM_MEMORY_NOTHING,   /* none, or its likeness is below the floor */
+    RUVM_MEMORY_NOTHING,   /* none, or its score is below the floor */
     RUVM_MEMORY_CLEAR,     /* the first */
     RUVM_MEMORY_AMBIGUOUS, /* the second's score is nearly the first's: ask back */
 };
-enum { RUVM_MEMORY_FLOOR_Q16 = 16384 };
+enum { RUVM_MEMORY_FLOOR_Q16 = 6554 }; /* a tenth */
 enum ruvm_memory_choice ruvm_memory_choose(const struct ruvm_memory_hit *hits, uint32_t n);
-/* Whether a score leaves open which of both is meant: it is more than 9/10 of the best. */
+/* Whether a score leaves open which of both is meant: it is more than 4/5 of the best,
+ * which is about the noise of hashed vectors. */
 static inline bool ruvm_memory_is_close(uint32_t best, uint32_t second)
 {
-    return (uint64_t)second * 10 > (uint64_t)best * 9;
+    return (uint64_t)second * 5 > (uint64_t)best * 4;
 }
 
 #endif

@@ -27,7 +27,7 @@
 #include "lib/bundle/embed.h"
 #include "lib/memory/memory.h"
 
-enum { DIMS = 256, TEXT_BYTES = 96, MAX_LINE = 512, MAX_TOLD = 64, K = 3 };
+enum { DIMS = 1024, TEXT_BYTES = 96, MAX_LINE = 512, MAX_TOLD = 64, K = 3 };
 #define FOLDER "tests/memory/scenarios"
 
 struct scenario {
