@@ -224,7 +224,8 @@ static const char *const not_for_run[] = {
     "threads",      "mask",           "draft",       "draft-tokens",
     "prompt-cache", "interactive",    "chat",        "system",
     "in-prefix",    "in-suffix",      "tokenize",    "ids",
-    "no-prompt",    "verify",         NULL};
+    "no-prompt",    "verify",         "rag",         "rag-only",
+    "rag-results",  "rag-floor",      "rag-form",    NULL};
 
 int ruvm_cmd_classifier_run(const struct ruvm_args *args)
 {

@@ -42,7 +42,8 @@ static const struct ruvm_args_option options[] = {
      .help = "write a manifest for ESP Web Tools, which flash from a browser"},
     {"name", 0, RUVM_ARGS_TEXT, "TEXT", .help = "name in the manifest", .fallback = "ruvm"},
     {"port", 'p', RUVM_ARGS_FILE, "DEVICE",
-     .help = "serial port of a chip to write: all of it, or just the pack when no program is given"},
+     .help =
+         "serial port of a chip to write: all of it, or just the pack when no program is given"},
     {"baud", 0, RUVM_ARGS_COUNT, "RATE", .help = "speed of --port; less when it does not carry it",
      .fallback = "460800", .min = 115200, .max = 4000000},
     {"rewrite", 0, RUVM_ARGS_FLAG, .help = "write also sectors that are right already"},

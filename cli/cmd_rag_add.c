@@ -43,7 +43,7 @@ static const struct ruvm_args_option options[] = {
     {"eval", 0, RUVM_ARGS_FILE, "FILE",
      .help = "ask the questions of a JSONL file whose answers are known"},
     {"rank", 0, RUVM_ARGS_CHOICE, "HOW",
-     .help = "how words and vectors are joined; default: the blob's, or reciprocal",
+     .help = "how words and vectors are joined; default: the blob's, or sum",
      .choices = "sum reciprocal words vectors"},
     {"budget", 0, RUVM_ARGS_COUNT, "BYTES", .help = "choose what fits into a file of this size",
      .min = 256, .max = UINT32_MAX},

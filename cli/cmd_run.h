@@ -60,8 +60,8 @@ struct cJSON *ruvm_run_result_json(const struct ruvm_run *r, const struct ruvm_r
 struct ruvm_run_rag {
     struct ruvm_knowledge *knowledge; /* NULL: without --rag */
     struct ruvm_knowledge_hit *hits;  /* owned, their texts are in the blob */
-    uint32_t n_hits, n_known, n_used; /* known: the first ones, not below the floor; used: of
-                                       * these, that went into the prompt */
+    uint32_t n_hits, n_known, n_used; /* known: not below the floor; used: the first of these,
+                                       * that went into the prompt */
     double floor;
 };
 /* The blob to ask: that of --rag, or with --rag-only alone the MODEL, a pack. NULL: none. */

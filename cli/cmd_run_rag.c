@@ -18,10 +18,10 @@ static void print_visible(FILE *out, const char *bytes, size_t n)
     free(visible);
 }
 
-static void print_sources(FILE *out, const struct ruvm_run_rag *rag, uint32_t n)
+static void print_sources(FILE *out, const struct ruvm_knowledge_hit *hits, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const struct ruvm_knowledge_hit *h = &rag->hits[i];
+        const struct ruvm_knowledge_hit *h = &hits[i];
         fprintf(out, "[%u] score %.3f, confidence %.2f  ", i + 1, h->score, h->confidence);
         print_visible(out, h->source, h->n_source);
         fprintf(out, ", chunk %u\n", h->chunk);
@@ -56,16 +56,16 @@ void ruvm_run_rag_json(struct cJSON *object, const struct ruvm_run_rag *rag)
     }
 }
 
-/* Those that have the confidence asked for come first, in their order; returns how many. */
-static uint32_t put_known_first(struct ruvm_run_rag *rag)
+/* Copies those that have the confidence asked for; known NULL: counts them only. */
+static uint32_t take_known(const struct ruvm_run_rag *rag, struct ruvm_knowledge_hit *known)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < rag->n_hits; i++) {
-        struct ruvm_knowledge_hit hit = rag->hits[i];
-        if (hit.confidence < rag->floor)
+        if (rag->hits[i].confidence < rag->floor)
             continue;
-        memmove(&rag->hits[n + 1], &rag->hits[n], (i - n) * sizeof hit);
-        rag->hits[n++] = hit;
+        if (known)
+            known[n] = rag->hits[i];
+        n++;
     }
     return n;
 }
@@ -100,7 +100,7 @@ int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
     rag->n_hits = (uint32_t)n;
     rag->floor = ruvm_args_given(args, "rag-floor") ? ruvm_args_number(args, "rag-floor")
                                                     : ruvm_knowledge_info(rag->knowledge).floor;
-    rag->n_known = put_known_first(rag);
+    rag->n_known = take_known(rag, NULL);
     return RUVM_EXIT_DONE;
 }
 
@@ -133,7 +133,9 @@ int ruvm_run_rag_only(const struct ruvm_run *r, const struct ruvm_run_rag *rag)
         ruvm_json_finish(object);
         return RUVM_EXIT_DONE;
     }
-    for (uint32_t i = 0; i < rag->n_known; i++) {
+    for (uint32_t i = 0; i < rag->n_hits; i++) {
+        if (rag->hits[i].confidence < rag->floor)
+            continue;
         printf("[%u] score %.3f, confidence %.2f  ", i + 1, rag->hits[i].score,
                rag->hits[i].confidence);
         print_visible(stdout, rag->hits[i].source, rag->hits[i].n_source);
@@ -146,7 +148,9 @@ int ruvm_run_rag_only(const struct ruvm_run *r, const struct ruvm_run_rag *rag)
 int ruvm_run_rag_prompt(struct ruvm_run *r, struct ruvm_run_rag *rag, struct ruvm_run_bytes *prompt)
 {
     struct ruvm_error err = {0};
-    const struct ruvm_passages p = {.hits = rag->hits,
+    struct ruvm_knowledge_hit *known = ruvm_output_alloc(rag->n_known, sizeof *known);
+    take_known(rag, known);
+    const struct ruvm_passages p = {.hits = known,
                                     .n_hits = rag->n_known,
                                     .question = prompt->data,
                                     .n_question = prompt->size,
@@ -154,12 +158,14 @@ int ruvm_run_rag_prompt(struct ruvm_run *r, struct ruvm_run_rag *rag, struct ruv
                                     .n_tokens = ruvm_args_u32(r->args, "tokens")};
     char *text;
     size_t n;
-    if (ruvm_session_passages(r->session, &p, &text, &n, &rag->n_used, &err) != RUVM_OK)
-        return ruvm_output_failure("run", &err);
-    prompt->size = 0;
-    ruvm_run_append(prompt, text, n);
-    free(text);
-    if (!ruvm_args_given(r->args, "quiet"))
-        print_sources(stderr, rag, rag->n_used);
-    return RUVM_EXIT_DONE;
+    int rc = ruvm_session_passages(r->session, &p, &text, &n, &rag->n_used, &err);
+    if (rc == RUVM_OK) {
+        prompt->size = 0;
+        ruvm_run_append(prompt, text, n);
+        free(text);
+        if (!ruvm_args_given(r->args, "quiet"))
+            print_sources(stderr, known, rag->n_used);
+    }
+    free(known);
+    return rc == RUVM_OK ? RUVM_EXIT_DONE : ruvm_output_failure("run", &err);
 }

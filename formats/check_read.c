@@ -4,6 +4,8 @@
 #define RUVM_CHECK_DEFINED_HERE 1
 #include "formats/check_read.h"
 
+#include "lib/base/bytes.h"
+
 const char ruvm_check_names[RUVM_N_SECTIONS][5] = {
     RUVM_SEC_ARCH, RUVM_SEC_TENS, RUVM_SEC_SCAL, RUVM_SEC_NORM,   RUVM_SEC_KVSC,
     RUVM_SEC_WGTS, RUVM_SEC_ROPE, RUVM_SEC_BIAS, RUVM_SEC_WIND,   RUVM_SEC_MLP,
@@ -71,6 +73,13 @@ bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *
     while (from < to && *from == 0)
         from++;
     return from == to || ruvm_check_equal(c, from, what, 0, *from);
+}
+
+uint32_t ruvm_check_utf8(struct ruvm_check *c, const uint8_t *at, const uint8_t *end)
+{
+    uint32_t n = ruvm_utf8_bytes(at, end);
+    ruvm_check_holds(c, at, "text is not UTF-8", n > 0);
+    return n;
 }
 
 bool ruvm_check_exponents(struct ruvm_check *c, const uint8_t *at, uint32_t n)

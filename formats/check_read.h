@@ -63,6 +63,8 @@ bool ruvm_check_supported(struct ruvm_check *c, const uint8_t *at, const char *w
 bool ruvm_check_crc(struct ruvm_check *c, const uint8_t *at, uint32_t expected, uint32_t found);
 bool ruvm_check_zeros(struct ruvm_check *c, const uint8_t *from, const uint8_t *to,
                       const char *what);
+/* Bytes of the UTF-8 character there; 0: it is none. */
+uint32_t ruvm_check_utf8(struct ruvm_check *c, const uint8_t *at, const uint8_t *end);
 /* n of them. */
 bool ruvm_check_exponents(struct ruvm_check *c, const uint8_t *at, uint32_t n);
 /* Begins the checks of what is in a section; its size must be exactly this. */

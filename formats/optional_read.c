@@ -40,8 +40,8 @@ static bool check_line(struct ruvm_check *c, const uint8_t *p, const uint8_t *en
     *key_end = NULL;
     const uint8_t *at = p;
     while (at < end && *at != '\n') {
-        uint32_t n = ruvm_utf8_bytes(at, end);
-        if (!ruvm_check_holds(c, at, "text is not UTF-8", n > 0) ||
+        uint32_t n = ruvm_check_utf8(c, at, end);
+        if (n == 0 ||
             !ruvm_check_holds(c, at, "text has a control character", *at >= ' ' && *at != 0x7F))
             return false;
         if (*at == '=' && !*key_end)

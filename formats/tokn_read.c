@@ -314,8 +314,8 @@ static bool check_chat(struct ruvm_check *c, const struct ruvm_tokn *t)
 {
     const uint8_t *end = t->chat + t->chat_bytes;
     for (const uint8_t *at = t->chat; at < end;) {
-        uint32_t n = ruvm_utf8_bytes(at, end);
-        if (!ruvm_check_holds(c, at, "text is not UTF-8", n > 0))
+        uint32_t n = ruvm_check_utf8(c, at, end);
+        if (n == 0)
             return false;
         at += n;
     }

@@ -21,7 +21,7 @@
 # ratios are ruvm's rate over the other program's at the same recall, between two values of
 # ef by logarithm, round by round: median [first quartile .. third quartile].
 #
-# SHAPES ("10000,64,16,100 100000,64,13,200 10000,384,16,100 100000,384,13,200") says what is
+# SHAPES ("10000,64,16,100 100000,64,13,200 10000,384,16,100 100000,384,24,200") says what is
 # measured: vectors, dimensions, and of ruvm's graph the links of a vector and the candidates
 # looked at for each. EF lists the values ("10 14 20 28 40 56 80 112 160"). Needs python3, a C
 # compiler and `make`, which must have been run.
@@ -39,7 +39,7 @@ trap 'rm -rf "$work"' EXIT
 [ -e build/release/libruvm.a ] || { echo "bench-peers-vectors: run make first" >&2; exit 1; }
 "${CC:-cc}" -std=c11 -O2 -I. tests/bench_peers_vectors.c build/release/libruvm.a \
     -lcjson -lhogweed -lnettle -lz -lpthread -lm -o "$work/vectors" || exit 1
-for shape in ${SHAPES:-10000,64,16,100 100000,64,13,200 10000,384,16,100 100000,384,13,200}; do
+for shape in ${SHAPES:-10000,64,16,100 100000,64,13,200 10000,384,16,100 100000,384,24,200}; do
     IFS=, read -r n dims degree ef_build <<< "$shape"
     "$work/vectors" make "$work" "$n" "$dims" 1000 || exit 1
     echo "$n vectors of $dims dimensions; ruvm with $degree links, $ef_build candidates"

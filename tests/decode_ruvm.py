@@ -374,7 +374,8 @@ class Image:
         rule(len(s) >= records, "MLPN is short")
         rule(s[0] < len(OUTPUTS) and not any(s[1:16]), "outputs of MLPN")
         self.layer_list = []
-        for act, exponent, slope, width, zero in struct.iter_unpack("<BbHHH", s[16:][:8 * self.layers]):
+        layers = s[16:16 + 8 * self.layers]
+        for act, exponent, slope, width, zero in struct.iter_unpack("<BbHHH", layers):
             rule(act < len(CLASSIFIER_ACTIVATIONS) and zero == 0 and width >= 1, "a layer of MLPN")
             rule(act == 2 or slope == 0, "slope of %s", CLASSIFIER_ACTIVATIONS[act])
             check_exponents([exponent], "MLPN")
@@ -382,7 +383,8 @@ class Image:
         widths = [width for _, _, width in self.layer_list]
         rule(widths[-1] == self.vocab, "%d outputs", widths[-1])
         rule(max(widths[:-1], default=0) == self.hidden, "hidden %d", self.hidden)
-        for _, mult, shift, exponent in struct.iter_unpack("<iHBb", s[records - 8 * self.dim:records]):
+        inputs = s[records - 8 * self.dim:records]
+        for _, mult, shift, exponent in struct.iter_unpack("<iHBb", inputs):
             rule(mult >= 1 and 1 <= shift <= 47, "an input of MLPN")
             check_exponents([exponent], "MLPN")
         self.section("MLPN", records + 2 * sum(widths))

@@ -51,7 +51,7 @@ man_of() { echo "man/ruvm${1:+-$1}.1"; }
 # Each lists a verb's options as sorted lines "-p" or "--prompt".
 options_of_help()
 {
-    help_of "$1" | sed -n '/^Options:/,/^$/p' | grep -oE '^ +(-[a-zA-Z], )?--[a-z0-9-]+' |
+    help_of "$1" | sed -n '/^Options:/,/^$/p' | grep -oE '^ {2,6}(-[a-zA-Z], )?--[a-z0-9-]+' |
         grep -oE -- '--?[a-zA-Z0-9-]+' | sort
 }
 # shellcheck disable=SC2317

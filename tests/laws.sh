@@ -85,8 +85,9 @@ includes_chip_readers()
 }
 includes_device()
 {
-    includes 'lib/ruvm\.h|lib/base/(bytes|crc32)\.h|formats/(pack|rag)_read\.h|lib/vector/ask\.h|lib/device/[a-z0-9_/.]+' \
-        "$freestanding" lib/device/*.[ch] &&
+    local read='formats/(pack|rag)_read\.h|lib/vector/ask\.h'
+    includes "lib/ruvm\.h|lib/base/(bytes|crc32)\.h|$read|lib/device/[a-z0-9_/.]+" "$freestanding" \
+        lib/device/*.[ch] &&
         return
     includes 'kernels/(kernels|variants)\.h|lib/device/[a-z0-9_/.]+' "$freestanding" \
         lib/device/*/*.[chS]

@@ -118,7 +118,7 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
     return (struct ruvm_knowledge_info){.n_chunks = k->rag.n,
                                         .n_sources = k->rag.n_sources,
                                         .dims = k->rag.dims,
-                                        .type = ruvm_rag_type_name(k->rag.type),
+                                        .type = ruvm_rag_type_names[k->rag.type],
                                         .rank = ruvm_rag_rank_names[k->recipe.rank],
                                         .floor = k->recipe.floor / 255.0,
                                         .file_bytes = k->bytes,

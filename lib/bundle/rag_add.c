@@ -129,7 +129,6 @@ static void plan_defaults(struct ruvm_rag_plan *p)
                                 .recipe = {.kind = RUVM_RECIPE_HASHED,
                                            .gram = DEFAULT_GRAM,
                                            .gram_weight = DEFAULT_GRAM_WEIGHT,
-                                           .rank = RUVM_RANK_RECIPROCAL,
                                            .share = DEFAULT_SHARE,
                                            .floor = DEFAULT_FLOOR,
                                            .chunk = DEFAULT_CHUNK}};
@@ -145,7 +144,7 @@ static int plan_from_old(struct adding *a)
     if (rc != RUVM_OK)
         return ruvm_fail(a->err, rc, "%s: section RCPE: is damaged, or of a newer version",
                          a->o->blob);
-    if (old.kind == RUVM_RECIPE_NONE || a->rag.type > RUVM_VECTOR_BINARY)
+    if (old.kind == RUVM_RECIPE_NONE)
         return ruvm_fail(a->err, RUVM_ERR_UNSUPPORTED,
                          "%s: its vectors were not made of its text: text cannot be added to it",
                          a->o->blob);

@@ -20,11 +20,6 @@ const char *const ruvm_rag_split_names[] = {[RUVM_SPLIT_SENTENCE] = "sentence",
 const char *const ruvm_rag_type_names[] = {
     [RUVM_VECTOR_INT8] = "int8", [RUVM_VECTOR_BINARY] = "binary", [RUVM_VECTOR_PQ] = "pq", NULL};
 
-const char *ruvm_rag_type_name(uint8_t type)
-{
-    return type == RUVM_VECTOR_PQ ? "pq" : ruvm_rag_type_names[type];
-}
-
 int ruvm_rag_name_find(uint8_t *value, const char *const *names, const char *name, const char *what,
                        struct ruvm_error *err)
 {

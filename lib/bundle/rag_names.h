@@ -8,8 +8,7 @@ struct ruvm_error;
 
 extern const char *const ruvm_rag_rank_names[];  /* by enum ruvm_rag_rank; ends with NULL */
 extern const char *const ruvm_rag_split_names[]; /* by enum ruvm_rag_split */
-extern const char *const ruvm_rag_type_names[];  /* of vectors that text can become */
-const char *ruvm_rag_type_name(uint8_t type);    /* of enum ruvm_vector_type */
+extern const char *const ruvm_rag_type_names[];  /* by enum ruvm_vector_type */
 
 /* Puts the number of a name into value; name NULL: value stays. RUVM_ERR_ARG, saying what it
  * is (`what`, "a rank") and which names there are. */

@@ -162,7 +162,7 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
         return RUVM_ERR_ARG;
     e->block = e->block < e->context ? e->block : e->context;
     e->mask = o ? o->mask : (struct ruvm_mask){0};
-    if (RUVM_CORE_SMALL && (e->parallel || e->mask.kind != RUVM_MASK_NONE))
+    if (RUVM_CORE_SMALL && (e->panels || e->parallel || e->mask.kind != RUVM_MASK_NONE))
         return RUVM_ERR_UNSUPPORTED;
     if (ruvm_mask_check(&e->mask) != RUVM_OK)
         return RUVM_ERR_ARG;

@@ -18,8 +18,8 @@
 #include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
-/* A build for a chip leaves out what only workstations ask for, threads and masks: an engine
- * with these is then RUVM_ERR_UNSUPPORTED. */
+/* A build for a chip leaves out what only workstations ask for, threads, masks and panels: an
+ * engine with these is then RUVM_ERR_UNSUPPORTED. */
 #ifndef RUVM_CORE_SMALL
 #define RUVM_CORE_SMALL 0
 #endif

@@ -18,18 +18,19 @@ _Static_assert((int)RUVM_MLP_IS_LOGITS == RUVM_MLP_OUT_LOGITS &&
 
 /* ---- memory -------------------------------------------------------------- */
 
-static void *carve(uint8_t *base, uint64_t *used, uint64_t count, size_t size)
+static void *carve(uint8_t *base, size_t *used, size_t count, size_t size)
 {
     void *p = base ? base + *used : NULL;
     *used = ruvm_align_up(*used + count * size, REGION_ALIGN);
     return p;
 }
 
-/* The one description of the memory; with NULL it only counts. */
-static uint64_t carve_regions(struct ruvm_mlp *m, uint8_t *memory)
+/* The one description of the memory; with NULL it only counts. Widths have 16 bits, so that no
+ * sum overflows. */
+static size_t carve_regions(struct ruvm_mlp *m, uint8_t *memory)
 {
     struct ruvm_engine *e = &m->vectors;
-    uint64_t used = 0;
+    size_t used = 0;
     carve(memory, &used, 1, sizeof *m);
     e->work = carve(memory, &used, e->work_ints, sizeof *e->work);
     e->x = carve(memory, &used, 1, e->x_stride);
@@ -66,7 +67,7 @@ int ruvm_mlp_bytes(const void *image, size_t image_bytes, size_t *bytes)
     struct ruvm_mlp m;
     int rc = open_image(&m, image, image_bytes);
     if (rc == RUVM_OK)
-        *bytes = (size_t)carve_regions(&m, NULL);
+        *bytes = carve_regions(&m, NULL);
     return rc;
 }
 

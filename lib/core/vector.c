@@ -40,7 +40,7 @@ static uint32_t columns_of(const struct ruvm_tensor *w, const struct ruvm_part *
 
 static const uint8_t *panels_of(const struct ruvm_engine *e, const struct ruvm_tensor *w)
 {
-    return e->panels ? e->panels[w->index] : NULL;
+    return !RUVM_CORE_SMALL && e->panels ? e->panels[w->index] : NULL;
 }
 
 static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tensor *w,

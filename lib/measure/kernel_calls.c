@@ -156,7 +156,7 @@ static void rotate(const struct ruvm_kernels *k, const struct ruvm_kernel_room *
 static void add_scaled(const struct ruvm_kernels *k, const struct ruvm_kernel_room *r, uint32_t n)
 {
     const struct ruvm_addition p = {.scale = r->scale, .mult = 1 << 20, .shift = 34};
-    k->add_scaled(r->sum, r->y, n, &p);
+    k->add_scaled(r->sum, r->zero, n, &p);
 }
 
 VECTOR_RUN(weights, k->weights(r->scale, r->a, n, 1 << 30, 28))
@@ -358,6 +358,7 @@ int ruvm_kernel_room_open(struct ruvm_kernel_room *r, struct ruvm_error *err)
     r->y = take_s32(&f, RUVM_MIX_BLOCK);
     r->sum = take_s32(&f, RUVM_MIX_BLOCK);
     r->folded = take_s32(&f, RUVM_MIX_BLOCK);
+    r->zero = take(&f, RUVM_MIX_BLOCK * sizeof *r->zero);
     r->q = take_s16(&f, RUVM_MIX_BLOCK);
     r->gain = take_s16(&f, RUVM_MIX_BLOCK);
     r->scale = take_u16(&f, RUVM_MIX_BLOCK, 16);

@@ -22,6 +22,7 @@ struct ruvm_kernel_room {
     int32_t *a, *b;           /* vectors of 15 bits and a sign */
     int32_t *y, *sum;         /* what is written, what is added to */
     int32_t *folded;          /* what is multiplied by one */
+    int32_t *zero;            /* what a kernel may leave as it likes */
     int16_t *q, *gain;        /* queries, gains and biases */
     uint16_t *scale, *weight; /* any, and of 14 bits */
     uint16_t *one;            /* all are 1 */

@@ -47,7 +47,7 @@ static double apply(enum ruvm_function_op op, double a, double b)
     case RUVM_FUNCTION_TANH: return tanh(a);
     case RUVM_FUNCTION_GELU_TANH: return ruvm_layers_activate(RUVM_MLP_ACT_GELU_TANH, 0, a);
     case RUVM_FUNCTION_GELU_ERF: return ruvm_layers_activate(RUVM_MLP_ACT_GELU_ERF, 0, a);
-    default: return NAN;
+    default: return (double)NAN;
     }
 }
 

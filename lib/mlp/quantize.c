@@ -230,7 +230,7 @@ static void compare_rows(struct job *j, struct ruvm_classifier *c, struct compar
 
 static int compare(struct job *j)
 {
-    struct comparison m = {.low = INFINITY, .high = -INFINITY};
+    struct comparison m = {.low = (double)INFINITY, .high = -(double)INFINITY};
     struct ruvm_classifier c;
     const struct ruvm_kernels *kernels;
     uint32_t widest = ruvm_layers_widest(&j->layers);

@@ -1,7 +1,9 @@
 /* The verbs run, inspect and bench of classifiers: an image, and rows of numbers. */
+#define _POSIX_C_SOURCE 200809L /* stat */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "formats/onnx.h"
 #include "lib/base/clock.h"
@@ -41,16 +43,17 @@ static bool is_source(const char *path)
     return is;
 }
 
-/* A stream can be read only once, and the verbs want to read it. */
-static bool is_stream(const char *path)
+/* A stream can be read only once, and the verbs want to read it; a folder is no classifier. */
+static bool is_file(const char *path)
 {
-    return strcmp(path, "/dev/stdin") == 0;
+    struct stat st;
+    return path && stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 enum ruvm_classifier_kind ruvm_classifier_probe(const char *path)
 {
     struct ruvm_file file;
-    if (!path || is_stream(path))
+    if (!is_file(path))
         return RUVM_CLASSIFIER_NONE;
     if (ruvm_file_open(&file, path, NULL) != RUVM_OK)
         return RUVM_CLASSIFIER_NONE;

@@ -38,7 +38,8 @@ static const struct {
  * share of what a step moves it: only who is pushed steadily crosses. In 1000 steps ternary
  * came to KL 0.388 along a straight line, 0.354 with the square, 0.313 with the fourth power
  * of four times the rates, and 0.288 with the square of twice the rates and a pull of 0.1;
- * 0.303 with one of 0.03, 0.359 with 0.3. In 500 steps int4 came to 0.0200, to 0.0177, and
+ * 0.303 with one of 0.03, 0.359 with 0.3. In 7000 steps that pull came to 0.213, in 12000 to
+ * 0.219, and one of 0.06 to 0.198 in 8000. In 500 steps int4 came to 0.0200, to 0.0177, and
  * to 0.0165 with the cube of 1.4 times the rates. */
 static const struct pace {
     uint32_t batch;  /* windows a step */
@@ -47,7 +48,7 @@ static const struct pace {
     uint32_t fall;   /* the power */
     float begin;     /* with so many times the rates; */
     float whole_run; /* in a run of so many steps, in a shorter one with less */
-    float pull;      /* share of a step to the middle of the level */
+    float pull;      /* share of a step to the middle of the level, in a whole run */
 } near = {16, 1.0f, 0.002f, 3, 1.4f, 0.0f, 0.0f}, far = {4, 10.0f, 0.008f, 2, 2.0f, 1000.0f, 0.1f};
 
 /* Whether most weights have few levels. */
@@ -69,6 +70,14 @@ static float begin_of(const struct pace *p, uint32_t steps)
 {
     bool is_whole = (float)steps >= p->whole_run;
     return is_whole ? p->begin : 1.0f + (p->begin - 1.0f) * (float)steps / p->whole_run;
+}
+
+/* Longer runs draw less: they can hear what pushes a weight more softly. Two square roots are
+ * exact on every machine, which a power is not. */
+static float pull_of(const struct pace *p, uint32_t steps)
+{
+    bool is_long = (float)steps > p->whole_run;
+    return is_long ? p->pull * sqrtf(sqrtf(p->whole_run / (float)steps)) : p->pull;
 }
 
 /* A bias moves in parts of its root mean square, as weights do, but for very small ones. */
@@ -194,7 +203,7 @@ static void start(struct ruvm_distill *d, const struct ruvm_network *from)
     const struct pace *pace = pace_of(&d->student, d->o.matrices);
     factor *= begin_of(pace, d->o.steps);
     d->fall = pace->fall;
-    d->pull = pace->pull;
+    d->pull = pull_of(pace, d->o.steps);
     memcpy(d->optimizer.values, from->values, from->n_values * sizeof(float));
     for (uint32_t i = 0; i < d->student.n_matrices; i++) {
         const struct ruvm_distill_matrix *m = &d->o.matrices[i];

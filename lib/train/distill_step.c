@@ -66,12 +66,17 @@ static void gather_part(void *user, uint32_t i, uint32_t thread)
 
 static const float max_pull = 0.5f; /* of the way, in one step */
 
+static bool has_few_levels(const struct distill_part *p)
+{
+    return p->steps.n > 0 && ruvm_codes_max_level(p->quant.type) <= RUVM_DISTILL_FEW;
+}
+
 /* How much of the rounding is in the weights that the next step uses: few levels come little
  * by little, so that what a weight is rounded to has time to turn out wrong. */
 static float hardness(const struct ruvm_distill *d, const struct distill_part *p)
 {
     float end = d->o.soft * (float)d->o.steps, now = (float)d->step + 1.0f;
-    return ruvm_codes_max_level(p->quant.type) > RUVM_DISTILL_FEW || now >= end ? 1.0f : now / end;
+    return !has_few_levels(p) || now >= end ? 1.0f : now / end;
 }
 
 static void quantize_part(struct ruvm_distill *d, const struct distill_part *p)
@@ -111,7 +116,7 @@ static void move_part(void *user, uint32_t i, uint32_t thread)
     ruvm_optimizer_move(&d->optimizer, &p->weights, d->share);
     ruvm_optimizer_move(&d->optimizer, &p->steps, d->share);
     quantize_part(d, p);
-    if (d->pull > 0 && p->steps.n > 0 && hardness(d, p) >= 1.0f)
+    if (d->pull > 0 && has_few_levels(p) && hardness(d, p) >= 1.0f)
         pull_part(d, p);
 }
 

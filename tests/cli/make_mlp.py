@@ -43,7 +43,8 @@ def tensor(name, dims, values, kind=FLOAT):
 
 def attribute(name, value):
     if isinstance(value, float):
-        return data(5, data(1, name) + varint(2 << 3 | 5) + struct.pack("<f", value) + number(20, 1))
+        real = varint(2 << 3 | 5) + struct.pack("<f", value)
+        return data(5, data(1, name) + real + number(20, 1))
     return data(5, data(1, name) + number(3, value) + number(20, 2))
 
 
@@ -69,7 +70,8 @@ def points():
     """Units of both lines and their negatives, then classes: left, above, else."""
     w1 = [1, 0.5, -1, -0.5, -0.5, 1, 0.5, -1]
     w2 = [2, -2, 0, 0, -1, 1, 2, -2, -1, 1, -2, 2]
-    tensors = [tensor("net.0.weight", [4, 2], w1), tensor("net.0.bias", [4], [0.1, -0.1, 0.2, -0.2]),
+    tensors = [tensor("net.0.weight", [4, 2], w1),
+               tensor("net.0.bias", [4], [0.1, -0.1, 0.2, -0.2]),
                tensor("net.2.weight", [4], [1.5] * 4), tensor("net.2.bias", [4], [0.5] * 4),
                tensor("net.2.running_mean", [4], [0.3] * 4),
                tensor("net.2.running_var", [4], [2.25] * 4),

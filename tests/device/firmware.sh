@@ -189,7 +189,7 @@ verdict packs-settings "$("$ruvm" pack demo --settings "$out/settings.json" -o "
 for machine in ${machines/lx106/}; do
     flash "$machine" "$out/set.rpak"
     talk "$machine" 'generate ids=1\ngenerate ids=1 n=5 temp=0 "Once"\nstats\nexit\n'
-    expect "$machine-settings" "ids $(host_ids demo -p $'My "cat"\n' -n 9 --temp 0.7 --top-k 12 --seed 5)\$"
+    expect "$machine-settings" "ids $(host_ids demo -p $'My "cat"\n' -n 9 --temp 0.7 --top-k 12 --top-p 1 --seed 5)\$"
     expect "$machine-options-before-settings" "ids $(host_ids demo -p Once -n 5 --temp 0 --top-k 12)\$"
     expect "$machine-context-of-settings" 'ok chip=.* context=90 '
 done

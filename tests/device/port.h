@@ -1,4 +1,4 @@
-/* What core_main.c and search_main.c need of the place they run in. */
+/* What core_main.c, search_main.c and mlp_main.c need of the place they run in. */
 #ifndef TESTS_DEVICE_PORT_H
 #define TESTS_DEVICE_PORT_H
 

@@ -22,7 +22,7 @@ say() { # say STATUS NAME
 }
 
 build_rv32() {
-    for program in core search; do
+    for program in core search mlp; do
         # shellcheck disable=SC2086
         riscv64-unknown-elf-gcc -std=c11 -Os -march=rv32imc -mabi=ilp32 -ffreestanding -nostdlib \
             -static -Wall -Wextra -Werror -I. -o "$out/${program}_rv32" \
@@ -39,7 +39,7 @@ build_aarch64() {
         $cc -c -o "$out/vectors_neon.o" kernels/vectors_neon.c &&
         $cc -march=armv8.2-a+dotprod -c -o "$out/neondot.o" kernels/neondot.c &&
         $cc -c -o "$out/neon.o" kernels/neon.c || return 1
-    for program in core search; do
+    for program in core search mlp; do
         # shellcheck disable=SC2086
         $cc -o "$out/${program}_aarch64" tests/device/${program}_main.c tests/device/port_libc.c \
             $core "$out/select.o" "$out/neon.o" "$out/neondot.o" "$out/vectors_select.o" \
@@ -50,7 +50,27 @@ build_aarch64() {
 # The vector engine: this host's library, with each of its kernels, says what all should.
 build_host() {
     ${CC:-gcc} -std=c11 -O2 -Wall -Wextra -Werror -I. -o "$out/search_host" \
-        tests/device/search_main.c tests/device/port_libc.c "$(dirname "$ruvm")/libruvm.a"
+        tests/device/search_main.c tests/device/port_libc.c "$(dirname "$ruvm")/libruvm.a" &&
+        ${CC:-gcc} -std=c11 -O2 -Wall -Wextra -Werror -I. -o "$out/mlp_host" \
+            tests/device/mlp_main.c tests/device/port_libc.c "$(dirname "$ruvm")/libruvm.a"
+}
+
+# A classifier: logits and probabilities of inputs of every size.
+compare_mlp() { # compare_mlp IMAGE
+    want=$("$out/mlp_host" "$1" scalar)
+    for machine in $machines; do
+        case $machine in
+        rv32) got=$(qemu-riscv32 "$out/mlp_rv32" "$1" scalar) ;;
+        rv32own) got=$(qemu-riscv32 "$out/mlp_rv32" "$1" rv32) ;;
+        *) got=$(qemu-aarch64 -cpu max "$out/mlp_aarch64" "$1" "$machine") ;;
+        esac
+        if [ -n "$want" ] && [ "$got" = "$want" ]; then
+            say ok "classifier on $machine equals scalar here: $(basename "$1")"
+        else
+            say "not ok" "classifier on $machine equals scalar here: $(basename "$1")"
+            echo "# here: $want, $machine: $got"
+        fi
+    done
 }
 
 compare_search() { # compare_search BLOB
@@ -127,8 +147,12 @@ else
     say skip "neon: needs aarch64-linux-gnu-gcc and qemu-aarch64 (make deps-test)"
 fi
 
-if build_host; then compare_search tests/golden/search.rag
-else say "not ok" "vector search builds here"; fi
+if build_host; then
+    compare_search tests/golden/search.rag
+    for image in tests/fuzz/corpus/mlp/*.ruvm; do
+        compare_mlp "$image"
+    done
+else say "not ok" "vector search and classifiers build here"; fi
 compare "demo model" lib/demo.ruvm 200 "Once upon a time"
 compare "packed weights of each type" tests/golden/packed.ruvm 28 "hello world"
 for network in tests/golden/networks/*.ruvm; do

@@ -255,7 +255,7 @@ static const struct breach breaches[] = {
     {HEADER, RUVM_HDR_HIDDEN, 2, 21, CORRUPT, "rows of a tensor"},
     {HEADER, RUVM_HDR_LAYERS, 1, 0, CORRUPT, "number of layers"},
     {HEADER, RUVM_HDR_LAYERS, 1, 2, CORRUPT, "size of the section"},
-    {HEADER, RUVM_HDR_HEADS, 1, 0, CORRUPT, "number of heads"},
+    {HEADER, RUVM_HDR_HEADS, 1, 0, UNSUPPORTED, "a classifier, not a language model"},
     {HEADER, RUVM_HDR_HEADS, 1, 3, CORRUPT, "rows of a tensor"},
     {HEADER, RUVM_HDR_KV_HEADS, 1, 0, CORRUPT, "number of key heads"},
     {HEADER, RUVM_HDR_KV_HEADS, 1, 3, CORRUPT, "number of heads"},

@@ -197,8 +197,8 @@ Test(kernel_rates, are_of_every_table_and_their_shares_follow)
     for (uint32_t i = 0; i < r.n_kernels; i++)
         n_panels += strncmp(r.kernel_list[i].name, "matmul_panels", 13) == 0;
     cr_assert(r.n_kernels >= 20 * n_tables && (r.n_kernels - n_panels) % n_tables == 0);
-    /* of INT8, INT4 and INT4 in groups, at each level and in three more shapes */
-    cr_assert_eq(n_panels, n_with_panels * 3 * (r.roofs.n_levels + 3));
+    /* of five types, two of them in groups as well, at each level and in three more shapes */
+    cr_assert_eq(n_panels, n_with_panels * 7 * (r.roofs.n_levels + 3));
     for (uint32_t i = 0; i < r.n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r.kernel_list[i];
         double gb = k->gb_per_s.median / r.roofs.levels[k->level].gb_per_s.median;
