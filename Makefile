@@ -255,7 +255,7 @@ FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
 	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) \
 	-DRUVM_WITHOUT_WORDS=1 -DRUVM_CORE_SMALL=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
-FW_LINK_esp32c3 = -Os -msave-restore -Wl,--no-warn-rwx-segments
+FW_LINK_esp32c3 = -Os -msave-restore -flto-partition=one -Wl,--no-warn-rwx-segments
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
 FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
 FW_APP = $(filter-out lib/base/crc32.c,$(CORE)) $(patsubst %,lib/device/%.c,main model \
