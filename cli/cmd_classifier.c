@@ -1,8 +1,10 @@
 /* run, inspect and bench of a classifier: rows of numbers in, classes out. */
+#define _POSIX_C_SOURCE 200809L
 #include "cli/cmd_classifier.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SHOWN_OUTPUTS = 16 /* more are in --json */ };
 
@@ -17,9 +19,12 @@ int ruvm_cmd_classifier_refuse(const struct ruvm_args *args, const char *const *
     return RUVM_EXIT_DONE;
 }
 
+/* A file that cannot be opened is neither: who opens it next says so. */
 int ruvm_cmd_classifier_only(const struct ruvm_args *args, const char *const *names)
 {
-    for (; *names; names++)
+    const char *model = ruvm_args_operand(args, 0);
+    bool is_unknown = model && access(model, R_OK) != 0;
+    for (; *names && !is_unknown; names++)
         if (ruvm_args_given(args, *names))
             return ruvm_args_usage(args, "--%s is for classifiers, but this is none", *names);
     return RUVM_EXIT_DONE;
