@@ -48,6 +48,7 @@ struct magic {
 
 static const struct magic magics[] = {
     {"RUVM", 4, "a RUVM image"},
+    {"RRAG", 4, "a knowledge blob (ruvm rag-add --list shows it)"},
     {"GGUF", 4, "a GGUF model"},
     {"PK\3\4", 4, "a zip archive (a PyTorch file?)"},
     {"\x80\2", 2, "a Python pickle (an old PyTorch file?)"},

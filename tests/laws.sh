@@ -183,8 +183,9 @@ unfinished() { grep_tree -w 'TO''DO|FIX''ME|XX''X|HA''CK|[A-Z]+_BLO''CK'; }
 machine_paths() { grep_tree '(^|[^a-zA-Z0-9_.$}*])/(wor''k|hom''e|roo''t)/'; }
 top_level()
 {
-    # models that a reader of the README put here are not the tree's
-    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' ! -name '*.rpak' |
+    # what a reader of the README made here is not the tree's
+    find . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name build ! -name '*.bin' ! -name '*.ruvm' \
+        ! -name '*.rpak' ! -name '*.rag' ! -name '*.svg' ! -name manual.md |
         grep -vxE '\./(Makefile|cli|lib|formats|kernels|tests|man|completions|README\.md|LICENSE)'
 }
 trailing_space() { grep_tree --include='*.[chS15]' --include='*.sh' --include='*.py' \

@@ -158,8 +158,8 @@ static int find_decoder(struct ruvm_onnx_naming *g, struct ruvm_error *err)
         return rc;
     if (ruvm_onnx_report_is_classifier(&w))
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "is a classifier of %u linear layers: the engine runs language models "
-                         "only (ruvm inspect lists it)",
+                         "is a classifier of %u linear layers, not a language model: ruvm quantize "
+                         "makes an image of it",
                          w.n_linears);
     if (g->o->n_sparse)
         ruvm_problems_note(&g->report, RUVM_ERR_UNSUPPORTED,

@@ -82,8 +82,8 @@ Test(library, survives_the_way_through_its_sections)
     struct ruvm_library lib = {0}, again = {0};
     struct ruvm_library_text out;
     char text[800];
-    for (int i = 0; i < 100; i++)
-        snprintf(text + 7 * i, 8, "word%02d ", i);
+    for (unsigned i = 0; i < 100; i++)
+        snprintf(text + (size_t)7 * i, 8, "word%02u ", i % 100);
     add(&lib, "gone", "gone", 64);
     add(&lib, "a", text, 64);
     ruvm_library_forget(&lib, "gone");

@@ -120,7 +120,7 @@ Test(quantize_search, a_chip_is_a_limit)
     job_finish(&j);
     j = job_start_with_text(&far, NULL);
     j.o.target = "esp32s2";
-    job_refused(&j.o, RUVM_ERR_UNSUPPORTED, "at a context of 20000, the esp32s2 has 126976");
+    job_refused(&j.o, RUVM_ERR_UNSUPPORTED, "at a context of 20000, the esp32s2 has 94080");
     j.o.context = 300;
     job_work(&j);
     job_finish(&j);

@@ -23,6 +23,7 @@ static const struct {
 } guesses[] = {
     {BYTES(""), "an empty file"},
     {BYTES("RUVM\0\2"), "a RUVM image"},
+    {BYTES("RRAG\1\0"), "a knowledge blob"},
     {BYTES("GGUF\3\0\0\0"), "a GGUF model"},
     {BYTES("PK\3\4\0\0"), "a zip archive (a PyTorch file?)"},
     {BYTES("\x80\2}q"), "a Python pickle"},

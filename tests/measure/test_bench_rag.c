@@ -41,7 +41,7 @@ Test(bench_rag, draws_clusters)
     cr_assert(ruvm_rag_subject_draw(s.x, N, DIMS, 3));
     int clustered = 0;
     for (int i = 0; i < N; i++) {
-        double nearest = INFINITY, sum = 0;
+        double nearest = HUGE_VAL, sum = 0;
         for (int j = 0; j < N; j++) {
             double d =
                 ruvm_rag_truth_rank(RUVM_METRIC_EUCLIDEAN, s.x + i * DIMS, s.x + j * DIMS, DIMS);
