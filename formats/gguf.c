@@ -218,11 +218,7 @@ static void put_scaling(struct job *j)
     else if (scaled && factors)
         NOTE(j, "%s is %s beside rope_freqs.weight (accepted: one of them)", key,
              yarn ? "yarn" : "linear");
-    put_text(j, "rope_scaling",
-             factors   ? "factors"
-             : !scaled ? "none"
-             : yarn    ? "yarn"
-                       : "linear");
+    put_text(j, "rope_scaling", factors ? "factors" : !scaled ? "none" : yarn ? "yarn" : "linear");
     if (scaled && yarn)
         put_yarn(j, factor);
     else if (scaled)

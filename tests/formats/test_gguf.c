@@ -141,6 +141,8 @@ Test(gguf, yarn_has_the_keys_of_a_configuration)
                                          {"rope_attention", ABSENT}};
     static const struct number whole[] = {
         {"rope_factor", 4}, {"rope_original_context", 16}, {"rope_beta_fast", ABSENT}};
+    const struct number half[] = {{"rope_attention", 0.5 * (0.1 * log(4.0) + 1)}};
+    check_meta("llama-yarn-attn", "llama", "yarn", half, COUNT(half));
     check_meta("llama-yarn", "llama", "yarn", yarn, COUNT(yarn));
     check_meta("llama-yarn-context", "llama", "yarn", whole, COUNT(whole));
 }
