@@ -6,6 +6,7 @@
  */
 #include "formats/gguf.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,6 +178,28 @@ static void put_kind(struct job *j)
 
 /* ---- RoPE's scaling ------------------------------------------------------------------ */
 
+/* YaRN as llama.cpp turns by it: its attn_factor multiplies what the paper has. */
+static void put_yarn(struct job *j, double factor)
+{
+    static const char *const fixed[] = {"rope.scaling.yarn_ext_factor",
+                                        "rope.scaling.yarn_attn_factor"};
+    double x;
+    put(j, "rope_factor", factor);
+    if (number(j, "rope.scaling.yarn_beta_fast", &x))
+        put(j, "rope_beta_fast", x);
+    if (number(j, "rope.scaling.yarn_beta_slow", &x))
+        put(j, "rope_beta_slow", x);
+    if (number(j, "rope.scaling.attn_factor", &x) && (x < 1 || x > 1))
+        put(j, "rope_attention", x * (0.1 * log(factor) + 1));
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (number(j, fixed[i], &x) && (x < 1 || x > 1))
+            NOTE(j, "%s.%s is %g (accepted: 1)", j->arch->name, fixed[i], x);
+    if (number(j, "rope.scaling.yarn_log_multiplier", &x) && (x < 0 || x > 0))
+        NOTE(j, "%s.rope.scaling.yarn_log_multiplier is %g (accepted: 0)", j->arch->name, x);
+    if (!number(j, "rope.scaling.original_context_length", &x) && number(j, "context_length", &x))
+        put(j, "rope_original_context", x);
+}
+
 /* A factor without a type is linear, as llama.cpp has it; a factor of 0 or 1 is none. */
 static void put_scaling(struct job *j)
 {
@@ -187,14 +210,18 @@ static void put_scaling(struct job *j)
     if (!number(j, "rope.scaling.factor", &factor))
         number(j, "rope.scale_linear", &factor);
     bool factors = ruvm_tensors_find(j->out, "rope_freqs.weight") != NULL;
-    bool linear = factor != 0 && factor != 1 && !text_is(type, "none");
-    if (!text_is(type, "none") && !text_is(type, "linear"))
-        NOTE(j, "%s is %.*s (accepted: none, linear, and llama3's rope_freqs.weight)", key,
+    bool scaled = factor != 0 && factor != 1 && !text_is(type, "none");
+    bool yarn = text_is(type, "yarn");
+    if (!text_is(type, "none") && !text_is(type, "linear") && !yarn)
+        NOTE(j, "%s is %.*s (accepted: none, linear, yarn, and llama3's rope_freqs.weight)", key,
              type.n < KEY_BYTES ? (int)type.n : KEY_BYTES, (const char *)type.text);
-    else if (linear && factors)
-        NOTE(j, "%s is linear beside rope_freqs.weight (accepted: one of them)", key);
-    put_text(j, "rope_scaling", factors ? "factors" : linear ? "linear" : "none");
-    if (linear)
+    else if (scaled && factors)
+        NOTE(j, "%s is %s beside rope_freqs.weight (accepted: one of them)", key,
+             yarn ? "yarn" : "linear");
+    put_text(j, "rope_scaling", factors ? "factors" : !scaled ? "none" : yarn ? "yarn" : "linear");
+    if (scaled && yarn)
+        put_yarn(j, factor);
+    else if (scaled)
         put(j, "rope_factor", factor);
     if (number(j, "rope.scaling.original_context_length", &context))
         put(j, "rope_original_context", context);

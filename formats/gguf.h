@@ -5,7 +5,8 @@
  * innermost first). Metadata: architecture (llama qwen2 gpt2 gpt_neox), dim, hidden_dim,
  * n_layers, n_heads, n_kv_heads, head_dim, vocab_size, max_seq_len, tied, norm_eps, norm_kind,
  * activation, positions and, when they apply, rope_theta, rotary_dim, rope_halves, rope_scaling
- * (none, linear with rope_factor, or factors: rope_freqs.weight divides the frequencies),
+ * (none, linear with rope_factor, yarn with rope_factor, rope_beta_fast, rope_beta_slow,
+ * rope_attention, or factors: rope_freqs.weight divides the frequencies),
  * parallel, window, score_scale, bos, eos, pad, add_bos_token, add_space_prefix.
  */
 #ifndef RUVM_FORMATS_GGUF_H

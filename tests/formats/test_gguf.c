@@ -132,6 +132,21 @@ Test(gguf, scaling_of_the_positions)
     check_meta("llama-linear", "llama", "linear", linear, COUNT(linear));
 }
 
+Test(gguf, yarn_has_the_keys_of_a_configuration)
+{
+    static const struct number yarn[] = {{"rope_factor", 4},
+                                         {"rope_original_context", 8},
+                                         {"rope_beta_fast", 24},
+                                         {"rope_beta_slow", 2},
+                                         {"rope_attention", ABSENT}};
+    static const struct number whole[] = {
+        {"rope_factor", 4}, {"rope_original_context", 16}, {"rope_beta_fast", ABSENT}};
+    const struct number half[] = {{"rope_attention", 0.5 * (0.1 * log(4.0) + 1)}};
+    check_meta("llama-yarn-attn", "llama", "yarn", half, COUNT(half));
+    check_meta("llama-yarn", "llama", "yarn", yarn, COUNT(yarn));
+    check_meta("llama-yarn-context", "llama", "yarn", whole, COUNT(whole));
+}
+
 Test(gguf, values_a_layer_that_agree_are_one_value)
 {
     static const struct number numbers[] = {{"n_kv_heads", 1}, {"hidden_dim", 6}};
@@ -230,7 +245,10 @@ static const struct {
      "llama.context_length is missing; llama.attention.layer_norm_rms_epsilon is missing"},
     {"layers-differ", RUVM_ERR_UNSUPPORTED, "head_count_kv differs from layer to layer (1 and 2)"},
     {"experts", RUVM_ERR_UNSUPPORTED, "llama.expert_count is 8"},
-    {"yarn", RUVM_ERR_UNSUPPORTED, "llama.rope.scaling.type is yarn (accepted: none, linear"},
+    {"scaling-unknown", RUVM_ERR_UNSUPPORTED, "llama.rope.scaling.type is what (accepted: none, "},
+    {"yarn-unread", RUVM_ERR_UNSUPPORTED,
+     "llama.rope.scaling.yarn_ext_factor is 0.5 (accepted: 1); "
+     "llama.rope.scaling.yarn_log_multiplier is 0.25 (accepted: 0)"},
     {"linear-and-factors", RUVM_ERR_UNSUPPORTED, "is linear beside rope_freqs.weight"},
     {"values-differ", RUVM_ERR_UNSUPPORTED, "value_length is 4, key_length 2"},
     {"split", RUVM_ERR_UNSUPPORTED, "file 2 of 3 of a split model"},
