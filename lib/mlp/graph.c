@@ -96,6 +96,12 @@ void ruvm_graph_note(struct ruvm_graph *g, const struct ruvm_onnx_node *node, co
                        SHOWN(name_of(g->o, node)), SHOWN(node->op), why);
 }
 
+/* An empty text may be no text at all. */
+static bool same_text(struct ruvm_onnx_text a, struct ruvm_onnx_text b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.at, b.at, a.size) == 0);
+}
+
 /* "2 Conv (/0/Conv, /2/Conv)" */
 static void note_operator(struct ruvm_graph *g, const struct ruvm_onnx_operator *x)
 {
@@ -104,7 +110,7 @@ static void note_operator(struct ruvm_graph *g, const struct ruvm_onnx_operator 
     uint32_t n = 0;
     for (uint32_t i = x->first; i < g->o->n_nodes && n < SHOWN_NAMES; i++) {
         const struct ruvm_onnx_node *node = &g->o->nodes[i];
-        if (node->op.size != x->op.size || memcmp(node->op.at, x->op.at, x->op.size) != 0)
+        if (!same_text(node->op, x->op))
             continue;
         int more = snprintf(names + used, sizeof names - used, "%s%.*s", n++ ? ", " : "",
                             SHOWN(name_of(g->o, node)));
