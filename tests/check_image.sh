@@ -11,37 +11,11 @@ page=man/ruvm-image.5
 golden=tests/golden/golden.ruvm
 packed=tests/golden/packed.ruvm
 failed=0
+suite=image
+. tests/support/page.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
-
-# verdict NAME DIFFERENCES: the case passes when there are none.
-verdict()
-{
-    if [ -z "$2" ]; then
-        echo "ok image/$1"
-    else
-        echo "not ok image/$1"
-        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
-        failed=1
-    fi
-}
-
-# redump FILE: reads the page and writes it with the bytes that FILE has, as many a line
-# as were there.
-redump()
-{
-    local line offset count
-    while IFS= read -r line; do
-        if [[ $line =~ ^([0-9a-f]{8})\ \ ([0-9a-f ]+)$ ]]; then
-            offset=${BASH_REMATCH[1]}
-            count=$(wc -w <<< "${BASH_REMATCH[2]}")
-            line="$offset  $(od -An -v -tx1 -j $((16#$offset)) -N "$count" "$1" |
-                tr -s ' \n' ' ' | sed 's/^ //; s/ $//')"
-        fi
-        printf '%s\n' "$line"
-    done < "$page"
-}
 
 if [ "${1:-}" = --update ]; then
     redump "$golden" > "$work/page" && cp "$work/page" "$page"

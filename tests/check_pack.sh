@@ -5,21 +5,12 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 ruvm=$(realpath "${RUVM:-build/release/ruvm}")
 failed=0
+suite=pack
+. tests/support/page.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
 
-# verdict NAME PROBLEM: the case passes when there is none.
-verdict()
-{
-    if [ -z "$2" ]; then
-        echo "ok pack/$1"
-    else
-        echo "not ok pack/$1"
-        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
-        failed=1
-    fi
-}
 for tool in python3 jq; do
     command -v $tool > /dev/null || { echo "skip pack/decoder: $tool is missing"; exit 0; }
 done

@@ -10,36 +10,11 @@ page=man/ruvm-rag.5
 golden=tests/golden/golden.rag
 searched=tests/golden/search.rag
 failed=0
+suite=rag
+. tests/support/page.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
-
-# verdict NAME DIFFERENCES: the case passes when there are none.
-verdict()
-{
-    if [ -z "$2" ]; then
-        echo "ok rag/$1"
-    else
-        echo "not ok rag/$1"
-        printf '%s\n' "$2" | head -n 20 | sed 's/^/  /'
-        failed=1
-    fi
-}
-
-# redump FILE: the page with the bytes that FILE has, as many a line as were there.
-redump()
-{
-    local line offset count
-    while IFS= read -r line; do
-        if [[ $line =~ ^([0-9a-f]{8})\ \ ([0-9a-f ]+)$ ]]; then
-            offset=${BASH_REMATCH[1]}
-            count=$(wc -w <<< "${BASH_REMATCH[2]}")
-            line="$offset  $(od -An -v -tx1 -j $((16#$offset)) -N "$count" "$1" |
-                tr -s ' \n' ' ' | sed 's/^ //; s/ $//')"
-        fi
-        printf '%s\n' "$line"
-    done < "$page"
-}
 
 if [ "${1:-}" = --update ]; then
     redump "$golden" > "$work/page" && cp "$work/page" "$page"
