@@ -259,7 +259,7 @@ FW_LINK_esp32c3 = -Os -msave-restore -flto-partition=one -Wl,--no-warn-rwx-segme
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
 FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
 FW_APP = $(filter-out lib/base/crc32.c,$(CORE)) $(patsubst %,lib/device/%.c,main model \
-	request settings console partition trap rt div crc32)
+	request settings console partition trap rt div crc32 memory)
 FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
 # numbers are left.

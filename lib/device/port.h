@@ -60,6 +60,7 @@ struct ruvm_port_memory {
     const uint32_t *stack; /* its lowest word; unused ones hold RUVM_PAINT */
     size_t stack_bytes;
 };
+/* As app.ld lays it out: the same for every chip (memory.c). */
 struct ruvm_port_memory ruvm_port_memory(void);
 
 /* ---- for the loader, boot.c -------------------------------------------------- */

@@ -7,6 +7,7 @@
 
 #include "kernels/variants.h"
 #include "lib/device/esp32c3/soc.h"
+#include "lib/device/window.h"
 
 #define IN_RAM __attribute__((section(".ram_text"), noinline))
 
@@ -67,18 +68,13 @@ static IN_RAM void set_entries(uint32_t entry, uint32_t page, uint32_t n)
     *reg(SOC_CACHE_CTRL) |= 1u;
 }
 
-static uint32_t pages(uint32_t off, uint32_t bytes)
-{
-    return (off % RUVM_PORT_PAGE + bytes + RUVM_PORT_PAGE - 1) / RUVM_PORT_PAGE;
-}
-
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
 {
     const uint32_t window = (SOC_MMU_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE;
     const uint32_t reach = SOC_MMU_INVALID * RUVM_PORT_PAGE;
     if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > window)
         return NULL;
-    set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, pages(off, bytes));
+    set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, ruvm_window_pages(off, bytes));
     return (const uint8_t *)(SOC_DATA + SOC_FIRST_MAPPED * RUVM_PORT_PAGE + off % RUVM_PORT_PAGE);
 }
 
@@ -108,27 +104,23 @@ _Noreturn void ruvm_port_exit(uint32_t status)
 
 #ifdef RUVM_DEVICE_BOOT
 
-static bool is_within(uint32_t address, uint32_t bytes, uint32_t begin, uint32_t size)
-{
-    return address >= begin && address - begin <= size && bytes <= size - (address - begin);
-}
-
 bool ruvm_port_is_memory(uint32_t address, uint32_t bytes)
 {
-    return is_within(address, bytes, SOC_RAM_DATA, SOC_LOADABLE_BYTES) ||
-           is_within(address, bytes, SOC_RAM_CODE, SOC_LOADABLE_BYTES);
+    return ruvm_window_holds(SOC_RAM_DATA, SOC_LOADABLE_BYTES, address, bytes) ||
+           ruvm_window_holds(SOC_RAM_CODE, SOC_LOADABLE_BYTES, address, bytes);
 }
 
 bool ruvm_port_is_flash(uint32_t address, uint32_t bytes)
 {
     const uint32_t size = SOC_FIRST_MAPPED * RUVM_PORT_PAGE;
-    return is_within(address, bytes, SOC_DATA, size) || is_within(address, bytes, SOC_CODE, size);
+    return ruvm_window_holds(SOC_DATA, size, address, bytes) ||
+           ruvm_window_holds(SOC_CODE, size, address, bytes);
 }
 
 void ruvm_port_show(uint32_t address, uint32_t off, uint32_t bytes)
 {
     uint32_t entry = (address & 0xffffff) / RUVM_PORT_PAGE;
-    set_entries(entry, off / RUVM_PORT_PAGE, pages(off, bytes));
+    set_entries(entry, off / RUVM_PORT_PAGE, ruvm_window_pages(off, bytes));
 }
 
 _Noreturn void ruvm_port_jump(uint32_t entry)
@@ -139,22 +131,9 @@ _Noreturn void ruvm_port_jump(uint32_t entry)
 
 #else
 
-extern uint8_t ruvm_link_stack[], ruvm_link_stack_end[], ruvm_link_free[], ruvm_link_free_end[];
-
 const struct ruvm_kernels *ruvm_port_kernels(void)
 {
     return &ruvm_kernels_rv32;
-}
-
-struct ruvm_port_memory ruvm_port_memory(void)
-{
-    return (struct ruvm_port_memory){
-        .free = ruvm_link_free,
-        .free_bytes = (size_t)(ruvm_link_free_end - ruvm_link_free),
-        .static_bytes = (size_t)(ruvm_link_free - ruvm_link_stack_end),
-        .stack = (const uint32_t *)(const void *)ruvm_link_stack,
-        .stack_bytes = (size_t)(ruvm_link_stack_end - ruvm_link_stack),
-    };
 }
 
 #endif
