@@ -51,6 +51,7 @@ struct ruvm_device {
      * has_firmware; else what the vendor's bootloader leaves, and an estimate. */
     uint32_t sram_bytes, memory_bytes, static_bytes, stack_bytes;
     bool has_firmware;
+    uint32_t pack_window_bytes; /* of a pack that the firmware can see at once; 0: no firmware */
     /* The rest is for models. */
     const char *psram; /* the options, for people; NULL: none */
     struct ruvm_fact clock_mhz, cores, flash_mb_s, psram_mb_s;

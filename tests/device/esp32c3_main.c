@@ -4,10 +4,11 @@
  *     esp32c3 FLASH.bin [--profile SYMBOLS] [--limit N] < commands
  *
  * The mask ROM is modelled: it takes the image at flash offset 0, checks it and copies its
- * segments to RAM; or, on the C3, maps a program for direct boot. From there on every instruction is the firmware's own, on the memories and
- * registers that it touches; a touch of any other address ends the run with a message.
- * Standard input is what the UART receives. The run ends when the firmware asks for it by
- * semihosting (with its status), or waits for input after the last byte (status 0).
+ * segments to RAM; or, on the C3, maps a program for direct boot. From there on every instruction
+ * is the firmware's own, on the memories and registers that it touches; a touch of any other
+ * address ends the run with a message. Standard input is what the UART receives. The run ends when
+ * the firmware asks for it by semihosting (with its status), or waits for input after the last byte
+ * (status 0).
  *
  * SYMBOLS is what nm prints: then instructions are counted by function, and the products of
  * the kernels from their arguments. --limit is of millions of instructions.
@@ -385,7 +386,8 @@ static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user
             count_products(f);
     }
     bool from_flash = pc >= FLASH_CODE && pc < FLASH_CODE + N_PAGES * PAGE;
-    if (from_flash && (!is_on() || chip.cache_shut & 1 || !is_valid(chip.entry[(pc - FLASH_CODE) / PAGE])))
+    if (from_flash &&
+        (!is_on() || chip.cache_shut & 1 || !is_valid(chip.entry[(pc - FLASH_CODE) / PAGE])))
         fault("code runs from flash that is not mapped:", pc);
     if (chip.n > chip.limit)
         fault("too many instructions; the last was at", pc);

@@ -24,9 +24,9 @@
 /* The table of pages is behind two registers: a number, and the entry of that number. */
 #define SOC_MMU_CONTENT 0x6000237C
 #define SOC_MMU_INDEX 0x60002380
-#define SOC_MMU_POWER 0x60002384        /* bits 3 and 4: size of a page, */
+#define SOC_MMU_POWER 0x60002384         /* bits 3 and 4: size of a page, */
 #define SOC_MMU_PAGE_SIZE_MASK (3u << 3) /* 0 is 64 KB */
-#define SOC_MMU_VALID 0x200             /* of an entry; its page of flash has 8 bits */
+#define SOC_MMU_VALID 0x200              /* of an entry; its page of flash has 8 bits */
 #define SOC_FLASH_PAGES 256
 
 /* One window for code and data: entry i is a page at SOC_FLASH + i pages. */
