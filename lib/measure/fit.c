@@ -240,7 +240,8 @@ static void fit_flash(const struct job *j, struct ruvm_fit_chip *c, const struct
     c->window_bytes = d->has_firmware ? d->pack_window_bytes : ruvm_devices_window(d);
     c->model_bytes = pack - j->knowledge_bytes;
     c->knowledge_bytes = j->knowledge_bytes;
-    c->firmware_bytes = RUVM_DEVICES_FIRMWARE_BYTES;
+    c->firmware_bytes =
+        RUVM_DEVICES_FIRMWARE_BYTES + (j->knowledge_bytes ? RUVM_DEVICES_SEARCH_BYTES : 0u);
     c->flash_left_bytes = (int64_t)c->flash_bytes - (int64_t)(pack + c->firmware_bytes);
     c->fits_flash = c->flash_left_bytes >= 0;
     uint64_t program = d->has_firmware ? 0 : RUVM_DEVICES_PAGE_BYTES; /* in the same window */
