@@ -1,2 +1,2 @@
-/* ESP32-C6: a processor of the same kind starts in the same way. */
-#include "lib/device/esp32c3/start.S"
+/* ESP32-C6: the way from the loader to C, that of the C3. */
+#include "lib/device/riscv_start.inc"
