@@ -3,9 +3,6 @@
 #include "lib/device/idf/idf_kernels.h"
 
 #include "kernels/variants.h"
-#ifdef ESP_PLATFORM
-#include "sdkconfig.h"
-#endif
 
 #if defined(CONFIG_IDF_TARGET_ESP32S3)
 
