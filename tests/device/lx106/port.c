@@ -65,4 +65,3 @@ const struct ruvm_kernels *ruvm_port_kernels(void)
 {
     return &ruvm_kernels_scalar;
 }
-
