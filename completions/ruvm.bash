@@ -184,7 +184,7 @@ _ruvm()
         'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
-        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
+        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --direct-boot --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --whole --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
         'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
         *) return ;;
         esac
