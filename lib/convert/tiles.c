@@ -246,9 +246,8 @@ static inline RUVM_ISA_BODY void four_inputs_body(float *out, size_t out_step, c
     memcpy(out + 3 * out_step, &d, sizeof d);
 }
 
-RUVM_ISA_EACH(one_input,
-              (float *out, const float *tile, const float *x, uint32_t cols, bool add), out, tile,
-              x, cols, add)
+RUVM_ISA_EACH(one_input, (float *out, const float *tile, const float *x, uint32_t cols, bool add),
+              out, tile, x, cols, add)
 RUVM_ISA_EACH(four_inputs,
               (float *out, size_t out_step, const float *tile, const float *x, size_t x_step,
                uint32_t cols, bool add),

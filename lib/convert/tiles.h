@@ -15,10 +15,10 @@
 
 /* LANES rows where they stand; those beyond the end of the matrix are its last one again. */
 struct ruvm_tiles_rows {
-    enum ruvm_dtype dtype;                  /* F32, F16 or BF16 */
-    const uint8_t *row[RUVM_FLOATS_LANES];  /* values side by side, or ... */
-    uint64_t stride;                        /* ... columns of so many, row[0] within the first */
-    size_t ahead;                           /* bytes to what is likely to be read next, or 0 */
+    enum ruvm_dtype dtype;                 /* F32, F16 or BF16 */
+    const uint8_t *row[RUVM_FLOATS_LANES]; /* values side by side, or ... */
+    uint64_t stride;                       /* ... columns of so many, row[0] within the first */
+    size_t ahead;                          /* bytes to what is likely to be read next, or 0 */
 };
 
 /* Rows of the view from `first` on, which is less than its rows. room: [LANES, cols] floats,
