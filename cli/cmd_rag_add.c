@@ -54,6 +54,10 @@ static const struct ruvm_args_option options[] = {
     {"degree", 0, RUVM_ARGS_COUNT, "N",
      .help = "links of a vector in the graph; default: as many as it takes", .min = 2, .max = 64},
     {"no-words", 0, RUVM_ARGS_FLAG, .help = "leave out the index of words (BM25)"},
+    {"knn-model", 0, RUVM_ARGS_FILE, "MODEL",
+     .help = "make the blob of a model's states over the sources, for run --knn"},
+    {"documents", 0, RUVM_ARGS_FLAG,
+     .help = "with --knn-model: sources hold documents ended by lines <|end|>"},
     {"taxonomy", 0, RUVM_ARGS_FILE, "FILE",
      .help = "make the blob of a tree: a CSV file of parent and child"},
     {"dry-run", 0, RUVM_ARGS_FLAG, .help = "build it, say what it is like, write nothing"},
@@ -120,6 +124,25 @@ static int check_taxonomy(const struct ruvm_args *args)
     return RUVM_EXIT_DONE;
 }
 
+/* What is for chunks of text has no meaning for states. */
+static int check_knn(const struct ruvm_args *args)
+{
+    static const char *const others[] = {
+        "delete", "meta",  "ttl",        "format",          "budget",  "memory",   "taxonomy",
+        "type",   "chunk", "importance", "keep-duplicates", "overlap", "no-words", "rank",
+        "split",  "dims",  "name",       "query",           "eval"};
+    if (!ruvm_args_given(args, "knn-model"))
+        return ruvm_args_given(args, "documents")
+                   ? ruvm_args_usage(args, "--documents needs --knn-model MODEL")
+                   : RUVM_EXIT_DONE;
+    if (ruvm_args_n_operands(args) < 2)
+        return ruvm_args_usage(args, "--knn-model needs a text: name a source");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ruvm_args_given(args, others[i]))
+            return ruvm_args_usage(args, "--knn-model and --%s do not go together", others[i]);
+    return RUVM_EXIT_DONE;
+}
+
 static struct ruvm_rag_add_options options_from(const struct ruvm_args *args, const char **sources)
 {
     struct ruvm_rag_add_options o = {
@@ -145,6 +168,8 @@ static struct ruvm_rag_add_options options_from(const struct ruvm_args *args, co
         .rank = ruvm_args_text(args, "rank"),
         .budget_bytes = ruvm_args_count(args, "budget"),
         .dry_run = ruvm_args_given(args, "dry-run"),
+        .knn_model = ruvm_args_text(args, "knn-model"),
+        .documents = ruvm_args_given(args, "documents"),
         .taxonomy = ruvm_args_given(args, "taxonomy") ? ruvm_args_input(args, "taxonomy") : NULL,
         .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
     };
@@ -236,6 +261,8 @@ static int run(const struct ruvm_args *args)
     int rc = check_options(args);
     if (rc == RUVM_EXIT_DONE)
         rc = check_taxonomy(args);
+    if (rc == RUVM_EXIT_DONE)
+        rc = check_knn(args);
     if (rc == RUVM_EXIT_DONE && changes(args))
         rc = add(args);
     if (rc == RUVM_EXIT_DONE && asks(args))

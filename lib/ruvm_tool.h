@@ -569,6 +569,12 @@ struct ruvm_session_options {
      * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
     const char *draft;
     uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
+    /* kNN-LM: a blob of this model's states (ruvm_rag_add_options.knn_model); NULL: none. Not
+     * with draft, prompt_cache or many prompts. */
+    const char *knn;
+    uint32_t knn_k;          /* neighbours, up to 256; 0: 32 */
+    uint32_t knn_share_q16;  /* their share of the probability, below 65471 */
+    uint32_t knn_spread_q16; /* squared distance at which a vote has sunk to 1/e; 0: 0.05 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -687,6 +693,9 @@ struct ruvm_rag_add_options {
                              * is a memory of now; NULL: plain text, which lasts */
     bool has_importance;    /* else 50 */
     uint32_t importance;    /* of what is added, 0..100 */
+    const char *knn_model;  /* image, or "demo": the sources become its states and the tokens that
+                             * came next, for ruvm_session_options.knn; alone */
+    bool documents;         /* with knn_model: sources hold documents separated by <|end|> lines */
     const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
     struct ruvm_progress progress;
 };
@@ -833,6 +842,8 @@ struct ruvm_bench_options {
     uint32_t eval_tokens;  /* 0: 16384 */
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
+    const char *knn;       /* blob, or NULL: perplexity of eval_text with and without it */
+    uint32_t knn_k, knn_share_q16, knn_spread_q16; /* as of a session */
     bool kernel_rates;     /* measure every kernel table */
     bool profile;          /* measure the parts of a token */
     bool no_speed;         /* quality, perplexity and answers only */
@@ -915,6 +926,11 @@ struct ruvm_bench_result {
     bool has_perplexity;         /* of the image alone on eval_text */
     double perplexity;
     uint64_t perplexity_positions;
+    bool has_knn; /* perplexity is then the one without, at the same positions */
+    double perplexity_knn;
+    uint32_t knn_chunks, knn_k;
+    double knn_share, knn_spread;
+    double knn_us; /* that looking up and mixing took a token */
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;

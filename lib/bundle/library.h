@@ -29,6 +29,7 @@ struct ruvm_library_chunk {
     const char *text, *meta;
     uint32_t n_text, n_meta;
     uint32_t source, expires;
+    uint32_t row; /* of a vector that was given: which; see struct ruvm_rag_rows */
 };
 
 struct ruvm_library {
@@ -64,6 +65,13 @@ struct ruvm_library_add {
 /* Chunks are appended; RUVM_ERR_UNSUPPORTED beyond the blob's limits. */
 int ruvm_library_add(struct ruvm_library *lib, struct ruvm_library_add *add,
                      struct ruvm_error *err);
+
+/* A source without chunks, in place of the one of its name, and chunks of the source at hand
+ * one by one: for those that are no passages of a document. A chunk's texts are borrowed. */
+int ruvm_library_begin(struct ruvm_library *lib, const struct ruvm_library_add *add,
+                       struct ruvm_error *err);
+int ruvm_library_append(struct ruvm_library *lib, const struct ruvm_library_chunk *chunk,
+                        struct ruvm_error *err);
 
 /* TEXT, CHNK, SRCE and STRS of what is left, in order. */
 struct ruvm_library_text {

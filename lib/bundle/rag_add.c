@@ -19,6 +19,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/bundle/knn_blob.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_names.h"
 #include "lib/bundle/tree_blob.h"
@@ -434,10 +435,47 @@ static int change_taxonomy(struct adding *a)
     return rc;
 }
 
+/* A blob for kNN-LM is made anew of its texts; what else is there stays. */
+static int check_old_knn(const struct adding *a)
+{
+    struct ruvm_recipe old;
+    const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
+    if (!a->old.data || (ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK &&
+                         old.kind == RUVM_RECIPE_NEXT))
+        return RUVM_OK;
+    return ruvm_fail(a->err, RUVM_ERR_ARG,
+                     "%s: is there and not for kNN-LM: name a new blob, or remove it first",
+                     a->o->blob);
+}
+
+static int change_knn(struct adding *a)
+{
+    struct ruvm_buffer out = {0};
+    int rc = open_old(a);
+    if (rc == RUVM_OK)
+        rc = check_old_knn(a);
+    const struct ruvm_knn_blob o = {.model = a->o->knn_model,
+                                    .sources = a->o->sources,
+                                    .n_sources = a->o->n_sources,
+                                    .stdin_name = a->o->stdin_name,
+                                    .documents = a->o->documents,
+                                    .degree = a->o->degree,
+                                    .generation = a->old.data ? a->rag.generation + 1 : 1,
+                                    .progress = &a->o->progress};
+    if (rc == RUVM_OK)
+        rc = ruvm_knn_blob(&out, &o, a->r, a->err);
+    if (rc == RUVM_OK && !a->o->dry_run)
+        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    ruvm_buffer_free(&out);
+    return rc;
+}
+
 static int change(struct adding *a)
 {
     if (a->o->taxonomy)
         return change_taxonomy(a);
+    if (a->o->knn_model)
+        return change_knn(a);
     plan_defaults(&a->plan);
     int rc = open_old(a);
     if (rc == RUVM_OK && a->old.data)
