@@ -20,9 +20,10 @@ enum {
     RUVM_RCPE_RESERVED = 11,   /* u8: 0 */
     RUVM_RCPE_BUCKETS = 12,    /* u32: weights that follow; a power of two */
     RUVM_RCPE_WEIGHTS = 16,    /* u8[buckets] / 16: of a feature by the low bits of its hash */
-    /* of the kinds that belong to a language model: BUCKETS is RUVM_RCPE_MODEL_BYTES */
+    /* of the kinds that belong to a language model, where BUCKETS are bytes: */
     RUVM_RCPE_MODEL_CRC = 16,  /* u32: CRC-32 of its image */
     RUVM_RCPE_MODEL_SIZE = 20, /* u32: bytes of it */
+    RUVM_RCPE_CENTRE = 24,     /* i32[dims] / 65536, with STATES: taken off each vector */
 };
 enum { RUVM_RCPE_MODEL_BYTES = 8 };
 enum ruvm_recipe_kind {

@@ -693,6 +693,9 @@ struct ruvm_rag_add_options {
                              * is a memory of now; NULL: plain text, which lasts */
     bool has_importance;    /* else 50 */
     uint32_t importance;    /* of what is added, 0..100 */
+    const char *embed;      /* where vectors come from: "words", hashed; "vectors:FILE", a .npy or
+                             * JSONL file with one a text; "model:MODEL", means of a language
+                             * model's states; NULL: words, or as the blob has them */
     const char *knn_model;  /* image, or "demo": the sources become its states and the tokens that
                              * came next, for ruvm_session_options.knn; alone */
     bool documents;         /* with knn_model: sources hold documents separated by <|end|> lines */
@@ -746,9 +749,17 @@ struct ruvm_knowledge_info {
     const char *type, *rank;
     double floor;                     /* confidence below which it does not know */
     uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
-    bool has_words, has_recipe;
+    bool has_words, has_recipe; /* recipe: text becomes a vector here and now */
+    const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn */
 };
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
+
+/* Vectors of the blob that are states of a language model need it to become those of questions:
+ * opens it, and refuses another one with RUVM_ERR_MISMATCH. Nothing to do for other blobs. */
+int ruvm_knowledge_use_model(struct ruvm_knowledge *k, const char *model, struct ruvm_error *err);
+
+/* The one vector of a file as of ruvm_rag_add_options.embed, to be freed. */
+int ruvm_knowledge_read_vector(float **v, uint32_t *n, const char *path, struct ruvm_error *err);
 
 struct ruvm_knowledge_source {
     const char *name, *meta; /* meta: a JSON object, or NULL; neither ends with NUL */
@@ -768,6 +779,9 @@ struct ruvm_knowledge_ask {
     const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
                                   * more, those with another value less; at most 8 */
     uint32_t n_contexts;
+    const float *vector; /* [n_vector] of the question, in place of what the blob would make of
+                          * its words; NULL: none. n_vector is the blob's dims */
+    uint32_t n_vector;
 };
 struct ruvm_knowledge_hit {
     uint32_t chunk;

@@ -159,6 +159,7 @@ static int take_passage(void *context, const struct ruvm_passage *p, struct ruvm
     }
     int rc = RUVM_OK;
     while (rc == RUVM_OK && ruvm_chunker_next(&c)) {
+        chunk.row = a->lib->n_rows++;
         chunk.text = with_context(a, &cut, &c, &chunk.n_text);
         rc = chunk.text ? ruvm_library_append(a->lib, &chunk, err) : no_memory(err);
     }
@@ -269,7 +270,8 @@ int ruvm_library_load(struct ruvm_library *lib, const struct ruvm_rag *rag, uint
                                                  .meta = c.meta.text,
                                                  .n_meta = c.meta.bytes,
                                                  .source = c.source,
-                                                 .expires = c.expires};
+                                                 .expires = c.expires,
+                                                 .row = i | RUVM_LIBRARY_OLD};
         lib->n_expired += expired;
         if (!expired && chunk.text && !ruvm_rag_is_deleted(rag, i) && chunk.source < lib->n_sources)
             rc = ruvm_library_append(lib, &chunk, err);

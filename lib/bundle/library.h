@@ -29,8 +29,10 @@ struct ruvm_library_chunk {
     const char *text, *meta;
     uint32_t n_text, n_meta;
     uint32_t source, expires;
-    uint32_t row; /* of a vector that was given: which; see struct ruvm_rag_rows */
+    uint32_t row; /* passage it was, of those that were added; RUVM_LIBRARY_OLD + its number
+                   * in the blob it came from */
 };
+#define RUVM_LIBRARY_OLD 0x80000000u
 
 struct ruvm_library {
     struct ruvm_library_source *sources;
@@ -41,6 +43,7 @@ struct ruvm_library {
     uint32_t seen_cap;
     struct ruvm_arena arena;
     bool keep_duplicates;
+    uint32_t n_rows; /* chunks that were added so far, duplicates and empty ones included */
     /* what has happened so far */
     uint32_t n_added, n_removed, n_expired, n_duplicates, n_empty;
     uint64_t n_bad_bytes;

@@ -41,7 +41,7 @@ int ruvm_recipe_open(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes)
     if (r->kind == RUVM_RECIPE_NONE)
         return r->n_buckets ? RUVM_ERR_CORRUPT : RUVM_OK;
     if (ruvm_recipe_has_model(r))
-        return r->n_buckets == RUVM_RCPE_MODEL_BYTES ? RUVM_OK : RUVM_ERR_CORRUPT;
+        return r->n_buckets >= RUVM_RCPE_MODEL_BYTES ? RUVM_OK : RUVM_ERR_CORRUPT;
     bool sound = r->gram >= RUVM_RCPE_MIN_GRAM && r->gram <= RUVM_RCPE_MAX_GRAM &&
                  is_power_of_two(r->n_buckets) && r->n_buckets <= RUVM_RCPE_MAX_BUCKETS;
     return sound ? RUVM_OK : RUVM_ERR_CORRUPT;
