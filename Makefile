@@ -68,6 +68,7 @@ CORE = \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
 	lib/vector/ask.c \
+	lib/vector/knn.c \
 	lib/memory/traits.c \
 	lib/memory/traits_read.c \
 	lib/memory/memory.c \

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/run/draft.h"
+#include "lib/run/knn.h"
 #include "lib/run/prompt_cache.h"
 #include "lib/run/turn.h"
 
@@ -75,9 +76,13 @@ static uint16_t draw(struct ruvm_turn *t, const int32_t *logits)
 {
     struct ruvm_session *s = t->s;
     uint32_t vocab = s->info.vocab;
-    t->r->logits_crc32 = ruvm_logits_crc(t->r->logits_crc32, logits, vocab);
     double start = ruvm_clock_s();
     memcpy(s->logits, logits, vocab * sizeof *logits);
+    if (s->knn)
+        ruvm_run_knn_mix(s->knn, s->engine, s->logits, vocab);
+    t->r->generate_s += ruvm_clock_s() - start;
+    t->r->logits_crc32 = ruvm_logits_crc(t->r->logits_crc32, s->logits, vocab);
+    start = ruvm_clock_s();
     uint16_t id = ruvm_sample(&s->sampler, s->logits, vocab, s->tokens, s->n_tokens);
     t->r->generate_s += ruvm_clock_s() - start;
     t->r->n_tokens++;

@@ -16,6 +16,7 @@
 #include "lib/base/error.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
+#include "lib/run/knn.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -149,6 +150,8 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
         rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
     if (rc == RUVM_OK)
         ruvm_threads_choose(&s->threads, s->engine);
+    if (rc == RUVM_OK)
+        rc = ruvm_run_knn_open(&s->knn, s, o, err);
     return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
@@ -178,6 +181,7 @@ void ruvm_session_close(struct ruvm_session *s)
     if (!s)
         return;
     ruvm_draft_close(s->draft);
+    ruvm_run_knn_close(s->knn);
     ruvm_file_close(&s->file);
     ruvm_panels_free(&s->panels);
     ruvm_threads_close(&s->threads);

@@ -13,6 +13,7 @@
 #include "lib/ruvm_tool.h"
 
 struct ruvm_draft;
+struct ruvm_run_knn;
 
 struct ruvm_session {
     struct ruvm_file file;
@@ -34,6 +35,7 @@ struct ruvm_session {
     uint32_t n_tokens;        /* in the text so far; the engine's position is at most this */
     int32_t *logits;          /* [vocab] the sampler's copy, which it changes */
     struct ruvm_draft *draft; /* owned; NULL: a token at a time */
+    struct ruvm_run_knn *knn; /* owned; NULL: the model's probabilities as they are */
 };
 
 /* Opens with the context of the options, or the image's, but not more than `most`. */
