@@ -1,7 +1,7 @@
 /* AVX-512 panels of packed codes: INT4, INT3, INT2 and BINARY.
  *
  * A step is 32 columns of 16 rows, as many registers as a code has bits, and eight times
- * four bytes u in them multiply x; a level is 2u - max. Two panels share what is loaded of a
+ * four bytes u in them multiply x; a level is 2u - max. Four panels share what is loaded of a
  * vector alone, and four vectors what is unpacked of a panel: reading weights is no limit
  * here as it is for INT8, and loading x is one. */
 #ifndef RUVM_KERNELS_AVX512_PANELS_CODES_H
@@ -12,13 +12,19 @@
 enum {
     PANEL_STEP = 32, /* columns */
     PANEL_FOURS = 8, /* of a step, or half of it at the end of a row */
-    PANEL_PAIR = 2,  /* panels that share what is loaded of a vector alone */
     PANEL_MAX_STEPS = RUVM_PANELS_MAX_COLS / PANEL_STEP
 };
 
 X86_INLINE int panel_max(int bits)
 {
     return (1 << bits) - 1;
+}
+
+/* Panels that share what is loaded of so many vectors. BINARY alone has sums for each bit of a
+ * byte, and no registers for those of more. */
+X86_INLINE uint32_t panel_sharing(int bits, int group, uint32_t vecs)
+{
+    return vecs > 1 ? 1 : bits == 1 && !group ? 2 : PANEL_TILE;
 }
 
 /* ---- codes to bytes ---------------------------------------------------------------- */
@@ -122,7 +128,7 @@ X86_INLINE uint32_t panel_plain_bit(int bits, struct panel_tile t, uint32_t part
 }
 
 struct panel_plain_sums {
-    __m512i part[PANEL_PAIR][PANEL_VECS][PANEL_FOURS];
+    __m512i part[PANEL_TILE][PANEL_VECS][PANEL_FOURS];
 };
 
 /* Their panels at a step, and vectors. */
@@ -136,7 +142,7 @@ struct panel_plain_at {
 X86_INLINE void panel_plain_step(int bits, struct panel_tile t, uint32_t fours,
                                  struct panel_plain_sums *s, const struct panel_plain_at *at)
 {
-    struct panel_words w[PANEL_PAIR];
+    struct panel_words w[PANEL_TILE];
     X86_UNROLL
     for (uint32_t p = 0; p < t.panels; p++)
         w[p] = panel_words(bits, fours, at->w + p * at->panel_bytes);
@@ -207,8 +213,8 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
 X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
                                  uint32_t v)
 {
-    const struct panel_tile one = {1, vecs}, two = {vecs == 1 ? PANEL_PAIR : 1, vecs};
-    const uint32_t step = two.panels * RUVM_PANEL_ROWS;
+    const struct panel_tile one = {1, vecs}, many = {panel_sharing(bits, 0, vecs), vecs};
+    const uint32_t step = many.panels * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_VECS];
     for (uint32_t j = 0; j < vecs; j++) {
         __m512i x = panel_s8_start(m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
@@ -217,7 +223,7 @@ X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matm
     }
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
-        panel_plain_tile(bits, two, m, r, v, starts);
+        panel_plain_tile(bits, many, m, r, v, starts);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_plain_tile(bits, one, m, r, v, starts);
 }
@@ -277,7 +283,7 @@ X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group,
 
 /* Of panel p and vector j: sums of u - zero times multipliers, and of x times multipliers. */
 struct panel_group_sums {
-    __m512i codes[PANEL_PAIR][PANEL_VECS], x[PANEL_PAIR][PANEL_VECS];
+    __m512i codes[PANEL_TILE][PANEL_VECS], x[PANEL_TILE][PANEL_VECS];
 };
 
 /* What is the same for all steps of a tile: constants. */
@@ -396,10 +402,10 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
 X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm_matmul_panels *m,
                                  uint32_t v, const struct panel_group_x *g)
 {
-    const uint32_t pair = kind.vecs == 1 ? PANEL_PAIR : 1, step = pair * RUVM_PANEL_ROWS;
+    const uint32_t many = panel_sharing(kind.bits, 1, kind.vecs), step = many * RUVM_PANEL_ROWS;
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
-        panel_group_tile(kind, pair, m, r, v, g);
+        panel_group_tile(kind, many, m, r, v, g);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_group_tile(kind, 1, m, r, v, g);
 }
