@@ -139,6 +139,7 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     s->context = o->context ? o->context : s->info.context;
     s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
+    s->sampler.kernels = s->kernels;
     rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
     if (rc == RUVM_OK)
         rc = ruvm_threads_open(&s->threads, o->threads, s->file.size, err);
