@@ -16,6 +16,7 @@
 #include "lib/measure/profile_table.h"
 #include "lib/measure/speed.h"
 #include "lib/measure/spread.h"
+#include "lib/run/likeliest.h"
 #include "lib/run/session.h"
 
 enum { DEFAULT_REPETITIONS = 9, ENGINE_ALIGN = 64, N_PROBES = 2000 };
@@ -100,7 +101,7 @@ static double generate_plain(const struct profile *p)
     double start = ruvm_clock_s();
     for (uint32_t i = 0; i < p->n_tokens && rc == RUVM_OK; i++) {
         rc = ruvm_engine_eval(e, &id, 1, NULL);
-        id = (uint16_t)ruvm_speed_argmax(ruvm_engine_logits(e), p->session->info.vocab);
+        id = (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(e), p->session->info.vocab);
     }
     return rc == RUVM_OK ? ruvm_clock_s() - start : rc;
 }
@@ -115,7 +116,7 @@ static double generate_watched(const struct profile *p)
         ruvm_profile_token_begin();
         rc = ruvm_engine_eval(e, &id, 1, NULL);
         ruvm_profile_token_choose();
-        id = (uint16_t)ruvm_speed_argmax(ruvm_engine_logits(e), p->session->info.vocab);
+        id = (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(e), p->session->info.vocab);
         ruvm_profile_token_end();
     }
     return rc == RUVM_OK ? ruvm_clock_s() - start : rc;

@@ -13,6 +13,7 @@
 #include "lib/base/error.h"
 #include "lib/measure/spread.h"
 #include "lib/run/batch.h"
+#include "lib/run/likeliest.h"
 
 enum { DEFAULT_TOKENS = 128, DEFAULT_REPETITIONS = 9 };
 
@@ -27,18 +28,6 @@ struct run {
     double *decode_rates;    /* [repetitions] */
     uint32_t n, repetitions; /* rounds measured, and to measure */
 };
-
-uint32_t ruvm_speed_argmax(const int32_t *x, uint32_t n)
-{
-    uint32_t best = 0;
-    int32_t most = x[0]; /* not x[best], whose address would have to be waited for */
-    for (uint32_t i = 1; i < n; i++)
-        if (x[i] > most) {
-            most = x[i];
-            best = i;
-        }
-    return best;
-}
 
 static void fill_prompt(struct run *r)
 {
@@ -75,7 +64,7 @@ static double decode(const struct run *r)
             return rc;
         for (uint32_t t = 0; t < n; t++)
             rows[t].token =
-                (uint16_t)ruvm_speed_argmax(ruvm_engine_logits(rows[t].engine), r->vocab);
+                (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(rows[t].engine), r->vocab);
     }
     return (double)n * r->n_generate / (ruvm_clock_s() - start);
 }

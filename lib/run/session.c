@@ -16,6 +16,7 @@
 #include "lib/base/error.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
+#include "lib/run/likeliest.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -215,6 +216,15 @@ const char *ruvm_session_kernels(const struct ruvm_session *s)
 void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
 {
     ruvm_sampler_seed(&s->sampler, seed);
+}
+
+uint16_t ruvm_session_sample(struct ruvm_session *s, const int32_t *logits)
+{
+    struct ruvm_sampler *p = &s->sampler;
+    if (p->temperature_q16 == 0 && (p->repeat_q16 == 0 || p->repeat_q16 == 1 << 16))
+        return (uint16_t)ruvm_likeliest_find(logits, s->info.vocab);
+    memcpy(s->logits, logits, s->info.vocab * sizeof *logits);
+    return ruvm_sample(p, s->logits, s->info.vocab, s->tokens, s->n_tokens);
 }
 
 uint32_t ruvm_session_context(const struct ruvm_session *s)
