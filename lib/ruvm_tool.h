@@ -614,6 +614,7 @@ struct ruvm_generate_options {
     /* File with what the engine knows after the first turn's prompt: read, and written when the
      * prompt is another. NULL: none. */
     const char *prompt_cache;
+    bool no_crc;        /* leave logits_crc32 out: of a large vocabulary it takes long */
     bool ignore_end;    /* go on after BOS or EOS */
     bool chat;          /* the prompt is a message: put it in the image's form of a turn */
     const char *system; /* of a chat's first turn: what the model is told first, or NULL */

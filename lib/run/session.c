@@ -222,6 +222,16 @@ void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
     ruvm_sampler_seed(&s->sampler, seed);
 }
 
+uint16_t ruvm_session_sample(struct ruvm_session *s, const int32_t *logits)
+{
+    struct ruvm_sampler *p = &s->sampler;
+    if (p->temperature_q16 == 0 && (p->repeat_q16 == 0 || p->repeat_q16 == 1 << 16))
+        return (uint16_t)s->kernels->largest(logits, s->info.vocab);
+    if (logits != s->logits)
+        memcpy(s->logits, logits, s->info.vocab * sizeof *logits);
+    return ruvm_sample(p, s->logits, s->info.vocab, s->tokens, s->n_tokens);
+}
+
 uint32_t ruvm_session_context(const struct ruvm_session *s)
 {
     return s->context;
