@@ -46,6 +46,7 @@ CORE = \
 	lib/core/verify.c \
 	lib/core/status.c \
 	lib/base/crc32.c \
+	lib/base/crc32_plain.c \
 	formats/frame_read.c \
 	formats/ruvm_read.c \
 	formats/mlp_read.c \
@@ -67,6 +68,7 @@ CORE = \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
 	lib/vector/ask.c \
+	lib/vector/knn.c \
 	lib/memory/traits.c \
 	lib/memory/traits_read.c \
 	lib/memory/memory.c \
@@ -84,8 +86,10 @@ KERNELS_aarch64 = neon neondot roof_neon roof_neondot vectors_neon
 KERNELS_OTHER = $(filter-out $(KERNELS_$(ARCH)),$(KERNELS_x86_64) $(KERNELS_aarch64) rv32)
 
 KERNELS_SRC := $(filter-out $(KERNELS_OTHER:%=kernels/%.c),$(sort $(wildcard kernels/*.c)))
-LIB_SRC := $(sort $(filter-out lib/device/%,$(wildcard lib/*.c lib/*/*.c)) $(wildcard formats/*.c)) \
-	$(KERNELS_SRC)
+# The same for the CRC; a chip has the plain one.
+CRC32_OTHER = lib/base/crc32_$(if $(filter x86_64,$(ARCH)),plain,x86_64).c
+LIB_SRC := $(sort $(filter-out lib/device/% $(CRC32_OTHER),$(wildcard lib/*.c lib/*/*.c)) \
+	$(wildcard formats/*.c)) $(KERNELS_SRC)
 LIB_ASM := $(sort $(wildcard lib/*.S))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 # One Criterion program a folder of tests/, of all its C files but *main.c, which are
@@ -262,9 +266,10 @@ FW_LINK_esp32c3 = -Os -msave-restore -flto-partition=one -Wl,--no-warn-rwx-segme
 FW_LINK_esp32c6 = $(FW_LINK_esp32c3)
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
 FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
-FW_APP = $(filter-out lib/base/crc32.c,$(CORE)) $(patsubst %,lib/device/%.c,main model \
+FW_APP = $(filter-out lib/base/crc32%,$(CORE)) $(patsubst %,lib/device/%.c,main model \
 	request settings console partition trap rt div crc32 memory app_desc)
-FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
+FW_BOOT = lib/base/crc32.c lib/base/crc32_plain.c \
+	$(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
 # numbers are left.
 FW_APP_esp32c3 = kernels/rv32.c

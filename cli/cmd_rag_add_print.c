@@ -66,10 +66,11 @@ static void print_list(const struct ruvm_knowledge *k, const char *blob)
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s.n_chunks));
         put_name(&t, s.meta ? s.meta : "", s.n_meta);
     }
-    printf("%s: %s bytes, %s chunks of %s sources; vectors %s of %u dimensions, %s; rank %s\n\n",
-           blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
-           ruvm_output_grouped(info.n_sources), info.type, info.dims,
-           info.has_words ? "with words" : "without words", info.rank);
+    printf(
+        "%s: %s bytes, %s chunks of %s sources; vectors %s of %u dimensions (%s), %s; rank %s\n\n",
+        blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
+        ruvm_output_grouped(info.n_sources), info.type, info.dims, info.embed,
+        info.has_words ? "with words" : "without words", info.rank);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
@@ -83,6 +84,7 @@ static void print_list_json(const struct ruvm_knowledge *k, const char *blob)
     ruvm_json_count(object, "chunks", info.n_chunks);
     ruvm_json_count(object, "dims", info.dims);
     ruvm_json_text(object, "type", info.type);
+    ruvm_json_text(object, "embed", info.embed);
     ruvm_json_text(object, "rank", info.rank);
     ruvm_json_bool(object, "words", info.has_words);
     ruvm_json_count(object, "query_bytes", info.query_bytes);

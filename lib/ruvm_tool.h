@@ -575,6 +575,12 @@ struct ruvm_session_options {
      * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
     const char *draft;
     uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
+    /* kNN-LM: a blob of this model's states (ruvm_rag_add_options.knn_model); NULL: none. Not
+     * with draft, prompt_cache or many prompts. */
+    const char *knn;
+    uint32_t knn_k;          /* neighbours, up to 256; 0: 32 */
+    uint32_t knn_share_q16;  /* their share of the probability, below 65471 */
+    uint32_t knn_spread_q16; /* squared distance at which a vote has sunk to 1/e; 0: 0.05 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -608,6 +614,7 @@ struct ruvm_generate_options {
     /* File with what the engine knows after the first turn's prompt: read, and written when the
      * prompt is another. NULL: none. */
     const char *prompt_cache;
+    bool no_crc;        /* leave logits_crc32 out: of a large vocabulary it takes long */
     bool ignore_end;    /* go on after BOS or EOS */
     bool chat;          /* the prompt is a message: put it in the image's form of a turn */
     const char *system; /* of a chat's first turn: what the model is told first, or NULL */
@@ -693,6 +700,12 @@ struct ruvm_rag_add_options {
                              * is a memory of now; NULL: plain text, which lasts */
     bool has_importance;    /* else 50 */
     uint32_t importance;    /* of what is added, 0..100 */
+    const char *embed;      /* where vectors come from: "words", hashed; "vectors:FILE", a .npy or
+                             * JSONL file with one a text; "model:MODEL", means of a language
+                             * model's states; NULL: words, or as the blob has them */
+    const char *knn_model;  /* image, or "demo": the sources become its states and the tokens that
+                             * came next, for ruvm_session_options.knn; alone */
+    bool documents;         /* with knn_model: sources hold documents separated by <|end|> lines */
     const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
     struct ruvm_progress progress;
 };
@@ -743,9 +756,17 @@ struct ruvm_knowledge_info {
     const char *type, *rank;
     double floor;                     /* confidence below which it does not know */
     uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
-    bool has_words, has_recipe;
+    bool has_words, has_recipe; /* recipe: text becomes a vector here and now */
+    const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn */
 };
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
+
+/* Vectors of the blob that are states of a language model need it to become those of questions:
+ * opens it, and refuses another one with RUVM_ERR_MISMATCH. Nothing to do for other blobs. */
+int ruvm_knowledge_use_model(struct ruvm_knowledge *k, const char *model, struct ruvm_error *err);
+
+/* The one vector of a file as of ruvm_rag_add_options.embed, to be freed. */
+int ruvm_knowledge_read_vector(float **v, uint32_t *n, const char *path, struct ruvm_error *err);
 
 struct ruvm_knowledge_source {
     const char *name, *meta; /* meta: a JSON object, or NULL; neither ends with NUL */
@@ -765,6 +786,9 @@ struct ruvm_knowledge_ask {
     const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
                                   * more, those with another value less; at most 8 */
     uint32_t n_contexts;
+    const float *vector; /* [n_vector] of the question, in place of what the blob would make of
+                          * its words; NULL: none. n_vector is the blob's dims */
+    uint32_t n_vector;
 };
 struct ruvm_knowledge_hit {
     uint32_t chunk;
@@ -839,6 +863,8 @@ struct ruvm_bench_options {
     uint32_t eval_tokens;  /* 0: 16384 */
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
+    const char *knn;       /* blob, or NULL: perplexity of eval_text with and without it */
+    uint32_t knn_k, knn_share_q16, knn_spread_q16; /* as of a session */
     bool kernel_rates;     /* measure every kernel table */
     bool profile;          /* measure the parts of a token */
     bool no_speed;         /* quality, perplexity and answers only */
@@ -921,6 +947,11 @@ struct ruvm_bench_result {
     bool has_perplexity;         /* of the image alone on eval_text */
     double perplexity;
     uint64_t perplexity_positions;
+    bool has_knn; /* perplexity is then the one without, at the same positions */
+    double perplexity_knn;
+    uint32_t knn_chunks, knn_k;
+    double knn_share, knn_spread;
+    double knn_us; /* that looking up and mixing took a token */
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;

@@ -333,7 +333,7 @@ if [[ $machines == *esp32c3* ]]; then
     machine=esp32c3
     verdict boot-builds "$(cc -std=c11 -O2 -Wall -Wextra -Werror -I. -DRUVM_DEVICE_EXIT=1 \
         -o "$out/boot" tests/device/boot_main.c lib/device/{boot,console,partition,sha256}.c \
-        lib/base/crc32.c 2>&1)"
+        lib/base/crc32.c lib/base/crc32_plain.c 2>&1)"
     flash esp32c3 lib/demo.ruvm --ota
     python3 tests/device/make_flash.py esp32c3 build/firmware/esp32c3/boot.elf \
         build/firmware/esp32c3/app.elf lib/demo.ruvm "$out/new.bin" --ota
