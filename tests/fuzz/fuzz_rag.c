@@ -9,6 +9,7 @@
 #include "lib/base/error.h"
 #include "lib/bundle/hnsw.h"
 #include "lib/bundle/library.h"
+#include "lib/vector/ask.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
 #include "lib/vector/pq.h"
@@ -113,6 +114,22 @@ static void search_words(const struct ruvm_rag *rag, const char *text)
     }
 }
 
+/* As a chip asks, in no more memory than was said; the question is some of the bytes. */
+static void ask(const struct ruvm_rag *rag, const void *question, size_t n)
+{
+    struct ruvm_answer answers[K];
+    if (rag->n > SMALL)
+        return;
+    size_t bytes = ruvm_ask_bytes(rag, K);
+    void *memory = aligned(bytes);
+    int found = ruvm_ask(rag, K, question, n, memory, bytes, answers);
+    check(found <= K && (bytes > 0 || found < 0));
+    for (int i = 0; i < found; i++)
+        check(answers[i].id < rag->n && answers[i].confidence_q16 <= 1u << 16);
+    check(bytes == 0 || ruvm_ask(rag, K, question, n, memory, bytes - 1, answers) < 0);
+    free(memory);
+}
+
 static void load(const struct ruvm_rag *rag)
 {
     struct ruvm_library lib = {0};
@@ -138,6 +155,8 @@ static void open_blob(const uint8_t *blob, size_t size)
     search(&rag);
     embed(&rag, "The pump starts at five bars.");
     search_words(&rag, "the pump starts at 5 bar, entry of shelf");
+    ask(&rag, "the pump starts at 5 bar, entry of shelf", 40);
+    ask(&rag, blob + size / 2, size / 2 < 300 ? size / 2 : 300);
     if (ruvm_rag_check(&rag, &fault) != RUVM_OK)
         return;
     load(&rag);
