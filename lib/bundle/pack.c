@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/formats.h"
+#include "formats/mlp_read.h"
 #include "formats/pack_write.h"
 #include "formats/rag_read.h"
 #include "formats/ruvm_diagnose.h"
@@ -85,6 +86,10 @@ static int check_model(struct job *j, const char *path, const struct ruvm_map *m
                          format ? "a " : "",
                          format ? format->name : ruvm_formats_guess(m->data, m->size),
                          format ? ": make one with ruvm quantize" : "");
+    if (ruvm_mlp_image_probe(m->data, m->size))
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is a classifier, which packs do not hold: use the image as it is",
+                         path);
     int rc = ruvm_image_open(&img, m->data, m->size, &fault);
     if (rc != RUVM_OK)
         return ruvm_diagnose_fail(j->err, rc, path, &fault);
