@@ -7,6 +7,8 @@
  * is counted and reported, but it is no part of the conversation.
  */
 
+#include <string.h>
+
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/run/draft.h"
