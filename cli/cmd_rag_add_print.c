@@ -44,6 +44,11 @@ static void print_excerpt(const char *text, size_t n)
     print_visible(line, used);
 }
 
+static const char *s_of(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* ---- --list ------------------------------------------------------------------------- */
 
 static void put_name(struct ruvm_table *t, const char *bytes, size_t n)
@@ -67,10 +72,11 @@ static void print_list(const struct ruvm_knowledge *k, const char *blob)
         put_name(&t, s.meta ? s.meta : "", s.n_meta);
     }
     printf(
-        "%s: %s bytes, %s chunks of %s sources; vectors %s of %u dimensions (%s), %s; rank %s\n\n",
+        "%s: %s bytes, %s chunk%s of %s source%s; vectors %s of %u dimensions (%s), %s; rank "
+        "%s\n\n",
         blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
-        ruvm_output_grouped(info.n_sources), info.type, info.dims, info.embed,
-        info.has_words ? "with words" : "without words", info.rank);
+        s_of(info.n_chunks), ruvm_output_grouped(info.n_sources), s_of(info.n_sources), info.type,
+        info.dims, info.embed, info.has_words ? "with words" : "without words", info.rank);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
@@ -180,7 +186,8 @@ static void print_eval(const struct ruvm_knowledge_eval *e, const char *blob)
             ruvm_table_cell(&t, "%.4f", values[j]);
         ruvm_table_cell(&t, "%.3g", s->seconds_a_question * 1e3);
     }
-    printf("%s: %u questions", blob, e->n_questions - e->n_without);
+    printf("%s: %u question%s", blob, e->n_questions - e->n_without,
+           s_of(e->n_questions - e->n_without));
     if (e->n_without)
         printf(", and %u left out that no chunk answers", e->n_without);
     puts("; measured\n");
@@ -280,7 +287,7 @@ static void put_taxonomy_json(struct cJSON *parent, const struct ruvm_taxonomy_r
 static void print_changes(const struct ruvm_rag_add_result *r)
 {
     printf("  chunks      %s", ruvm_output_grouped(r->n_chunks));
-    printf(" of %s sources: %s added", ruvm_output_grouped(r->n_sources),
+    printf(" of %s source%s: %s added", ruvm_output_grouped(r->n_sources), s_of(r->n_sources),
            ruvm_output_grouped(r->n_added));
     if (r->n_removed)
         printf(", %s removed", ruvm_output_grouped(r->n_removed));
@@ -316,7 +323,7 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
     if (r->n_queries && r->degree)
         printf(", %.3f of the graph", r->recall_graph);
     if (r->n_queries)
-        printf("; measured with %u questions\n", r->n_queries);
+        printf("; measured with %u question%s\n", r->n_queries, s_of(r->n_queries));
     printf("  done in     %.3g s; measured\n", r->seconds);
 }
 

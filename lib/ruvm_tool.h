@@ -756,7 +756,7 @@ struct ruvm_knowledge_info {
     const char *type, *rank;
     double floor;                     /* confidence below which it does not know */
     uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
-    bool has_words, has_recipe; /* recipe: text becomes a vector here and now */
+    bool has_words, has_recipe;       /* recipe: text becomes a vector here and now */
     const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn */
 };
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
@@ -865,9 +865,9 @@ struct ruvm_bench_options {
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
     const char *knn;       /* blob, or NULL: perplexity of eval_text with and without it */
     uint32_t knn_k, knn_share_q16, knn_spread_q16; /* as of a session */
-    bool kernel_rates;     /* measure every kernel table */
-    bool profile;          /* measure the parts of a token */
-    bool no_speed;         /* quality, perplexity and answers only */
+    bool kernel_rates;                             /* measure every kernel table */
+    bool profile;                                  /* measure the parts of a token */
+    bool no_speed;                                 /* quality, perplexity and answers only */
     uint64_t seed;
     struct ruvm_progress progress;
 };

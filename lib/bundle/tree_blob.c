@@ -118,7 +118,8 @@ static int embed_flat(const struct ruvm_tree *t, const struct ruvm_tree_blob *o,
 {
     static const double edges[N_STARTS] = {2, 4};
     struct codes c = {0};
-    const struct ruvm_tree_embedding e = {RUVM_TREE_FLAT, curved->vector_bytes - FLAT_SIDE, 0, o->progress};
+    const struct ruvm_tree_embedding e = {RUVM_TREE_FLAT, curved->vector_bytes - FLAT_SIDE, 0,
+                                          o->progress};
     int rc = embed_best(t, e, edges, &c, q, err);
     q->vector_bytes = curved->vector_bytes;
     free_codes(&c);
