@@ -62,22 +62,29 @@ static inline __m128i sum4(const __m256i *v)
     return x86_fold(_mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd)));
 }
 
+static inline __attribute__((always_inline)) __m256i one_row(
+    const uint8_t *q, const uint8_t *row, uint32_t n, __m256i (*step)(__m256i, __m256i, __m256i))
+{
+    __m256i acc = _mm256_setzero_si256();
+    uint32_t c = 0;
+    for (; c + 32 <= n; c += 32)
+        acc = step(acc, load(q + c), load(row + c));
+    return c < n ? step(acc, load_tail(q + c, n - c), load_tail(row + c, n - c)) : acc;
+}
+
 /* Row by row is as fast as memory can be read; in turns is faster where a cache has them. */
 static inline __attribute__((always_inline)) void rows_in_order(
     int32_t *out, const struct ruvm_vector_job *job, __m256i (*step)(__m256i, __m256i, __m256i))
 {
     const uint8_t *q = job->query;
-    const uint32_t whole = job->row_bytes / 32 * 32, rest = job->row_bytes - whole;
     for (uint32_t i = 0; i < job->n; i += 4) {
         const uint8_t *row[4];
-        __m256i acc[4] = {0};
+        __m256i acc[4];
         x86_rows4(row, job, i);
-        for (uint32_t k = 0; k < 4; k++) {
-            for (uint32_t c = 0; c < whole; c += 32)
-                acc[k] = step(acc[k], load(q + c), load(row[k] + c));
-            if (rest)
-                acc[k] = step(acc[k], load_tail(q + whole, rest), load_tail(row[k] + whole, rest));
-        }
+        acc[0] = one_row(q, row[0], job->row_bytes, step);
+        acc[1] = one_row(q, row[1], job->row_bytes, step);
+        acc[2] = one_row(q, row[2], job->row_bytes, step);
+        acc[3] = one_row(q, row[3], job->row_bytes, step);
         x86_store4(out, job, i, sum4(acc));
     }
 }

@@ -53,6 +53,19 @@ static inline __m128i sum4(const __m512i *v)
         _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1)));
 }
 
+static inline __attribute__((always_inline)) __m512i one_row(__m512i acc, const uint8_t *q,
+                                                             const uint8_t *row, uint32_t n,
+                                                             __m512i (*step)(__m512i, __m512i,
+                                                                             __m512i))
+{
+    uint32_t c = 0;
+    for (; c + 64 <= n; c += 64)
+        acc = step(acc, _mm512_loadu_si512(q + c), _mm512_loadu_si512(row + c));
+    if (c < n)
+        acc = step(acc, load(bytes_from(c, n), q + c), load(bytes_from(c, n), row + c));
+    return acc;
+}
+
 /* Row by row is as fast as memory can be read, since the machine sees that it goes in order; in
  * turns is faster where a cache has them. */
 static inline __attribute__((always_inline)) void rows_in_order(
@@ -60,19 +73,14 @@ static inline __attribute__((always_inline)) void rows_in_order(
     __m512i (*step)(__m512i, __m512i, __m512i))
 {
     const uint8_t *q = job->query;
-    const uint32_t whole = job->row_bytes / 64 * 64;
-    const __mmask64 tail = bytes_from(whole, job->row_bytes);
     for (uint32_t i = 0; i < job->n; i += 4) {
         const uint8_t *row[4];
         __m512i acc[4];
         x86_rows4(row, job, i);
-        for (uint32_t k = 0; k < 4; k++) {
-            acc[k] = start;
-            for (uint32_t c = 0; c < whole; c += 64)
-                acc[k] = step(acc[k], _mm512_loadu_si512(q + c), _mm512_loadu_si512(row[k] + c));
-            if (whole < job->row_bytes)
-                acc[k] = step(acc[k], load(tail, q + whole), load(tail, row[k] + whole));
-        }
+        acc[0] = one_row(start, q, row[0], job->row_bytes, step);
+        acc[1] = one_row(start, q, row[1], job->row_bytes, step);
+        acc[2] = one_row(start, q, row[2], job->row_bytes, step);
+        acc[3] = one_row(start, q, row[3], job->row_bytes, step);
         x86_store4(out, job, i, sum4(acc));
     }
 }
