@@ -237,6 +237,7 @@ struct ruvm_sampler {
     uint32_t repeat_q16;      /* 0 or 65536: off; divides positive, multiplies negative logits */
     uint32_t repeat_last;     /* tokens looked back at for the repeat penalty */
     uint64_t state;           /* random state: ruvm_sampler_seed() */
+    const struct ruvm_kernels *kernels; /* NULL: plain loops; the tokens are the same */
 };
 
 void ruvm_sampler_seed(struct ruvm_sampler *s, uint64_t seed);

@@ -301,26 +301,30 @@ struct ruvm_monitor;
 struct ruvm_flash_options {
     const char *pack;       /* a pack, or a bare RUVM image */
     const char *chip;       /* "esp32c3", ...: ruvm_target_name(); NULL with port: the one there */
-    const char *firmware;   /* application: ELF or image; NULL only with dump or port */
-    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
-    const char *partitions; /* table as CSV or binary; NULL: made for what there is */
-    const char *label;      /* of the pack's partition; NULL: "ruvm" */
-    const char *dump;       /* a flash's contents, of which only that partition is replaced */
-    bool ota;               /* of a table that is made: two slots for the application */
-    uint32_t flash_bytes;   /* 0: 4 MiB */
-    uint32_t table_off;     /* 0: 0x8000 */
-    uint32_t pack_bytes;    /* of a table that is made: room for the pack; 0: what it takes */
-    const char *mode;       /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
-    const char *speed;      /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
-    const char *to;         /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
-    bool trim;              /* raw: end with the last sector that holds something */
-    const char *output;     /* NULL: only the plan */
-    const char *svg;        /* file for a drawing of the plan, or NULL */
-    const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
-    const char *name;       /* in the manifest; NULL: "ruvm" */
-    /* The chip that is written: a serial port, or NULL. Without firmware only the pack is, into
-     * its partition of the table that the chip has. */
+    const char *firmware;   /* application: ELF or image; NULL: that of ruvm */
+    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware, or */
+                            /* that of ruvm does when the ROM cannot */
+    const char *firmware_dir; /* where the firmware of ruvm is, a folder a chip; NULL: nowhere */
+    bool direct_boot;         /* the ROM starts the firmware where it lies in flash */
+    const char *partitions;   /* table as CSV or binary; NULL: made for what there is */
+    const char *label;        /* of the pack's partition; NULL: "ruvm" */
+    const char *dump;         /* a flash's contents, of which only that partition is replaced */
+    bool ota;                 /* of a table that is made: two slots for the application */
+    uint32_t flash_bytes;     /* 0: 4 MiB */
+    uint32_t table_off;       /* 0: 0x8000 */
+    uint32_t pack_bytes;      /* of a table that is made: room for the pack; 0: what it takes */
+    const char *mode;         /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
+    const char *speed;        /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
+    const char *to;           /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
+    bool trim;                /* raw: end with the last sector that holds something */
+    const char *output;       /* NULL: only the plan */
+    const char *svg;          /* file for a drawing of the plan, or NULL */
+    const char *manifest;     /* file for an ESP Web Tools manifest, or NULL */
+    const char *name;         /* in the manifest; NULL: "ruvm" */
+    /* The chip that is written: a serial port, or NULL. Without firmware, whole or direct_boot
+     * only the pack is, into its partition of the table that the chip has. */
     const char *port;
+    bool whole;                         /* the port's chip gets all, with the firmware of ruvm */
     uint32_t baud;                      /* 0: 460800; less when the line does not carry it */
     bool rewrite;                       /* also sectors that are right already */
     const struct ruvm_monitor *monitor; /* runs when the chip was restarted; or NULL */
@@ -344,7 +348,7 @@ struct ruvm_flash_written {
     double seconds;
 };
 
-enum { RUVM_FLASH_REGIONS = 200 };
+enum { RUVM_FLASH_REGIONS = 200, RUVM_FLASH_NAME = 1024 };
 struct ruvm_flash_result {
     char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
     uint32_t flash_bytes, table_off;
@@ -353,6 +357,8 @@ struct ruvm_flash_result {
     uint32_t n_regions;
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
+    char firmware[RUVM_FLASH_NAME], bootloader[RUVM_FLASH_NAME]; /* files; "" none */
+    bool has_knowledge;                                          /* the pack */
     uint64_t bytes;                    /* written: of the file, or of all parts */
     struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
@@ -608,6 +614,7 @@ struct ruvm_generate_options {
     /* File with what the engine knows after the first turn's prompt: read, and written when the
      * prompt is another. NULL: none. */
     const char *prompt_cache;
+    bool no_crc;        /* leave logits_crc32 out: of a large vocabulary it takes long */
     bool ignore_end;    /* go on after BOS or EOS */
     bool chat;          /* the prompt is a message: put it in the image's form of a turn */
     const char *system; /* of a chat's first turn: what the model is told first, or NULL */

@@ -42,6 +42,10 @@ struct ruvm_session {
 int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
                              uint32_t most, struct ruvm_error *err);
 
+/* Draws the next token from logits with the session's sampler. They stay as they are, unless
+ * they are the session's own copy. */
+uint16_t ruvm_session_sample(struct ruvm_session *s, const int32_t *logits);
+
 /* The demo model inside the library (lib/demo.S). */
 extern const unsigned char ruvm_demo_start[], ruvm_demo_end[];
 
