@@ -29,7 +29,7 @@ enum {
     DEFAULT_EVAL_TOKENS = 16384,
     EXP_WEIGHTS = 32,   /* an exponential takes the time of so many weights */
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
-    /* Of a model that stays in its file, where a position takes a second or so. */
+    /* Of a model that stays in its file, where a position takes a tenth of a second or so. */
     CALIBRATION_TOKENS_LARGE = 256,
     EVAL_TOKENS_LARGE = 512,
     SAMPLE_WINDOW = 32,     /* positions of each text written side by side, at least */
@@ -38,7 +38,7 @@ enum {
     PIECE_BYTES = 16 << 20, /* of the image, between two reports */
 };
 #define CALIBRATION_WORK ((uint64_t)1 << 36)
-#define EVAL_WORK ((uint64_t)1 << 38)
+#define EVAL_WORK ((uint64_t)1 << 36)
 
 /* Turns the seed of the calibration into an unrelated one for the measurement. */
 #define EVAL_SEED 0xD1B54A32D192ED03u
