@@ -289,25 +289,42 @@ int ruvm_flash_layout_table(struct ruvm_flash_job *j, const char *name, const ui
     return rc == RUVM_OK ? put_pack(j) : rc;
 }
 
-/* A dump keeps all but one partition; it must be of this chip. */
-int ruvm_flash_layout_dump(struct ruvm_flash_job *j)
+/* The image at that place of the dump, if there is one, must be of this chip. */
+static int check_dumped(const struct ruvm_flash_job *j, size_t off)
 {
     const char *path = j->o->dump;
     struct ruvm_esp_image image;
-    size_t n = j->dump.size, boot = j->device->boot_off;
+    if (off >= j->dump.size)
+        return RUVM_OK;
+    const uint8_t *data = j->dump.data + off;
+    size_t n = j->dump.size - off;
+    if (!ruvm_esp_image_probe(data, n) ||
+        ruvm_esp_image_read(&image, path, data, n, NULL) != RUVM_OK ||
+        image.header.chip_id == j->device->chip_id)
+        return RUVM_OK;
+    const struct ruvm_device *other = ruvm_devices_by_id(image.header.chip_id);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED, "%s: is the flash of %s%s, not of the %s", path,
+                     other ? "the " : "another chip", other ? other->family : "",
+                     j->device->family);
+}
+
+/* A dump keeps all but one partition; it must be of this chip. Chips load their first program
+ * from places of their own: the applications tell as well. */
+int ruvm_flash_layout_dump(struct ruvm_flash_job *j)
+{
+    const char *path = j->o->dump;
+    size_t n = j->dump.size;
     if (n < j->table_off + RUVM_ESP_TABLE_SECTOR || (n & (n - 1)) != 0)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: has %zu bytes; the dump of a whole flash has a power of two of them, "
                          "1 MiB or more: read it again from offset 0 to its end",
                          path, n);
     j->flash_bytes = (uint32_t)n;
-    if (ruvm_esp_image_probe(j->dump.data + boot, n - boot) &&
-        ruvm_esp_image_read(&image, path, j->dump.data + boot, n - boot, NULL) == RUVM_OK &&
-        image.header.chip_id != j->device->chip_id) {
-        const struct ruvm_device *other = ruvm_devices_by_id(image.header.chip_id);
-        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED, "%s: is the flash of %s%s, not of the %s",
-                         path, other ? "the " : "another chip", other ? other->family : "",
-                         j->device->family);
-    }
-    return ruvm_flash_layout_table(j, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES);
+    int rc = check_dumped(j, j->device->boot_off);
+    if (rc == RUVM_OK)
+        rc = ruvm_flash_layout_table(j, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES);
+    for (unsigned i = 0; i < j->table.n && rc == RUVM_OK; i++)
+        if (j->table.p[i].type == RUVM_ESP_APP)
+            rc = check_dumped(j, j->table.p[i].off);
+    return rc;
 }
