@@ -270,11 +270,11 @@ int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_err
  * (PEM or hex), or NULL: any key. RUVM_ERR_MISMATCH: not signed, by another key, wrong. */
 int ruvm_pack_verify(const char *path, const char *key, struct ruvm_pack_result *r,
                      struct ruvm_error *err);
-/* Writes the bytes of a section. */
-int ruvm_pack_extract(const char *path, const char *section, const char *output,
+/* Writes the bytes of a section; *bytes is how many. */
+int ruvm_pack_extract(const char *path, const char *section, const char *output, uint64_t *bytes,
                       struct ruvm_error *err);
-/* Writes a C header with the pack as an array `name`. */
-int ruvm_pack_emit_c(const char *path, const char *name, const char *output,
+/* Writes a C header of *bytes with the pack as an array `name`. */
+int ruvm_pack_emit_c(const char *path, const char *name, const char *output, uint64_t *bytes,
                      struct ruvm_error *err);
 /* For transport: a gzip file of a pack or a delta, and the exact bytes again. */
 int ruvm_pack_compress(const char *path, const char *output, uint64_t bytes[2],

@@ -8,6 +8,7 @@
 
 #include "formats/formats.h"
 #include "formats/pack_write.h"
+#include "formats/rag_read.h"
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/error.h"
 #include "lib/bundle/keys.h"
@@ -95,12 +96,31 @@ static int check_model(struct job *j, const char *path, const struct ruvm_map *m
     return RUVM_OK;
 }
 
+/* Junk would only be found on the chip. */
+static int check_knowledge(struct job *j, const char *path, const struct ruvm_map *m)
+{
+    struct ruvm_rag rag;
+    struct ruvm_rag_fault fault = {0};
+    int rc = ruvm_rag_open(&rag, m->data, m->size, &fault);
+    if (rc == RUVM_OK)
+        rc = ruvm_rag_check(&rag, &fault);
+    if (rc == RUVM_OK)
+        return rc;
+    return ruvm_fail(j->err, rc,
+                     "%s: byte %u%s%s: %s: it is no knowledge blob, or damaged; make one with "
+                     "ruvm rag-add",
+                     path, fault.off, fault.section[0] ? ", section " : "", fault.section,
+                     fault.what ? fault.what : "wrong");
+}
+
 /* A file becomes a section of that name. */
 static int add(struct job *j, const char *name, const char *path, const struct ruvm_map *m)
 {
     int rc = check_name(j, name);
     if (rc == RUVM_OK && strcmp(name, RUVM_PACK_MODEL) == 0)
         rc = check_model(j, path, m);
+    if (rc == RUVM_OK && m->size && strcmp(name, RUVM_PACK_KNOWLEDGE) == 0)
+        rc = check_knowledge(j, path, m);
     if (rc != RUVM_OK)
         return rc;
     if (strcmp(name, RUVM_PACK_SETTINGS) != 0)
