@@ -66,9 +66,9 @@ static void print_list(const struct ruvm_knowledge *k, const char *blob)
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s.n_chunks));
         put_name(&t, s.meta ? s.meta : "", s.n_meta);
     }
-    printf("%s: %s bytes, %s of %s; vectors %s of %u dimensions, %s; rank %s\n\n", blob,
+    printf("%s: %s bytes, %s of %s; vectors %s of %u dimensions (%s), %s; rank %s\n\n", blob,
            ruvm_output_grouped(info.file_bytes), ruvm_output_many(info.n_chunks, "chunk"),
-           ruvm_output_many(info.n_sources, "source"), info.type, info.dims,
+           ruvm_output_many(info.n_sources, "source"), info.type, info.dims, info.embed,
            info.has_words ? "with words" : "without words", info.rank);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
@@ -83,6 +83,7 @@ static void print_list_json(const struct ruvm_knowledge *k, const char *blob)
     ruvm_json_count(object, "chunks", info.n_chunks);
     ruvm_json_count(object, "dims", info.dims);
     ruvm_json_text(object, "type", info.type);
+    ruvm_json_text(object, "embed", info.embed);
     ruvm_json_text(object, "rank", info.rank);
     ruvm_json_bool(object, "words", info.has_words);
     ruvm_json_count(object, "query_bytes", info.query_bytes);
