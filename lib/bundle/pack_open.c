@@ -166,11 +166,11 @@ int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_err
     return RUVM_OK;
 }
 
-int ruvm_pack_extract(const char *path, const char *section, const char *output,
+int ruvm_pack_extract(const char *path, const char *section, const char *output, uint64_t *bytes,
                       struct ruvm_error *err)
 {
     struct ruvm_pack_input in;
-    struct ruvm_pack_section s;
+    struct ruvm_pack_section s = {0};
     int rc = ruvm_pack_open_file(&in, path, err);
     if (rc != RUVM_OK)
         return rc;
@@ -180,6 +180,7 @@ int ruvm_pack_extract(const char *path, const char *section, const char *output,
         rc = ruvm_fail(err, RUVM_ERR_ARG,
                        "%s: has no section \"%s\": ruvm pack --list shows those it has", path,
                        section);
+    *bytes = s.size;
     ruvm_pack_close_file(&in);
     return rc;
 }
