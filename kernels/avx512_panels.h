@@ -83,6 +83,8 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
                        (size_t)m->first_col * RUVM_PANEL_ROWS;
     const int8_t *x = m->x + (size_t)v * m->x_stride;
     __m512i acc[PANEL_TILE][PANEL_VECS];
+    /* Of the next panels one is brought near with every four vectors. */
+    const uint8_t *ahead = w + (PANEL_TILE + v / PANEL_VECS % PANEL_TILE) * (size_t)m->panel_bytes;
     X86_UNROLL
     for (uint32_t p = 0; p < t.panels; p++) {
         X86_UNROLL
@@ -91,6 +93,8 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     }
     for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
         __m512i xs[PANEL_VECS];
+        if (t.vecs > 1)
+            _mm_prefetch((const char *)ahead + (size_t)c * RUVM_PANEL_ROWS, _MM_HINT_T1);
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++)
             xs[j] = panel_x(x + j * (size_t)m->x_stride + c);

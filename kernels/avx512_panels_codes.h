@@ -1,7 +1,7 @@
 /* AVX-512 panels of packed codes: INT4, INT3, INT2 and BINARY.
  *
  * A step is 32 columns of 16 rows, as many registers as a code has bits, and eight times
- * four bytes u in them multiply x; a level is 2u - max. Two panels share what is loaded of a
+ * four bytes u in them multiply x; a level is 2u - max. Four panels share what is loaded of a
  * vector alone, and four vectors what is unpacked of a panel: reading weights is no limit
  * here as it is for INT8, and loading x is one. */
 #ifndef RUVM_KERNELS_AVX512_PANELS_CODES_H
@@ -12,13 +12,19 @@
 enum {
     PANEL_STEP = 32, /* columns */
     PANEL_FOURS = 8, /* of a step, or half of it at the end of a row */
-    PANEL_PAIR = 2,  /* panels that share what is loaded of a vector alone */
     PANEL_MAX_STEPS = RUVM_PANELS_MAX_COLS / PANEL_STEP
 };
 
 X86_INLINE int panel_max(int bits)
 {
     return (1 << bits) - 1;
+}
+
+/* Panels that share what is loaded of so many vectors. BINARY alone has sums for each bit of a
+ * byte, and no registers for those of more. */
+X86_INLINE uint32_t panel_sharing(int bits, int group, uint32_t vecs)
+{
+    return vecs > 1 ? 1 : bits == 1 && !group ? 2 : PANEL_TILE;
 }
 
 /* ---- codes to bytes ---------------------------------------------------------------- */
@@ -40,15 +46,18 @@ X86_INLINE struct panel_words panel_words(int bits, uint32_t fours, const uint8_
     return s;
 }
 
-/* How many codes a byte holds, and which of them the k-th four columns of a step are. */
-X86_INLINE uint32_t panel_codes_a_byte(int bits)
-{
-    return 8 / (uint32_t)bits;
-}
+/* Where the k-th four columns of a step of so many are: in which register, and from which
+ * bit of its bytes on. A whole step of INT4 has its first half in the lower nibbles. */
+struct panel_place {
+    uint32_t word, bit;
+};
 
-X86_INLINE uint32_t panel_bit_of(int bits, uint32_t k)
+X86_INLINE struct panel_place panel_place(int bits, uint32_t fours, uint32_t k)
 {
-    return k % panel_codes_a_byte(bits) * (uint32_t)bits;
+    const uint32_t codes = 8 / (uint32_t)bits; /* that a byte holds */
+    if (bits == 4 && fours == PANEL_FOURS)
+        return (struct panel_place){k % 4, k / 4 * 4};
+    return (struct panel_place){k / codes, k % codes * (uint32_t)bits};
 }
 
 X86_INLINE __m512i panel_field(__m512i w, uint32_t down, int mask)
@@ -59,11 +68,11 @@ X86_INLINE __m512i panel_field(__m512i w, uint32_t down, int mask)
 }
 
 /* The k-th four columns of a step. */
-X86_INLINE __m512i panel_four(int bits, const struct panel_words *s, uint32_t k)
+X86_INLINE __m512i panel_four(int bits, const struct panel_words *s, uint32_t fours, uint32_t k)
 {
+    const struct panel_place at = panel_place(bits, fours, k);
     if (bits != 3)
-        return panel_field(s->w[k / panel_codes_a_byte(bits)], panel_bit_of(bits, k),
-                           panel_max(bits));
+        return panel_field(s->w[at.word], at.bit, panel_max(bits));
     __m512i high = s->w[2];
     if (k < 2)
         high = _mm512_sll_epi16(high, _mm_cvtsi32_si128(2 - (int32_t)k));
@@ -73,10 +82,12 @@ X86_INLINE __m512i panel_four(int bits, const struct panel_words *s, uint32_t k)
 
 /* The same without a shift: sums of it are 2^bit of what they should be, and that is taken
  * back at the end. */
-X86_INLINE __m512i panel_four_in_place(int bits, const struct panel_words *s, uint32_t k)
+X86_INLINE __m512i panel_four_in_place(int bits, const struct panel_words *s, uint32_t fours,
+                                       uint32_t k)
 {
-    int mask = panel_max(bits) << panel_bit_of(bits, k);
-    return _mm512_and_si512(s->w[k / panel_codes_a_byte(bits)], _mm512_set1_epi8((char)mask));
+    const struct panel_place at = panel_place(bits, fours, k);
+    int mask = panel_max(bits) << at.bit;
+    return _mm512_and_si512(s->w[at.word], _mm512_set1_epi8((char)mask));
 }
 
 /* Where the codes of the panel of row r begin that multiply x[0]. */
@@ -100,8 +111,24 @@ X86_INLINE uint32_t panel_plain_parts(int bits, struct panel_tile t)
     return t.vecs > 1 ? 2 : bits == 1 ? 8 : 4;
 }
 
+/* Which of them takes the k-th four columns, and its place. */
+X86_INLINE uint32_t panel_plain_part(int bits, struct panel_tile t, uint32_t fours, uint32_t k)
+{
+    const struct panel_place at = panel_place(bits, fours, k);
+    if (panel_in_place(bits, t) && bits == 4)
+        return at.bit / 2 + at.word % 2;
+    return k % panel_plain_parts(bits, t);
+}
+
+X86_INLINE uint32_t panel_plain_bit(int bits, struct panel_tile t, uint32_t part)
+{
+    if (!panel_in_place(bits, t))
+        return 0;
+    return bits == 4 ? part / 2 * 4 : part * (uint32_t)bits;
+}
+
 struct panel_plain_sums {
-    __m512i part[PANEL_PAIR][PANEL_VECS][PANEL_FOURS];
+    __m512i part[PANEL_TILE][PANEL_VECS][PANEL_FOURS];
 };
 
 /* Their panels at a step, and vectors. */
@@ -115,21 +142,21 @@ struct panel_plain_at {
 X86_INLINE void panel_plain_step(int bits, struct panel_tile t, uint32_t fours,
                                  struct panel_plain_sums *s, const struct panel_plain_at *at)
 {
-    struct panel_words w[PANEL_PAIR];
+    struct panel_words w[PANEL_TILE];
     X86_UNROLL
     for (uint32_t p = 0; p < t.panels; p++)
         w[p] = panel_words(bits, fours, at->w + p * at->panel_bytes);
     X86_UNROLL
     for (uint32_t k = 0; k < fours; k++) {
-        const uint32_t part = k % panel_plain_parts(bits, t);
+        const uint32_t part = panel_plain_part(bits, t, fours, k);
         __m512i xs[PANEL_VECS];
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++)
             xs[j] = panel_x(at->x + j * at->x_stride + (size_t)4 * k);
         X86_UNROLL
         for (uint32_t p = 0; p < t.panels; p++) {
-            __m512i u = panel_in_place(bits, t) ? panel_four_in_place(bits, &w[p], k)
-                                                : panel_four(bits, &w[p], k);
+            __m512i u = panel_in_place(bits, t) ? panel_four_in_place(bits, &w[p], fours, k)
+                                                : panel_four(bits, &w[p], fours, k);
             X86_UNROLL
             for (uint32_t j = 0; j < t.vecs; j++)
                 s->part[p][j][part] = _mm512_dpbusd_epi32(s->part[p][j][part], u, xs[j]);
@@ -142,7 +169,7 @@ X86_INLINE __m512i panel_plain_sum(int bits, struct panel_tile t, const __m512i 
     __m512i sum = parts[0];
     X86_UNROLL
     for (uint32_t i = 1; i < panel_plain_parts(bits, t); i++) {
-        uint32_t by = panel_in_place(bits, t) ? panel_bit_of(bits, i) : 0;
+        uint32_t by = panel_plain_bit(bits, t, i);
         sum = _mm512_add_epi32(sum, by ? _mm512_srai_epi32(parts[i], by) : parts[i]);
     }
     return sum;
@@ -186,8 +213,8 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
 X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
                                  uint32_t v)
 {
-    const struct panel_tile one = {1, vecs}, two = {vecs == 1 ? PANEL_PAIR : 1, vecs};
-    const uint32_t step = two.panels * RUVM_PANEL_ROWS;
+    const struct panel_tile one = {1, vecs}, many = {panel_sharing(bits, 0, vecs), vecs};
+    const uint32_t step = many.panels * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_VECS];
     for (uint32_t j = 0; j < vecs; j++) {
         __m512i x = panel_s8_start(m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
@@ -196,7 +223,7 @@ X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matm
     }
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
-        panel_plain_tile(bits, two, m, r, v, starts);
+        panel_plain_tile(bits, many, m, r, v, starts);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_plain_tile(bits, one, m, r, v, starts);
 }
@@ -245,7 +272,7 @@ static inline void panel_groups_of(struct panel_group_x *g, const int8_t *x, uin
  * of the first 16 in the lower and of the others in the upper one. */
 X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group, uint32_t c)
 {
-    const uint32_t g = c / group;
+    const uint32_t g = c >> __builtin_ctz(group);
     __m512i m = _mm512_cvtepu8_epi32(x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS));
     if (sixteens)
         return _mm512_and_si512(_mm512_or_si512(m, _mm512_slli_epi32(m, 12)),
@@ -256,7 +283,7 @@ X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group,
 
 /* Of panel p and vector j: sums of u - zero times multipliers, and of x times multipliers. */
 struct panel_group_sums {
-    __m512i codes[PANEL_PAIR][PANEL_VECS], x[PANEL_PAIR][PANEL_VECS];
+    __m512i codes[PANEL_TILE][PANEL_VECS], x[PANEL_TILE][PANEL_VECS];
 };
 
 /* What is the same for all steps of a tile: constants. */
@@ -272,6 +299,24 @@ struct panel_group_at {
     const struct panel_group_x *g;
 };
 
+/* Whether the second half of a step is multiplied where it is, in upper nibbles: then its sums
+ * are 16 times too large. */
+X86_INLINE int panel_group_in_place(struct panel_group_kind kind, uint32_t fours)
+{
+    return kind.bits == 4 && fours == PANEL_FOURS && (kind.sixteens || kind.vecs == 1);
+}
+
+/* The sums of a step's halves as vpdpwssd takes them: both together, or each in 16 bits. */
+X86_INLINE __m512i panel_group_both(struct panel_group_kind kind, uint32_t fours, __m512i first,
+                                    __m512i second)
+{
+    const int in_place = panel_group_in_place(kind, fours);
+    if (kind.sixteens)
+        return _mm512_mask_mov_epi16(first, 0xaaaaaaaa,
+                                     _mm512_slli_epi32(second, in_place ? 12 : 16));
+    return in_place ? _mm512_add_epi32(first, _mm512_srai_epi32(second, 4)) : first;
+}
+
 /* The sums of panel p grow by the first `fours` times four columns of a step at w. */
 X86_INLINE void panel_group_step(struct panel_group_kind kind, uint32_t p, uint32_t fours,
                                  struct panel_group_sums *sums, const uint8_t *w,
@@ -282,13 +327,17 @@ X86_INLINE void panel_group_step(struct panel_group_kind kind, uint32_t p, uint3
     __m512i s[2][PANEL_VECS];
     X86_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++) {
-        s[0][j] = _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].start);
+        s[0][j] = panel_zero(kind.bits, kind.sixteens)
+                      ? _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].start)
+                      : _mm512_setzero_si512();
         s[1][j] = _mm512_setzero_si512();
     }
     X86_UNROLL
     for (uint32_t k = 0; k < fours; k++) {
-        __m512i u = panel_four(kind.bits, &words, k);
-        const uint32_t half = kind.sixteens && k >= PANEL_FOURS / 2;
+        const int in_place = panel_group_in_place(kind, fours);
+        const uint32_t half = (kind.sixteens || in_place) && k >= PANEL_FOURS / 2;
+        __m512i u = in_place ? panel_four_in_place(kind.bits, &words, fours, k)
+                             : panel_four(kind.bits, &words, fours, k);
         X86_UNROLL
         for (uint32_t j = 0; j < kind.vecs; j++)
             s[half][j] = _mm512_dpbusd_epi32(s[half][j], u,
@@ -296,9 +345,8 @@ X86_INLINE void panel_group_step(struct panel_group_kind kind, uint32_t p, uint3
     }
     X86_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++) {
-        __m512i x = _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].sum), both = s[0][j];
-        if (kind.sixteens)
-            both = _mm512_mask_mov_epi16(both, 0xaaaaaaaa, _mm512_slli_epi32(s[1][j], 16));
+        __m512i x = _mm512_set1_epi32(g[(size_t)j * PANEL_MAX_STEPS].sum);
+        __m512i both = panel_group_both(kind, fours, s[0][j], s[1][j]);
         sums->codes[p][j] = _mm512_dpwssd_epi32(sums->codes[p][j], both, by);
         sums->x[p][j] = _mm512_dpwssd_epi32(sums->x[p][j], x, by);
     }
@@ -354,10 +402,10 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
 X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm_matmul_panels *m,
                                  uint32_t v, const struct panel_group_x *g)
 {
-    const uint32_t pair = kind.vecs == 1 ? PANEL_PAIR : 1, step = pair * RUVM_PANEL_ROWS;
+    const uint32_t many = panel_sharing(kind.bits, 1, kind.vecs), step = many * RUVM_PANEL_ROWS;
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
-        panel_group_tile(kind, pair, m, r, v, g);
+        panel_group_tile(kind, many, m, r, v, g);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_group_tile(kind, 1, m, r, v, g);
 }

@@ -230,6 +230,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .unpack = avx512_unpack,
     .rescale = avx512_rescale,
     .amax = avx512_amax,
+    .largest = ruvm_elementwise_largest,
     .quantize = avx512_quantize,
     .add_scaled = avx512_add_scaled,
     .norm = avx512_norm,

@@ -25,6 +25,28 @@ static inline int32_t ruvm_elementwise_max(const int32_t *s, uint32_t n)
     return max;
 }
 
+enum { RUVM_LARGEST_BLOCK = 256 };
+
+/* A loop that keeps a place has no lanes, one that keeps a value has: so first the block that
+ * the place is in. */
+static inline uint32_t ruvm_elementwise_largest(const int32_t *x, uint32_t n)
+{
+    uint32_t best = 0;
+    int32_t most = x[0];
+    for (uint32_t i = 0; i < n; i += RUVM_LARGEST_BLOCK) {
+        uint32_t left = n - i;
+        int32_t max =
+            ruvm_elementwise_max(x + i, left < RUVM_LARGEST_BLOCK ? left : RUVM_LARGEST_BLOCK);
+        if (max > most) {
+            most = max;
+            best = i;
+        }
+    }
+    while (x[best] != most)
+        best++;
+    return best;
+}
+
 /* The weights of n_pos scores none of which is above max. */
 static inline uint32_t ruvm_elementwise_weights_below(uint16_t *e, const int32_t *s, uint32_t n_pos,
                                                       int32_t max, uint32_t mult, uint32_t shift)

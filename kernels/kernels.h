@@ -185,6 +185,10 @@ struct ruvm_kernels {
     /* max over i of |x[i]|; x is never INT32_MIN. 0 for n = 0. */
     uint32_t (*amax)(const int32_t *x, uint32_t n);
 
+    /* The first i whose x[i] is the largest; n > 0. NULL on a chip: it has few logits, and the
+     * sampler's own loop. */
+    uint32_t (*largest)(const int32_t *x, uint32_t n);
+
     /* q[i] = (((x[i] << up) >> down) * mult + 2^23) >> 24, one of up, down is 0;
      * the caller chooses them so that the shifted |x| <= 2^16 and the result is
      * within +-127. q[n .. n_padded) = 0. */

@@ -76,6 +76,7 @@ const struct ruvm_kernels ruvm_kernels_neon = {
     .unpack = ruvm_elementwise_unpack,
     .rescale = ruvm_elementwise_rescale,
     .amax = ruvm_elementwise_amax,
+    .largest = ruvm_elementwise_largest,
     .quantize = ruvm_elementwise_quantize,
     .add_scaled = ruvm_elementwise_add_scaled,
     .norm = ruvm_elementwise_norm,

@@ -314,12 +314,6 @@ static void add_to_logits(struct ruvm_engine *e, const struct head *head,
     }
 }
 
-static void set_to_zero(int32_t *to, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = 0;
-}
-
 /* Items are parts of the work area; each takes its share of the rows. */
 static void head_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
 {
@@ -333,7 +327,7 @@ static void head_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t
         n = stop - row < head->piece_rows ? stop - row : head->piece_rows;
         struct ruvm_tensor part = ruvm_vector_rows(&head->w, row, n);
         for (uint32_t t = 0; t < head->n_tokens; t++)
-            set_to_zero(e->rows[t].logits + row, n);
+            __builtin_memset(e->rows[t].logits + row, 0, n * sizeof(int32_t));
         for (uint32_t g = 0; g * e->head_group < part.cols; g++)
             add_to_logits(e, head, &part, row, g, work);
     }

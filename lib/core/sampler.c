@@ -5,7 +5,8 @@
  * tokens of equal weight are taken by lower id first, so the kept set never
  * depends on a sorting order. One 64-bit random number draws from what is left.
  */
-#include "lib/ruvm.h"
+#include "lib/core/engine.h"
+#include "lib/core/fixed.h"
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
@@ -29,8 +30,10 @@ static uint64_t next_random(struct ruvm_sampler *s)
     return z ^ (z >> 31);
 }
 
-static uint16_t largest(const int32_t *x, uint32_t n)
+static uint16_t largest(const struct ruvm_sampler *s, const int32_t *x, uint32_t n)
 {
+    if (!RUVM_CORE_SMALL && s->kernels && s->kernels->largest)
+        return (uint16_t)s->kernels->largest(x, n);
     uint32_t best = 0;
     int32_t most = x[0]; /* not x[best], whose address would have to be waited for */
     for (uint32_t i = 1; i < n; i++)
@@ -72,18 +75,10 @@ static void penalise(const struct ruvm_sampler *s, int32_t *logits, uint32_t voc
     }
 }
 
-/* 2^-f in Q30 for f in Q15 below 1: the cubic of the kernels' softmax with more bits. */
-static uint32_t exp2_fraction(uint32_t f)
-{
-    uint32_t c = 7594 - ((f * 1313 + 16384) >> 15); /* Q15 */
-    uint32_t b = 90664 - ((f * c + 4096) >> 13);    /* Q17 */
-    return (1u << 30) - ((f * b) >> 2);
-}
-
 /* weight = 2^30 * exp((logit - best) / temperature), in place; the best has 2^30. */
 static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t vocab)
 {
-    int32_t best = logits[largest(logits, vocab)];
+    int32_t best = logits[largest(s, logits, vocab)];
     uint64_t mult = ((uint64_t)1512775 << 16) / s->temperature_q16; /* log2(e) in Q20 / T */
     for (uint32_t i = 0; i < vocab; i++) {
         uint64_t distance = (uint64_t)((int64_t)best - logits[i]); /* Q16 */
@@ -91,7 +86,7 @@ static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t v
             distance = MAX_DISTANCE;
         uint64_t t = (distance * mult) >> 21; /* Q16 * Q20 to Q15 */
         uint64_t n = t >> 15;
-        logits[i] = n > 30 ? 0 : (int32_t)(exp2_fraction((uint32_t)t & 32767u) >> n);
+        logits[i] = n > 30 ? 0 : (int32_t)(ruvm_fixed_exp2((uint32_t)t & 32767u) >> n);
     }
 }
 
@@ -155,7 +150,7 @@ static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t voca
     if (s->top_k > 0 && s->top_k < vocab)
         drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
     if (s->min_p_q16 > 0) {
-        uint32_t best = (uint32_t)weights[largest(weights, vocab)];
+        uint32_t best = (uint32_t)weights[largest(s, weights, vocab)];
         uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
         uint32_t least = (uint32_t)(((uint64_t)best * share) >> 16);
         drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
@@ -190,7 +185,7 @@ uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
 {
     penalise(s, logits, vocab, recent, n_recent);
     if (s->temperature_q16 == 0)
-        return largest(logits, vocab);
+        return largest(s, logits, vocab);
     to_weights(s, logits, vocab);
     filter(s, logits, vocab);
     return draw(s, logits, vocab);

@@ -272,7 +272,8 @@ static struct ruvm_bias norm_bias(const struct ruvm_engine *e, uint32_t norm)
         &e->img, layer == e->img.n_layers ? RUVM_BIAS_FINAL_NORM : kinds[norm % 2], layer);
 }
 
-static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
+/* The input of token t, normalised, into e->vector; returns the worth of one step. */
+static struct ruvm_real norm_token(struct ruvm_engine *e, uint32_t norm, uint32_t t)
 {
     const struct ruvm_image *img = &e->img;
     const int32_t *h = e->layer_input + (size_t)t * img->dim;
@@ -280,8 +281,13 @@ static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint3
     struct ruvm_real unit =
         img->norm == RUVM_NORM_LAYER ? layer_norm(e, h, gain) : rms_norm(e, h, gain);
     unit = ruvm_real_shift(unit, img->norm_exp[norm]);
-    unit = ruvm_vector_add_bias(e, e->vector, norm_bias(e, norm), unit);
-    ruvm_vector_quantize(e, t, e->vector, img->dim, group, unit);
+    return ruvm_vector_add_bias(e, e->vector, norm_bias(e, norm), unit);
+}
+
+static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
+{
+    struct ruvm_real unit = norm_token(e, norm, t);
+    ruvm_vector_quantize(e, t, e->vector, e->img.dim, group, unit);
 }
 
 struct norm {
@@ -299,6 +305,15 @@ void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint
 {
     struct norm n = {norm, group};
     ruvm_parallel_tokens(e, n_tokens, e->img.dim, norm_tokens, &n);
+}
+
+/* Of the one token whose logits were wanted last, which lies in front. */
+void ruvm_engine_hidden(struct ruvm_engine *e, int32_t *x)
+{
+    struct ruvm_ratio r =
+        ruvm_real_ratio(ruvm_real_shift(norm_token(e, 2u * e->img.n_layers, 0), 16));
+    for (uint32_t i = 0; i < e->img.dim; i++)
+        x[i] = ruvm_fixed_scale(e->vector[i], r, INT32_MAX);
 }
 
 /* ---- after a matrix ------------------------------------------------------ */

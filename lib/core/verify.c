@@ -14,7 +14,7 @@ static uint16_t id_at(const struct ruvm_image *img, uint32_t i)
 
 static uint16_t greedy(struct ruvm_engine *e)
 {
-    struct ruvm_sampler s = {0};
+    struct ruvm_sampler s = {.kernels = e->k};
     return ruvm_sample(&s, e->logits, e->img.vocab, NULL, 0);
 }
 

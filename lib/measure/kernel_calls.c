@@ -167,6 +167,7 @@ VECTOR_RUN(divide, k->divide(r->y, r->a, r->scale, n, 0, 1 << 17))
 VECTOR_RUN(unpack, k->unpack(r->x, r->codes, r->step, HEADS, n / HEADS))
 VECTOR_RUN(rescale, k->rescale(r->y, r->scale, n))
 VECTOR_RUN(amax, r->out[0] = (int32_t)k->amax(r->a, n))
+VECTOR_RUN(largest, r->out[0] = (int32_t)k->largest(r->a, n))
 VECTOR_RUN(quantize, k->quantize(r->x, r->a, n, n, 0, 0, TO_127))
 VECTOR_RUN(add_scaled, add_scaled(k, r, n))
 VECTOR_RUN(norm, k->norm(r->y, r->a, r->gain, n, 0))
@@ -204,6 +205,7 @@ static const struct ruvm_kernel_kind kinds[] = {
     {"unpack", VECTORS, 0, 1.5, run_unpack},
     {"rescale", VECTORS, 0, 10, run_rescale},
     {"amax", VECTORS, 0, 4, run_amax},
+    {"largest", VECTORS, 0, 4, run_largest},
     {"quantize", VECTORS, 0, 5, run_quantize},
     {"add_scaled", VECTORS, 0, 14, run_add_scaled},
     {"norm", VECTORS, 0, 10, run_norm},

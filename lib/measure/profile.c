@@ -16,7 +16,6 @@
 #include "lib/measure/profile_table.h"
 #include "lib/measure/speed.h"
 #include "lib/measure/spread.h"
-#include "lib/run/likeliest.h"
 #include "lib/run/session.h"
 
 enum { DEFAULT_REPETITIONS = 9, ENGINE_ALIGN = 64, N_PROBES = 2000 };
@@ -92,6 +91,12 @@ static void measure_costs(struct profile *p)
 
 /* ---- rounds ----------------------------------------------------------------------- */
 
+static uint16_t most_likely(const struct profile *p, const struct ruvm_engine *e)
+{
+    const struct ruvm_session *s = p->session;
+    return (uint16_t)s->kernels->largest(ruvm_engine_logits(e), s->info.vocab);
+}
+
 /* Seconds of all tokens, or a negative status. */
 static double generate_plain(const struct profile *p)
 {
@@ -101,7 +106,7 @@ static double generate_plain(const struct profile *p)
     double start = ruvm_clock_s();
     for (uint32_t i = 0; i < p->n_tokens && rc == RUVM_OK; i++) {
         rc = ruvm_engine_eval(e, &id, 1, NULL);
-        id = (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(e), p->session->info.vocab);
+        id = most_likely(p, e);
     }
     return rc == RUVM_OK ? ruvm_clock_s() - start : rc;
 }
@@ -116,7 +121,7 @@ static double generate_watched(const struct profile *p)
         ruvm_profile_token_begin();
         rc = ruvm_engine_eval(e, &id, 1, NULL);
         ruvm_profile_token_choose();
-        id = (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(e), p->session->info.vocab);
+        id = most_likely(p, e);
         ruvm_profile_token_end();
     }
     return rc == RUVM_OK ? ruvm_clock_s() - start : rc;

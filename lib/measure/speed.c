@@ -9,16 +9,17 @@
 
 #include <stdlib.h>
 
+#include "kernels/kernels.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/measure/spread.h"
 #include "lib/run/batch.h"
-#include "lib/run/likeliest.h"
 
 enum { DEFAULT_TOKENS = 128, DEFAULT_REPETITIONS = 9 };
 
 struct run {
     struct ruvm_engine *engine;
+    const struct ruvm_kernels *kernels;
     struct ruvm_batch batch; /* texts that are generated together; the first is engine's */
     const struct ruvm_bench_options *o;
     uint32_t vocab, n_prompt, n_generate;
@@ -64,7 +65,7 @@ static double decode(const struct run *r)
             return rc;
         for (uint32_t t = 0; t < n; t++)
             rows[t].token =
-                (uint16_t)ruvm_likeliest_find(ruvm_engine_logits(rows[t].engine), r->vocab);
+                (uint16_t)r->kernels->largest(ruvm_engine_logits(rows[t].engine), r->vocab);
     }
     return (double)n * r->n_generate / (ruvm_clock_s() - start);
 }
@@ -119,6 +120,7 @@ int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,
                        const struct ruvm_bench_options *o, struct ruvm_error *err)
 {
     struct run r = {.engine = ruvm_session_engine(s),
+                    .kernels = s->kernels,
                     .o = o,
                     .vocab = ruvm_session_info(s)->vocab,
                     .start = ruvm_speed_start(s),

@@ -294,6 +294,20 @@ static int compare_amax(const struct ruvm_kernels *k, const struct ruvm_kernels 
     return bad;
 }
 
+/* Few values differ, so that the largest is often there several times. A chip has none. */
+static int compare_largest(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
+{
+    int bad = 0;
+    const struct ruvm_kernels *of = k->largest ? k : oracle;
+    for (uint32_t i = 0; i < 400 && !bad; i++) {
+        uint32_t n = 1 + compare_length(i % 80) * (1 + i % 7);
+        compare_slot = 0;
+        const int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)2 << i % 31) - 1);
+        bad = compare_number("largest", of->largest(x, n), oracle->largest(x, n), n);
+    }
+    return bad;
+}
+
 static int compare_quantize(const struct ruvm_kernels *k, const struct ruvm_kernels *oracle)
 {
     int bad = 0;
@@ -510,6 +524,7 @@ static const struct compare_case compare_cases[] = {
     {"unpack", compare_unpack},
     {"rescale", compare_rescale},
     {"amax", compare_amax},
+    {"largest", compare_largest},
     {"quantize", compare_quantize},
     {"add_scaled", compare_add_scaled},
     {"norm", compare_norm},

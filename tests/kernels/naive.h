@@ -74,6 +74,14 @@ static uint32_t naive_amax(const int32_t *x, uint32_t n)
     return (uint32_t)max;
 }
 
+static uint32_t naive_largest(const int32_t *x, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++)
+        best = x[i] > x[best] ? i : best;
+    return best;
+}
+
 static uint32_t naive_rotate_one(int32_t *v, uint32_t n, const int16_t *turn, uint32_t n_pairs)
 {
     uint32_t most = naive_amax(v, n), down = 0;
@@ -268,6 +276,7 @@ static const struct ruvm_kernels naive = {
     .unpack = naive_unpack,
     .rescale = naive_rescale,
     .amax = naive_amax,
+    .largest = naive_largest,
     .quantize = naive_quantize,
     .add_scaled = naive_add_scaled,
     .norm = naive_norm,

@@ -234,6 +234,12 @@ static uint32_t strict_amax(const int32_t *x, uint32_t n)
     return ruvm_kernels_scalar.amax(x, n);
 }
 
+static uint32_t strict_largest(const int32_t *x, uint32_t n)
+{
+    STRICT(n > 0);
+    return ruvm_kernels_scalar.largest(x, n);
+}
+
 static void strict_quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
                             uint32_t down, uint32_t mult)
 {
@@ -345,6 +351,7 @@ static const struct ruvm_kernels strict_kernels = {
     .unpack = strict_unpack,
     .rescale = strict_rescale,
     .amax = strict_amax,
+    .largest = strict_largest,
     .quantize = strict_quantize,
     .add_scaled = strict_add_scaled,
     .norm = strict_norm,
