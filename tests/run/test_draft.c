@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
-#include "lib/run/likeliest.h"
 #include "tests/run/tiny_image.h"
 
 enum { MOST = 400, VOCAB = 60, ONE = 65536 };
@@ -208,7 +208,7 @@ struct deviation {
 
 static void add_token(struct deviation *d, const int32_t *logits, uint32_t vocab, uint16_t id)
 {
-    uint32_t best = ruvm_likeliest_find(logits, vocab);
+    uint32_t best = ruvm_kernels_scalar.largest(logits, vocab);
     double total = 0, mean = 0, square = 0;
     for (uint32_t i = 0; i < vocab; i++)
         total += exp((logits[i] - (double)logits[best]) / ONE);
