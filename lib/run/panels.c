@@ -33,12 +33,13 @@ static size_t bytes_of(const struct ruvm_tensor *t)
     return n * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
 }
 
-static void pack(uint8_t *to, const struct ruvm_tensor *t)
+static void pack(uint8_t *to, const struct ruvm_tensor *t, uint8_t zero)
 {
     ruvm_panels_pack(to, &(struct ruvm_panels_source){
                              .w = (const uint8_t *)t->data,
                              .mult = t->mult,
                              .bits = ruvm_codes_bits(t->type),
+                             .zero = zero,
                              .n_rows = t->rows,
                              .row_bytes = t->row_bytes,
                              .mult_bytes = t->mult_bytes,
@@ -51,6 +52,7 @@ int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_byte
     *p = (struct ruvm_panels){0};
     if (!kernels->matmul_panels)
         return RUVM_OK;
+    p->zero = kernels->panel_zero;
     int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
     for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
@@ -77,7 +79,7 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
         if (!has_panels(&t))
             continue;
-        pack(to, &t);
+        pack(to, &t, p->zero);
         p->of_tensor[i] = to;
         to += bytes_of(&t);
         size_t off = (size_t)((const uint8_t *)t.data - p->img.data);
