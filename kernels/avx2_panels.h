@@ -1,7 +1,7 @@
 /* AVX2 panels: a register is four columns of 8 rows, and 4 bytes of x go to all lanes.
  *
  * No sum crosses lanes, and the weights of a vector alone are read in one stream. INT8 is
- * multiplied as in avx2.c: |x| by the weight with the sign of x. Codes u are unsigned as they
+ * multiplied much as in avx2.c: |x| by the weight with the sign of x. Codes u are unsigned as they
  * are; their sums of 16 or 32 columns fit into 16 bits, and the instruction that widens them
  * takes their multiplier along. */
 #ifndef RUVM_KERNELS_AVX2_PANELS_H
@@ -49,14 +49,40 @@ struct panel_tile {
     uint32_t panels, vecs;
 };
 
-X86_INLINE __m256i panel_s8_add(__m256i acc, __m256i w, __m256i x, __m256i magnitude)
+/* Four bytes of x in all lanes: |x|, and all bits where it is negative. */
+struct panel_s8_x {
+    __m256i magnitude, negative;
+};
+
+X86_INLINE struct panel_s8_x panel_s8_x(const int8_t *x)
 {
-    __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(w, x));
+    __m256i four = panel_x(x);
+    return (struct panel_s8_x){_mm256_abs_epi8(four),
+                               _mm256_cmpgt_epi8(_mm256_setzero_si256(), four)};
+}
+
+/* w with the sign of x, but for a missing 1 where x is negative: two products, at most
+ * 2 * 127 * 128, fit into 16 bits. */
+X86_INLINE __m256i panel_s8_add(__m256i acc, __m256i w, struct panel_s8_x x)
+{
+    __m256i pairs = _mm256_maddubs_epi16(x.magnitude, _mm256_xor_si256(w, x.negative));
     return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+/* What is missing then, of every row the same: the sum of |x| where x is negative. */
+static inline int32_t panel_s8_start(const int8_t *x, uint32_t n_cols)
+{
+    const __m128i zero = _mm_setzero_si128();
+    __m128i sum = zero;
+    for (uint32_t c = 0; c < n_cols; c += 16) {
+        __m128i below = _mm_max_epi8(_mm_sub_epi8(zero, x86_load16(x + c)), zero);
+        sum = _mm_add_epi64(sum, _mm_sad_epu8(below, zero));
+    }
+    return _mm_cvtsi128_si32(_mm_add_epi64(sum, _mm_unpackhi_epi64(sum, sum)));
+}
+
 X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_panels *m, uint32_t r,
-                              uint32_t v)
+                              uint32_t v, const int32_t *starts)
 {
     const uint8_t *w = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
                        (size_t)m->first_col * RUVM_PANEL_ROWS;
@@ -64,21 +90,19 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     const uint32_t halves = t.panels * PANEL_HALVES;
     __m256i acc[PANEL_PAIR * PANEL_HALVES][PANEL_PAIR];
     X86_UNROLL
-    for (uint32_t i = 0; i < halves; i++)
-        acc[i][0] = acc[i][1] = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < halves * t.vecs; i++)
+        acc[i / t.vecs][i % t.vecs] = _mm256_set1_epi32(starts[i % t.vecs]);
     for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
-        __m256i xs[PANEL_PAIR], magnitudes[PANEL_PAIR];
+        struct panel_s8_x xs[PANEL_PAIR];
         X86_UNROLL
-        for (uint32_t j = 0; j < t.vecs; j++) {
-            xs[j] = panel_x(x + j * (size_t)m->x_stride + c);
-            magnitudes[j] = _mm256_abs_epi8(xs[j]);
-        }
+        for (uint32_t j = 0; j < t.vecs; j++)
+            xs[j] = panel_s8_x(x + j * (size_t)m->x_stride + c);
         X86_UNROLL
         for (uint32_t i = 0; i < halves; i++) {
             __m256i ws = x86_load(w + i / 2 * (size_t)m->panel_bytes + i % 2 * PANEL_HALF);
             X86_UNROLL
             for (uint32_t j = 0; j < t.vecs; j++)
-                acc[i][j] = panel_s8_add(acc[i][j], ws, xs[j], magnitudes[j]);
+                acc[i][j] = panel_s8_add(acc[i][j], ws, xs[j]);
         }
     }
     X86_UNROLL
@@ -89,23 +113,39 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     }
 }
 
-/* Vectors by two, which share a walk over the weights; a last one alone. */
-static inline void panel_s8(const struct ruvm_matmul_panels *m)
+enum { PANEL_SHARED = 64 }; /* vectors that share a walk over the weights */
+
+/* Vectors by two, a last one alone. */
+static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
     const struct panel_tile four = {PANEL_PAIR, PANEL_PAIR}, tall = {PANEL_PAIR, 1};
     const struct panel_tile wide = {1, PANEL_PAIR}, one = {1, 1};
     const uint32_t step = PANEL_PAIR * RUVM_PANEL_ROWS, by_two = m->n_vecs / 2 * 2;
+    int32_t starts[PANEL_SHARED];
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
     for (; r + RUVM_PANEL_ROWS < m->n_rows; r += step) {
         for (uint32_t v = 0; v < by_two; v += 2)
-            panel_s8_tile(four, m, r, v);
+            panel_s8_tile(four, m, r, v, starts + v);
         if (by_two < m->n_vecs)
-            panel_s8_tile(tall, m, r, by_two);
+            panel_s8_tile(tall, m, r, by_two, starts + by_two);
     }
     for (uint32_t v = 0; r < m->n_rows && v < by_two; v += 2)
-        panel_s8_tile(wide, m, r, v);
+        panel_s8_tile(wide, m, r, v, starts + v);
     if (r < m->n_rows && by_two < m->n_vecs)
-        panel_s8_tile(one, m, r, by_two);
+        panel_s8_tile(one, m, r, by_two, starts + by_two);
+}
+
+static inline void panel_s8(const struct ruvm_matmul_panels *m)
+{
+    struct ruvm_matmul_panels block = *m;
+    for (uint32_t v = 0; v < m->n_vecs; v += PANEL_SHARED) {
+        block.n_vecs = m->n_vecs - v < PANEL_SHARED ? m->n_vecs - v : PANEL_SHARED;
+        block.x = m->x + (size_t)v * m->x_stride;
+        block.out = m->out + (size_t)v * m->out_stride;
+        panel_s8_block(&block);
+    }
 }
 
 /* ---- codes to bytes ------------------------------------------------------------------ */
@@ -160,7 +200,7 @@ X86_INLINE __m256i panel_four(int bits, const struct panel_words *s, uint32_t fo
  * more, or none. */
 struct panel_kind {
     int bits, sixteens, plain;
-    uint32_t vecs;
+    uint32_t vecs, halves; /* of a tile */
 };
 
 /* A step's -max times the sums of x, in 16 bits as the products are summed up: of all 32
@@ -221,40 +261,47 @@ X86_INLINE __m256i panel_end_of(__m256i acc, __m256i sums, int32_t start, __m256
     return _mm256_add_epi32(acc, _mm256_madd_epi16(all, by));
 }
 
-/* acc[j] of 8 rows grow by the first `fours` times four columns of a step at w. */
+/* acc[j] of 8 rows grow by the fours from `first` on, `n` of the `fours` of a step. */
+X86_INLINE void panel_add(struct panel_kind kind, uint32_t fours, uint32_t first, uint32_t n,
+                          __m256i *acc, const struct panel_words *words, const struct panel_at *at,
+                          __m256i by)
+{
+    __m256i sums[PANEL_VECS];
+    X86_UNROLL
+    for (uint32_t k = first; k < first + n; k++) {
+        __m256i u = panel_four(kind.bits, words, fours, k);
+        X86_UNROLL
+        for (uint32_t j = 0; j < kind.vecs; j++) {
+            __m256i x = panel_x(at->x + j * at->x_stride + (size_t)4 * k);
+            __m256i two = _mm256_maddubs_epi16(u, x);
+            sums[j] = k == first ? two : _mm256_add_epi16(sums[j], two);
+        }
+    }
+    X86_UNROLL
+    for (uint32_t j = 0; j < kind.vecs; j++)
+        acc[j] = panel_end_of(acc[j], sums[j],
+                              at->starts[(size_t)j * PANEL_MAX_STEPS].of[first / 4], by);
+}
+
+/* The same by the first `fours` times four columns of a step at w. */
 X86_INLINE void panel_step(struct panel_kind kind, uint32_t fours, __m256i *acc, const uint8_t *w,
                            const struct panel_at *at, const __m256i *by)
 {
     const struct panel_words words = panel_words(kind.bits, fours, w);
-    __m256i s[PANEL_HALVES][PANEL_VECS];
-    X86_UNROLL
-    for (uint32_t k = 0; k < fours; k++) {
-        const uint32_t half = kind.sixteens ? k / 4 : 0;
-        __m256i u = panel_four(kind.bits, &words, fours, k);
-        X86_UNROLL
-        for (uint32_t j = 0; j < kind.vecs; j++) {
-            __m256i two =
-                _mm256_maddubs_epi16(u, panel_x(at->x + j * at->x_stride + (size_t)4 * k));
-            s[half][j] = k == 0 || (half && k == 4) ? two : _mm256_add_epi16(s[half][j], two);
-        }
-    }
-    X86_UNROLL
-    for (uint32_t j = 0; j < kind.vecs; j++) {
-        const struct panel_start *start = at->starts + (size_t)j * PANEL_MAX_STEPS;
-        acc[j] = panel_end_of(acc[j], s[0][j], start->of[0], by[0]);
-        if (kind.sixteens && fours == PANEL_FOURS)
-            acc[j] = panel_end_of(acc[j], s[1][j], start->of[1], by[1]);
-    }
+    const uint32_t n = kind.sixteens ? PANEL_FOURS / 2 : fours;
+    panel_add(kind, fours, 0, n, acc, &words, at, by[0]);
+    if (n < fours)
+        panel_add(kind, fours, n, n, acc, &words, at, by[1]);
 }
 
-/* Both halves of a panel at a step that begins with column c of the row. */
-X86_INLINE void panel_both(struct panel_kind kind, uint32_t fours,
+/* As many rows of a panel as a tile has, at a step that begins with column c of the row. */
+X86_INLINE void panel_rows(struct panel_kind kind, uint32_t fours,
                            __m256i acc[PANEL_HALVES][PANEL_VECS],
                            const struct ruvm_matmul_panels *m, const uint8_t *w,
                            const uint8_t *mult, uint32_t c, const struct panel_at *at)
 {
     X86_UNROLL
-    for (uint32_t h = 0; h < PANEL_HALVES; h++) {
+    for (uint32_t h = 0; h < kind.halves; h++) {
         __m256i by[PANEL_HALVES] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
         if (!kind.plain)
             panel_mult(by, kind, mult + (size_t)h * PANEL_HALF_ROWS, m->group, c);
@@ -262,28 +309,31 @@ X86_INLINE void panel_both(struct panel_kind kind, uint32_t fours,
     }
 }
 
+/* The rows from r on: a panel, or half of one. */
 X86_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matmul_panels *m,
                                  uint32_t r, uint32_t v, const struct panel_start *starts)
 {
     const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
     const uint8_t *w = panel + (size_t)m->first_col / 8 * (uint32_t)kind.bits * RUVM_PANEL_ROWS;
-    const uint8_t *mult = panel + m->mult_off;
+    const uint8_t *mult = panel + m->mult_off + r % RUVM_PANEL_ROWS;
     struct panel_at at = {m->x + (size_t)v * m->x_stride, m->x_stride, starts};
     __m256i acc[PANEL_HALVES][PANEL_VECS];
     X86_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++)
         acc[0][j] = acc[1][j] = _mm256_setzero_si256();
+    w += r % RUVM_PANEL_ROWS * PANEL_HALF / PANEL_HALF_ROWS;
     uint32_t c = 0;
     for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.starts++) {
-        panel_both(kind, PANEL_FOURS, acc, m, w, mult, m->first_col + c, &at);
+        panel_rows(kind, PANEL_FOURS, acc, m, w, mult, m->first_col + c, &at);
         w += (size_t)kind.bits * PANEL_WORDS;
     }
     if (c < m->n_cols)
-        panel_both(kind, PANEL_FOURS / 2, acc, m, w, mult, m->first_col + c, &at);
+        panel_rows(kind, PANEL_FOURS / 2, acc, m, w, mult, m->first_col + c, &at);
     X86_UNROLL
-    for (uint32_t j = 0; j < kind.vecs; j++) {
-        panel_store(m, r, v + j, acc[0][j]);
-        panel_store(m, r + PANEL_HALF_ROWS, v + j, acc[1][j]);
+    for (uint32_t h = 0; h < kind.halves; h++) {
+        X86_UNROLL
+        for (uint32_t j = 0; j < kind.vecs; j++)
+            panel_store(m, r + h * PANEL_HALF_ROWS, v + j, acc[h][j]);
     }
 }
 
@@ -292,12 +342,13 @@ X86_INLINE void panel_codes_walk(struct panel_kind kind, const struct ruvm_matmu
     struct panel_start starts[PANEL_VECS * PANEL_MAX_STEPS];
     struct panel_kind one = kind;
     one.vecs = 1;
+    one.halves = PANEL_HALVES;
     for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
         n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
         for (uint32_t j = 0; j < n; j++)
             panel_starts_of(starts + (size_t)j * PANEL_MAX_STEPS, kind,
                             m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
-        for (uint32_t r = 0; n > 1 && r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t r = 0; n > 1 && r < m->n_rows; r += PANEL_HALF_ROWS)
             panel_codes_tile(kind, m, r, v, starts);
         for (uint32_t r = 0; n == 1 && r < m->n_rows; r += RUVM_PANEL_ROWS)
             panel_codes_tile(one, m, r, v, starts);
@@ -307,11 +358,11 @@ X86_INLINE void panel_codes_walk(struct panel_kind kind, const struct ruvm_matmu
 X86_INLINE void panel_codes(int bits, const struct ruvm_matmul_panels *m)
 {
     if (m->group == 0)
-        panel_codes_walk((struct panel_kind){bits, 0, 1, PANEL_VECS}, m);
+        panel_codes_walk((struct panel_kind){bits, 0, 1, PANEL_VECS, 1}, m);
     else if (m->group == 16)
-        panel_codes_walk((struct panel_kind){bits, 1, 0, PANEL_VECS}, m);
+        panel_codes_walk((struct panel_kind){bits, 1, 0, PANEL_VECS, 1}, m);
     else
-        panel_codes_walk((struct panel_kind){bits, 0, 0, PANEL_VECS}, m);
+        panel_codes_walk((struct panel_kind){bits, 0, 0, PANEL_VECS, 1}, m);
 }
 
 #endif
