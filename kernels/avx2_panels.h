@@ -115,26 +115,38 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
 
 enum { PANEL_SHARED = 64 }; /* vectors that share a walk over the weights */
 
+/* A vector alone walks one panel at a time, so that the whole matrix is one stream. Of narrow
+ * panels two share what is made of x, which counts where the weights are near. */
+enum { PANEL_NARROW = 256 };
+
+static inline void panel_s8_vector(const struct ruvm_matmul_panels *m, uint32_t v,
+                                   const int32_t *start)
+{
+    const struct panel_tile pair = {PANEL_PAIR, 1}, one = {1, 1};
+    const uint32_t step = PANEL_PAIR * RUVM_PANEL_ROWS;
+    uint32_t r = 0;
+    for (; m->n_cols < PANEL_NARROW && r + RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_s8_tile(pair, m, r, v, start);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_s8_tile(one, m, r, v, start);
+}
+
 /* Vectors by two, a last one alone. */
 static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
-    const struct panel_tile four = {PANEL_PAIR, PANEL_PAIR}, tall = {PANEL_PAIR, 1};
-    const struct panel_tile wide = {1, PANEL_PAIR}, one = {1, 1};
+    const struct panel_tile four = {PANEL_PAIR, PANEL_PAIR}, wide = {1, PANEL_PAIR};
     const uint32_t step = PANEL_PAIR * RUVM_PANEL_ROWS, by_two = m->n_vecs / 2 * 2;
     int32_t starts[PANEL_SHARED];
     for (uint32_t v = 0; v < m->n_vecs; v++)
         starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
-    for (; r + RUVM_PANEL_ROWS < m->n_rows; r += step) {
+    for (; by_two && r + RUVM_PANEL_ROWS < m->n_rows; r += step)
         for (uint32_t v = 0; v < by_two; v += 2)
             panel_s8_tile(four, m, r, v, starts + v);
-        if (by_two < m->n_vecs)
-            panel_s8_tile(tall, m, r, by_two, starts + by_two);
-    }
     for (uint32_t v = 0; r < m->n_rows && v < by_two; v += 2)
         panel_s8_tile(wide, m, r, v, starts + v);
-    if (r < m->n_rows && by_two < m->n_vecs)
-        panel_s8_tile(one, m, r, by_two, starts + by_two);
+    if (by_two < m->n_vecs)
+        panel_s8_vector(m, by_two, starts + by_two);
 }
 
 static inline void panel_s8(const struct ruvm_matmul_panels *m)
