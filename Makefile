@@ -46,6 +46,7 @@ CORE = \
 	lib/core/verify.c \
 	lib/core/status.c \
 	lib/base/crc32.c \
+	lib/base/crc32_plain.c \
 	formats/frame_read.c \
 	formats/ruvm_read.c \
 	formats/mlp_read.c \
@@ -67,6 +68,7 @@ CORE = \
 	lib/vector/bm25.c \
 	lib/vector/blend.c \
 	lib/vector/ask.c \
+	lib/vector/knn.c \
 	lib/memory/traits.c \
 	lib/memory/traits_read.c \
 	lib/memory/memory.c \
@@ -84,8 +86,10 @@ KERNELS_aarch64 = neon neondot roof_neon roof_neondot vectors_neon
 KERNELS_OTHER = $(filter-out $(KERNELS_$(ARCH)),$(KERNELS_x86_64) $(KERNELS_aarch64) rv32)
 
 KERNELS_SRC := $(filter-out $(KERNELS_OTHER:%=kernels/%.c),$(sort $(wildcard kernels/*.c)))
-LIB_SRC := $(sort $(filter-out lib/device/%,$(wildcard lib/*.c lib/*/*.c)) $(wildcard formats/*.c)) \
-	$(KERNELS_SRC)
+# The same for the CRC; a chip has the plain one.
+CRC32_OTHER = lib/base/crc32_$(if $(filter x86_64,$(ARCH)),plain,x86_64).c
+LIB_SRC := $(sort $(filter-out lib/device/% $(CRC32_OTHER),$(wildcard lib/*.c lib/*/*.c)) \
+	$(wildcard formats/*.c)) $(KERNELS_SRC)
 LIB_ASM := $(sort $(wildcard lib/*.S))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 # One Criterion program a folder of tests/, of all its C files but *main.c, which are
@@ -240,46 +244,57 @@ deps-test: ## installs what `make check` needs, and what building needs
 # ---- firmware: lib/device as a whole program for each chip ------------------------
 
 # EXIT=1 adds a command by which the firmware ends the emulator that it runs in.
-CHIPS = esp32c3 esp32
+CHIPS = esp32c3 esp32c6 esp32
 EXIT ?= 0
 FW := build/firmware$(if $(filter 1,$(EXIT)),-exit)
 CC_esp32c3 = riscv64-unknown-elf-gcc
+CC_esp32c6 = riscv64-unknown-elf-gcc
 CC_esp32 = xtensa-lx106-elf-gcc
 # Before version 20191213 of the ISA the counters' instructions are a part of the base.
 CHIP_FLAGS_esp32c3 = -march=rv32imc -mabi=ilp32 -misa-spec=2.2
+CHIP_FLAGS_esp32c6 = -march=rv32imac -mabi=ilp32 -misa-spec=2.2
 CHIP_FLAGS_esp32 = -mlongcalls -mtext-section-literals
 # What makes code smaller: not for what is in RAM, which must call nothing in flash and stay a
 # file of its own for the linker's script.
 COLD_FLAGS_esp32c3 = -msave-restore -flto
+COLD_FLAGS_esp32c6 = $(COLD_FLAGS_esp32c3)
 FW_FLAGS = -std=c11 -I. -Os -ffreestanding -ffunction-sections -fdata-sections \
 	-ffile-prefix-map=$(CURDIR)/=./ $(WARN) $(if $(filter 1,$(EXIT)),-DRUVM_DEVICE_EXIT=1) \
 	-DRUVM_WITHOUT_WORDS=1 -DRUVM_CORE_SMALL=1
 FW_LINK = -nostdlib -static -Wl,--gc-sections
 FW_LINK_esp32c3 = -Os -msave-restore -flto-partition=one -Wl,--no-warn-rwx-segments
+FW_LINK_esp32c6 = $(FW_LINK_esp32c3)
 FW_KERNEL_FLAGS = -O2 -fno-schedule-insns
 FW_KERNEL_FLAGS_esp32 = $(FW_KERNEL_FLAGS)
-FW_APP = $(filter-out lib/base/crc32.c,$(CORE)) $(patsubst %,lib/device/%.c,main model \
-	request settings console partition trap rt div crc32 memory)
-FW_BOOT = lib/base/crc32.c $(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
+FW_APP = $(filter-out lib/base/crc32%,$(CORE)) $(patsubst %,lib/device/%.c,main model \
+	request settings console partition trap rt div crc32 memory app_desc)
+FW_BOOT = lib/base/crc32.c lib/base/crc32_plain.c \
+	$(patsubst %,lib/device/%.c,boot console partition trap rt sha256)
 # The chip's own kernels take the place of the scalar table, of which only the tables of
 # numbers are left.
 FW_APP_esp32c3 = kernels/rv32.c
 FW_SCALAR_esp32c3 = -Druvm_kernels_scalar=ruvm_kernels_unused
 FW_APP_LINK_esp32c3 = -Wl,--defsym=ruvm_kernels_scalar=ruvm_kernels_rv32
+FW_APP_esp32c6 = $(FW_APP_esp32c3)
+FW_SCALAR_esp32c6 = $(FW_SCALAR_esp32c3)
+FW_APP_LINK_esp32c6 = $(FW_APP_LINK_esp32c3)
 FW_APP_esp32 = lib/device/arith.c
 FW_BOOT_esp32 = lib/device/arith.c
 fw_objects = $(patsubst %.c,$(FW)/$1/$2/%.o,$(FW_$3) $(FW_$3_$1) lib/device/$1/port.c) \
 	$(FW)/$1/$2/lib/device/$1/start.o
 fw_app = $(call fw_objects,$1,app,APP) $(FW)/$1/app/lib/device/$2.o
+# The ROM of the C3 can also start a program where it lies in flash; it has search, too.
 FW_PROGRAMS = app.elf knowledge.elf boot.elf
+FW_PROGRAMS_esp32c3 = direct.elf
 HAVE_CHIPS = $(foreach c,$(CHIPS),$(if $(shell command -v $(CC_$c)),$c))
 
-firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/{app,knowledge,boot}.elf, for chips whose compiler is here
+firmware: $(foreach c,$(CHIPS),firmware-$c) ## build/firmware/<chip>/{app,knowledge,boot}.elf (C3: direct.elf, too), for chips whose compiler is here
 	@test -n '$(HAVE_CHIPS)' || { echo 'no compiler of a chip is here: make deps-test'; exit 1; }
 
 firmware-%: FORCE
 	@if command -v $(CC_$*) >/dev/null; then \
-		$(MAKE) --no-print-directory EXIT=$(EXIT) $(FW_PROGRAMS:%=$(FW)/$*/%); \
+		$(MAKE) --no-print-directory EXIT=$(EXIT) \
+			$(patsubst %,$(FW)/$*/%,$(FW_PROGRAMS) $(FW_PROGRAMS_$*)); \
 	else echo '  $*: $(CC_$*) is missing (make deps-test)'; fi
 
 # chip CHIP: how its programs are made: the loader, and the application without and with search
@@ -295,16 +310,17 @@ $(FW)/$1/%/lib/device/rt.o: FW_FILE_FLAGS = -fno-tree-loop-distribute-patterns
 $(FW)/$1/%/lib/device/div.o: FW_FILE_FLAGS =
 $(call fw_rule,$1,app)
 $(call fw_rule,$1,boot)
-$(call fw_app_rule,$1,app,no_query)
-$(call fw_app_rule,$1,knowledge,query)
+$(call fw_app_rule,$1,app,no_query,app)
+$(call fw_app_rule,$1,knowledge,query,app)
+$(call fw_app_rule,$1,direct,query,direct,$(FW)/$1/app/lib/device/$1/direct.o)
 $(FW)/$1/boot.elf: $(call fw_objects,$1,boot,BOOT) lib/device/$1/boot.ld
 	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) \
 		-T lib/device/$1/boot.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
 endef
 define fw_app_rule
-$(FW)/$1/$2.elf: $(call fw_app,$1,$3) lib/device/$1/app.ld
+$(FW)/$1/$2.elf: $(call fw_app,$1,$3) $5 lib/device/$1/$4.ld
 	$$(call say,LD,$$@)$(CC_$1) $(CHIP_FLAGS_$1) $(FW_LINK) $(FW_LINK_$1) $(FW_APP_LINK_$1) \
-		-T lib/device/$1/app.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
+		-T lib/device/$1/$4.ld -Wl,-Map=$$(@:.elf=.map) -o $$@ $$(filter %.o,$$^) -lgcc
 endef
 define fw_rule
 $(FW)/$1/$2/%.o: %.c Makefile
@@ -424,7 +440,7 @@ INSTALLED = \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
 	completions/ruvm.fish:$(datadir)/fish/vendor_completions.d/ruvm.fish \
-	$(foreach f,$(wildcard $(foreach e,$(FW_PROGRAMS),build/firmware/*/$e)),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
+	$(foreach f,$(wildcard $(foreach e,$(FW_PROGRAMS) direct.elf,build/firmware/*/$e)),$f:$(datadir)/ruvm/firmware/$(f:build/firmware/%=%))
 
 $B/ruvm.pc: lib/ruvm.pc.in lib/ruvm.h FORCE
 	@mkdir -p $B

@@ -90,7 +90,7 @@ static unsigned distance(const char *a, const char *b)
 const char *ruvm_args_nearest(const char *word, const char *const *words, unsigned n)
 {
     const char *best = NULL;
-    unsigned best_distance = 3; /* more than two slips is another word */
+    unsigned best_distance = 3; /* more than two slips is another word, as is half of it */
     size_t length = strlen(word);
     if (length < 2 || length > MAX_WORD)
         return NULL;
@@ -98,7 +98,7 @@ const char *ruvm_args_nearest(const char *word, const char *const *words, unsign
         if (strlen(words[i]) > MAX_WORD)
             continue;
         unsigned d = strncmp(words[i], word, length) == 0 ? 0 : distance(word, words[i]);
-        if (d < best_distance && d < strlen(words[i])) {
+        if (d < best_distance && 2 * d <= strlen(words[i])) {
             best_distance = d;
             best = words[i];
         }

@@ -23,6 +23,14 @@ static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
         ruvm_json_number(object, "perplexity", r->perplexity);
         ruvm_json_count(object, "perplexity_positions", r->perplexity_positions);
     }
+    if (r->has_knn) {
+        ruvm_json_number(object, "perplexity_knn", r->perplexity_knn);
+        ruvm_json_count(object, "knn_chunks", r->knn_chunks);
+        ruvm_json_count(object, "knn_k", r->knn_k);
+        ruvm_json_number(object, "knn_share", r->knn_share);
+        ruvm_json_number(object, "knn_spread", r->knn_spread);
+        ruvm_json_number(object, "knn_us_per_token", r->knn_us);
+    }
     if (r->has_exact_match) {
         ruvm_json_number(object, "exact_match", r->exact_match);
         ruvm_json_count(object, "questions", r->n_questions);
@@ -45,6 +53,10 @@ static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, b
         ruvm_json_text(tiers, quality[i], "measured");
     if (!r->has_quality && r->has_perplexity)
         ruvm_json_text(tiers, "perplexity", "measured");
+    if (r->has_knn) {
+        ruvm_json_text(tiers, "perplexity_knn", "measured");
+        ruvm_json_text(tiers, "knn_us_per_token", "measured");
+    }
     if (r->has_exact_match)
         ruvm_json_text(tiers, "exact_match", "measured");
     if (r->profile.repetitions)

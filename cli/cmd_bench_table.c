@@ -152,6 +152,14 @@ static void profile_rows(struct ruvm_table *t, const struct ruvm_bench_result *r
     value_row(t, r, "cost of watching, taken off", p->clock_us, p->repetitions, "us");
 }
 
+static void knn_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
+{
+    value_row(t, r, "perplexity with neighbours", r->perplexity_knn, r->perplexity_positions, "");
+    value_row(t, r, "change by neighbours", 100 * (r->perplexity_knn / r->perplexity - 1),
+              r->perplexity_positions, "%");
+    value_row(t, r, "looking neighbours up", r->knn_us, r->perplexity_positions, "us/token");
+}
+
 /* with_quality: where there is no comparison beside these rows. */
 static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list,
                         const struct ruvm_bench_result *r, bool with_quality)
@@ -165,6 +173,8 @@ static void result_rows(struct ruvm_table *t, const struct ruvm_bench_list *list
         quality_rows(t, r);
     else if (!r->has_quality && r->has_perplexity)
         value_row(t, r, "perplexity", r->perplexity, r->perplexity_positions, "");
+    if (r->has_knn)
+        knn_rows(t, r);
     if (r->has_exact_match)
         value_row(t, r, "exact answers", 100 * r->exact_match, r->n_questions, "%");
 }

@@ -11,16 +11,19 @@ static const struct ruvm_args_option options[] = {
     {"to", 0, RUVM_ARGS_CHOICE, "FORMAT", .help = "format of --out", .fallback = "raw",
      .choices = "raw parts uf2 hex"},
     {"trim", 0, RUVM_ARGS_FLAG, .help = "end a raw image with its last sector in use"},
-    {"firmware", 0, RUVM_ARGS_FILE, "FILE", .help = "the application; ELF or image for the chip"},
+    {"firmware", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "the application, ELF or image for the chip; default: that of ruvm for the pack"},
     {"bootloader", 0, RUVM_ARGS_FILE, "FILE",
-     .help = "second stage that starts the application; without one the ROM loads it"},
+     .help = "second stage that starts the application; default: that of ruvm where one is needed"},
+    {"direct-boot", 0, RUVM_ARGS_FLAG,
+     .help = "the ROM starts the application where it lies in flash (ESP32-C3)"},
     {"partitions", 0, RUVM_ARGS_FILE, "FILE",
      .help = "partition table, CSV or binary; default: one is made"},
     {"partition", 0, RUVM_ARGS_TEXT, "NAME", .help = "name of the pack's partition",
      .fallback = "ruvm"},
     {"dump", 0, RUVM_ARGS_FILE, "FILE",
      .help = "contents of a flash in which only the pack's partition is replaced"},
-    {"ota", 0, RUVM_ARGS_FLAG, .help = "two slots for the application; needs --bootloader"},
+    {"ota", 0, RUVM_ARGS_FLAG, .help = "two slots for the application"},
     {"flash-size", 0, RUVM_ARGS_COUNT, "BYTES", .help = "size of the flash", .fallback = "4M",
      .min = 1048576, .max = 134217728},
     {"pack-size", 0, RUVM_ARGS_COUNT, "BYTES",
@@ -44,6 +47,7 @@ static const struct ruvm_args_option options[] = {
     {"port", 'p', RUVM_ARGS_FILE, "DEVICE",
      .help =
          "serial port of a chip to write: all of it, or just the pack when no program is given"},
+    {"whole", 0, RUVM_ARGS_FLAG, .help = "write all to --port, with the firmware of ruvm"},
     {"baud", 0, RUVM_ARGS_COUNT, "RATE", .help = "speed of --port; less when it does not carry it",
      .fallback = "460800", .min = 115200, .max = 4000000},
     {"rewrite", 0, RUVM_ARGS_FLAG, .help = "write also sectors that are right already"},
@@ -205,6 +209,10 @@ static void print_json(const struct ruvm_flash_options *o, const struct ruvm_fla
         if (g->file[0])
             ruvm_json_text(x, "file", g->file);
     }
+    if (r->firmware[0])
+        ruvm_json_text(object, "firmware", r->firmware);
+    if (r->bootloader[0])
+        ruvm_json_text(object, "bootloader", r->bootloader);
     if (o->port)
         ruvm_cmd_flash_json(object, o, r);
     ruvm_json_finish(object);
@@ -212,19 +220,25 @@ static void print_json(const struct ruvm_flash_options *o, const struct ruvm_fla
 
 /* ---- the verb ----------------------------------------------------------------------- */
 
+static bool writes_pack_alone(const struct ruvm_flash_options *o)
+{
+    return o->port && !o->firmware && !o->whole && !o->direct_boot;
+}
+
 static int check_port(const struct ruvm_args *args, const struct ruvm_flash_options *o)
 {
     bool monitor = ruvm_args_given(args, "monitor");
-    if (!o->port && (monitor || ruvm_args_given(args, "baud") || o->rewrite))
-        return ruvm_args_usage(args, "--monitor, --baud and --rewrite need --port");
+    if (!o->port && (monitor || ruvm_args_given(args, "baud") || o->rewrite || o->whole))
+        return ruvm_args_usage(args, "--monitor, --baud, --rewrite and --whole need --port");
     if (monitor && (ruvm_args_given(args, "json") || (o->output && strcmp(o->output, "-") == 0)))
         return ruvm_args_usage(args, "standard output cannot take both");
     if (o->port && o->dump)
         return ruvm_args_usage(args,
                                "with --port the chip itself says what it has: leave --dump "
                                "away");
-    if (o->port && !o->firmware && (o->bootloader || o->partitions || o->ota))
-        return ruvm_args_usage(args, "--bootloader, --partitions and --ota go with --firmware");
+    if (writes_pack_alone(o) && (o->bootloader || o->partitions || o->ota))
+        return ruvm_args_usage(
+            args, "--bootloader, --partitions and --ota go with --firmware or --whole");
     return RUVM_EXIT_DONE;
 }
 
@@ -240,14 +254,17 @@ static const char *wrong_combination(const struct ruvm_args *args,
         return "--out FILE is missing (or --plan, which writes nothing)";
     if (!o->output && (o->manifest || ruvm_args_given(args, "emit")))
         return "--manifest and --emit need --out";
-    if (o->output && o->port && !o->firmware)
-        return "--out with --port needs --firmware: the pack alone is no flash";
+    if (o->output && writes_pack_alone(o))
+        return "--out with --port needs --firmware or --whole: the pack alone is no flash";
     if (o->manifest && !raw && !in_parts(o))
         return "--manifest goes with --to raw and --to parts";
-    if (o->dump && (o->firmware || o->bootloader || o->partitions || o->ota || !raw))
+    if (o->dump &&
+        (o->firmware || o->bootloader || o->partitions || o->ota || o->direct_boot || !raw))
         return "--dump keeps all but the pack: of the options that make a flash none goes with it";
-    if (o->ota && (!o->bootloader || o->partitions))
-        return "--ota needs --bootloader, and makes the table itself";
+    if (o->ota && o->partitions)
+        return "--ota makes the table itself: leave --partitions away, or write the slots into it";
+    if (o->direct_boot && (o->bootloader || o->ota))
+        return "with --direct-boot there is no loader, and so no slots";
     if (o->output && strcmp(o->output, "-") == 0 && (in_parts(o) || shows))
         return "standard output cannot take both";
     return NULL;
@@ -262,6 +279,16 @@ static int check(const struct ruvm_args *args, const struct ruvm_flash_options *
     return wrong ? ruvm_args_usage(args, "%s", wrong) : RUVM_EXIT_DONE;
 }
 
+/* What nobody named was chosen: which it is. */
+static void print_programs(const struct ruvm_flash_options *o, const struct ruvm_flash_result *r)
+{
+    if (r->firmware[0] && !o->firmware)
+        printf("firmware: %s%s\n", r->firmware,
+               r->has_knowledge ? ", as the pack has knowledge" : "");
+    if (r->bootloader[0] && !o->bootloader)
+        printf("loader: %s\n", r->bootloader);
+}
+
 static void report(const struct ruvm_args *args, const struct ruvm_flash_options *o,
                    const struct ruvm_flash_result *r)
 {
@@ -269,6 +296,8 @@ static void report(const struct ruvm_args *args, const struct ruvm_flash_options
         print_json(o, r);
         return;
     }
+    if (!o->output || strcmp(o->output, "-") != 0)
+        print_programs(o, r);
     if (ruvm_args_given(args, "plan"))
         print_plan(r);
     if (o->output && ruvm_args_given(args, "emit"))
@@ -297,11 +326,15 @@ static int run(const struct ruvm_args *args)
     struct ruvm_cmd_flash_call call = {.args = args};
     const struct ruvm_monitor monitor = ruvm_cmd_flash_monitor(&call, begin_monitor);
     bool monitors = ruvm_args_given(args, "monitor");
+    char firmware_dir[RUVM_CMD_FLASH_PATH];
     const struct ruvm_flash_options o = {
         .pack = ruvm_args_operand(args, 0),
         .chip = ruvm_args_text(args, "chip"),
         .firmware = ruvm_args_text(args, "firmware"),
         .bootloader = ruvm_args_text(args, "bootloader"),
+        .firmware_dir = ruvm_cmd_flash_firmware_dir(firmware_dir),
+        .direct_boot = ruvm_args_given(args, "direct-boot"),
+        .whole = ruvm_args_given(args, "whole"),
         .partitions = ruvm_args_text(args, "partitions"),
         .label = ruvm_args_text(args, "partition"),
         .dump = ruvm_args_text(args, "dump"),
@@ -344,9 +377,10 @@ const struct ruvm_args_command ruvm_cmd_flash = {
         "Lay out the flash of a chip from a pack and a program; write it as a file or to a chip.",
     .usage = "[PACK] [--chip CHIP] [--port DEVICE] [OPTION ...]",
     .examples =
-        "  ruvm flash app.rpak --chip esp32c3 --firmware app.elf --bootloader boot.elf -o "
+        "  ruvm flash app.rpak --chip esp32c3 -o flash.bin\n"
+        "  ruvm flash app.rpak --chip esp32c3 --direct-boot --plan\n"
+        "  ruvm flash app.rpak --chip esp32s3 --firmware app.elf --bootloader boot.elf -o "
         "flash.bin\n"
-        "  ruvm flash app.rpak --chip esp32c3 --firmware app.elf --bootloader boot.elf --plan\n"
         "  ruvm flash app.rpak --chip esp32c3 --dump old.bin -o new.bin\n"
         "  ruvm flash app.rpak --port /dev/ttyUSB0 --monitor\n",
     .options = options,

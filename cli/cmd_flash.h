@@ -20,6 +20,11 @@ struct ruvm_cmd_flash_call {
 
 struct cJSON;
 
+enum { RUVM_CMD_FLASH_PATH = 4096 };
+/* The folder of ruvm's firmware, in path or elsewhere; NULL: there is none. RUVM_FIRMWARE of the
+ * environment goes before what lies beside the executable. */
+const char *ruvm_cmd_flash_firmware_dir(char path[RUVM_CMD_FLASH_PATH]);
+
 void ruvm_cmd_flash_print(const struct ruvm_flash_options *o, const struct ruvm_flash_result *r);
 void ruvm_cmd_flash_json(struct cJSON *object, const struct ruvm_flash_options *o,
                          const struct ruvm_flash_result *r);

@@ -54,6 +54,15 @@ static const struct ruvm_args_option options[] = {
     {"degree", 0, RUVM_ARGS_COUNT, "N",
      .help = "links of a vector in the graph; default: as many as it takes", .min = 2, .max = 64},
     {"no-words", 0, RUVM_ARGS_FLAG, .help = "leave out the index of words (BM25)"},
+    {"embed", 0, RUVM_ARGS_TEXT, "HOW",
+     .help = "where vectors come from: words, vectors:FILE (.npy or JSONL) or model:MODEL; "
+             "default: the blob's, or words"},
+    {"query-vector", 0, RUVM_ARGS_FILE, "FILE",
+     .help = "show what is found for a vector, .npy or JSONL; with --query, for both"},
+    {"knn-model", 0, RUVM_ARGS_FILE, "MODEL",
+     .help = "make the blob of a model's states over the sources, for run --knn"},
+    {"documents", 0, RUVM_ARGS_FLAG,
+     .help = "with --knn-model: sources hold documents ended by lines <|end|>"},
     {"taxonomy", 0, RUVM_ARGS_FILE, "FILE",
      .help = "make the blob of a tree: a CSV file of parent and child"},
     {"dry-run", 0, RUVM_ARGS_FLAG, .help = "build it, say what it is like, write nothing"},
@@ -67,7 +76,7 @@ static const struct ruvm_args_option options[] = {
 static bool asks(const struct ruvm_args *args)
 {
     return ruvm_args_given(args, "list") || ruvm_args_given(args, "query") ||
-           ruvm_args_given(args, "eval");
+           ruvm_args_given(args, "query-vector") || ruvm_args_given(args, "eval");
 }
 
 static bool changes(const struct ruvm_args *args)
@@ -82,6 +91,7 @@ static int check_options(const struct ruvm_args *args)
     static const char *const questions[] = {"list", "query", "eval"};
     for (unsigned i = 0; i < 3; i++)
         n_asked += ruvm_args_given(args, questions[i]);
+    n_asked += ruvm_args_given(args, "query-vector") && !ruvm_args_given(args, "query");
     for (unsigned i = 1; i < ruvm_args_n_operands(args); i++)
         n_stdin += strcmp(ruvm_args_operand(args, i), "/dev/stdin") == 0;
     if (n_asked > 1)
@@ -98,6 +108,8 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--json gives one object: add first, then ask");
     if (ruvm_args_given(args, "context") && !ruvm_args_given(args, "query"))
         return ruvm_args_usage(args, "--context is for --query");
+    if (ruvm_args_given(args, "embed") && ruvm_args_given(args, "dims"))
+        return ruvm_args_usage(args, "--embed and --dims do not go together: the vectors say");
     return RUVM_EXIT_DONE;
 }
 
@@ -105,8 +117,9 @@ static int check_options(const struct ruvm_args *args)
 static int check_taxonomy(const struct ruvm_args *args)
 {
     static const char *const others[] = {
-        "delete",          "meta",    "ttl",  "format", "name", "budget", "memory",   "importance",
-        "keep-duplicates", "overlap", "type", "chunk",  "rank", "split",  "no-words", "degree"};
+        "delete", "meta",       "ttl",   "format",          "name",    "budget",
+        "memory", "importance", "embed", "keep-duplicates", "overlap", "type",
+        "chunk",  "rank",       "split", "no-words",        "degree"};
     uint32_t dims = ruvm_args_u32(args, "dims");
     if (!ruvm_args_given(args, "taxonomy"))
         return RUVM_EXIT_DONE;
@@ -117,6 +130,25 @@ static int check_taxonomy(const struct ruvm_args *args)
             return ruvm_args_usage(args, "--taxonomy and --%s do not go together", others[i]);
     if (dims && dims > MAX_TREE_DIMS)
         return ruvm_args_usage(args, "--dims with --taxonomy: there are 8 to %d", MAX_TREE_DIMS);
+    return RUVM_EXIT_DONE;
+}
+
+/* What is for chunks of text has no meaning for states. */
+static int check_knn(const struct ruvm_args *args)
+{
+    static const char *const others[] = {
+        "delete", "meta",  "ttl",        "format",          "budget",  "memory",   "taxonomy",
+        "type",   "chunk", "importance", "keep-duplicates", "overlap", "no-words", "rank",
+        "split",  "dims",  "name",       "query",           "eval"};
+    if (!ruvm_args_given(args, "knn-model"))
+        return ruvm_args_given(args, "documents")
+                   ? ruvm_args_usage(args, "--documents needs --knn-model MODEL")
+                   : RUVM_EXIT_DONE;
+    if (ruvm_args_n_operands(args) < 2)
+        return ruvm_args_usage(args, "--knn-model needs a text: name a source");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ruvm_args_given(args, others[i]))
+            return ruvm_args_usage(args, "--knn-model and --%s do not go together", others[i]);
     return RUVM_EXIT_DONE;
 }
 
@@ -145,6 +177,9 @@ static struct ruvm_rag_add_options options_from(const struct ruvm_args *args, co
         .rank = ruvm_args_text(args, "rank"),
         .budget_bytes = ruvm_args_count(args, "budget"),
         .dry_run = ruvm_args_given(args, "dry-run"),
+        .embed = ruvm_args_text(args, "embed"),
+        .knn_model = ruvm_args_text(args, "knn-model"),
+        .documents = ruvm_args_given(args, "documents"),
         .taxonomy = ruvm_args_given(args, "taxonomy") ? ruvm_args_input(args, "taxonomy") : NULL,
         .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
     };
@@ -176,8 +211,14 @@ static int add(const struct ruvm_args *args)
 
 static int query(const struct ruvm_args *args, struct ruvm_knowledge *k, struct ruvm_error *err)
 {
-    const char *text = ruvm_args_text(args, "query");
+    const char *text = ruvm_args_given(args, "query") ? ruvm_args_text(args, "query") : "";
+    const char *path = ruvm_args_input(args, "query-vector");
+    float *vector = NULL;
+    uint32_t n_vector = 0;
     unsigned n_contexts;
+    int rc = path ? ruvm_knowledge_read_vector(&vector, &n_vector, path, err) : RUVM_OK;
+    if (rc != RUVM_OK)
+        return rc;
     const char *const *contexts = ruvm_args_texts(args, "context", &n_contexts);
     const struct ruvm_knowledge_ask ask = {.question = text,
                                            .n_bytes = strlen(text),
@@ -186,7 +227,9 @@ static int query(const struct ruvm_args *args, struct ruvm_knowledge *k, struct 
                                            .exact = ruvm_args_given(args, "exact"),
                                            .now_s = ruvm_args_u32(args, "now"),
                                            .contexts = contexts,
-                                           .n_contexts = n_contexts};
+                                           .n_contexts = n_contexts,
+                                           .vector = vector,
+                                           .n_vector = n_vector};
     struct ruvm_knowledge_hit *hits = ruvm_output_alloc(ask.k, sizeof *hits);
     int n = ruvm_knowledge_ask(k, &ask, hits, err);
     if (n >= 0) {
@@ -200,6 +243,7 @@ static int query(const struct ruvm_args *args, struct ruvm_knowledge *k, struct 
         ruvm_cmd_rag_add_hits(&a);
     }
     free(hits);
+    free(vector);
     return n < 0 ? n : RUVM_OK;
 }
 
@@ -214,16 +258,29 @@ static int evaluate(const struct ruvm_args *args, struct ruvm_knowledge *k, stru
     return rc;
 }
 
+/* Questions to a blob of a model's states become states of that model. */
+static int use_model(const struct ruvm_args *args, struct ruvm_knowledge *k, struct ruvm_error *err)
+{
+    static const char model[] = "model:";
+    const char *embed = ruvm_args_text(args, "embed");
+    bool is_model = embed && strncmp(embed, model, sizeof model - 1) == 0;
+    return is_model ? ruvm_knowledge_use_model(k, embed + sizeof model - 1, err) : RUVM_OK;
+}
+
 static int ask(const struct ruvm_args *args)
 {
     struct ruvm_error err = {0};
     struct ruvm_knowledge *k;
     int rc = ruvm_knowledge_open(&k, ruvm_args_operand(args, 0), &err);
-    if (rc != RUVM_OK)
+    if (rc == RUVM_OK)
+        rc = use_model(args, k, &err);
+    if (rc != RUVM_OK) {
+        ruvm_knowledge_close(k);
         return ruvm_output_failure("rag-add", &err);
+    }
     if (ruvm_args_given(args, "list"))
         ruvm_cmd_rag_add_list(k, ruvm_args_operand(args, 0), ruvm_args_given(args, "json"));
-    else if (ruvm_args_given(args, "query"))
+    else if (!ruvm_args_given(args, "eval"))
         rc = query(args, k, &err);
     else
         rc = evaluate(args, k, &err);
@@ -236,6 +293,8 @@ static int run(const struct ruvm_args *args)
     int rc = check_options(args);
     if (rc == RUVM_EXIT_DONE)
         rc = check_taxonomy(args);
+    if (rc == RUVM_EXIT_DONE)
+        rc = check_knn(args);
     if (rc == RUVM_EXIT_DONE && changes(args))
         rc = add(args);
     if (rc == RUVM_EXIT_DONE && asks(args))

@@ -44,6 +44,11 @@ static void print_excerpt(const char *text, size_t n)
     print_visible(line, used);
 }
 
+static const char *s_of(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 /* ---- --list ------------------------------------------------------------------------- */
 
 static void put_name(struct ruvm_table *t, const char *bytes, size_t n)
@@ -66,10 +71,12 @@ static void print_list(const struct ruvm_knowledge *k, const char *blob)
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s.n_chunks));
         put_name(&t, s.meta ? s.meta : "", s.n_meta);
     }
-    printf("%s: %s bytes, %s chunks of %s sources; vectors %s of %u dimensions, %s; rank %s\n\n",
-           blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
-           ruvm_output_grouped(info.n_sources), info.type, info.dims,
-           info.has_words ? "with words" : "without words", info.rank);
+    printf(
+        "%s: %s bytes, %s chunk%s of %s source%s; vectors %s of %u dimensions (%s), %s; rank "
+        "%s\n\n",
+        blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
+        s_of(info.n_chunks), ruvm_output_grouped(info.n_sources), s_of(info.n_sources), info.type,
+        info.dims, info.embed, info.has_words ? "with words" : "without words", info.rank);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
@@ -83,6 +90,7 @@ static void print_list_json(const struct ruvm_knowledge *k, const char *blob)
     ruvm_json_count(object, "chunks", info.n_chunks);
     ruvm_json_count(object, "dims", info.dims);
     ruvm_json_text(object, "type", info.type);
+    ruvm_json_text(object, "embed", info.embed);
     ruvm_json_text(object, "rank", info.rank);
     ruvm_json_bool(object, "words", info.has_words);
     ruvm_json_count(object, "query_bytes", info.query_bytes);
@@ -178,7 +186,8 @@ static void print_eval(const struct ruvm_knowledge_eval *e, const char *blob)
             ruvm_table_cell(&t, "%.4f", values[j]);
         ruvm_table_cell(&t, "%.3g", s->seconds_a_question * 1e3);
     }
-    printf("%s: %u questions", blob, e->n_questions - e->n_without);
+    printf("%s: %u question%s", blob, e->n_questions - e->n_without,
+           s_of(e->n_questions - e->n_without));
     if (e->n_without)
         printf(", and %u left out that no chunk answers", e->n_without);
     puts("; measured\n");
@@ -278,7 +287,7 @@ static void put_taxonomy_json(struct cJSON *parent, const struct ruvm_taxonomy_r
 static void print_changes(const struct ruvm_rag_add_result *r)
 {
     printf("  chunks      %s", ruvm_output_grouped(r->n_chunks));
-    printf(" of %s sources: %s added", ruvm_output_grouped(r->n_sources),
+    printf(" of %s source%s: %s added", ruvm_output_grouped(r->n_sources), s_of(r->n_sources),
            ruvm_output_grouped(r->n_added));
     if (r->n_removed)
         printf(", %s removed", ruvm_output_grouped(r->n_removed));
@@ -314,7 +323,7 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
     if (r->n_queries && r->degree)
         printf(", %.3f of the graph", r->recall_graph);
     if (r->n_queries)
-        printf("; measured with %u questions\n", r->n_queries);
+        printf("; measured with %u question%s\n", r->n_queries, s_of(r->n_queries));
     printf("  done in     %.3g s; measured\n", r->seconds);
 }
 

@@ -83,6 +83,16 @@ static const struct ruvm_args_option options[] = {
      .help = "confidence below which --rag does not know; default: the blob's", .min = 0, .max = 1},
     {"rag-form", 0, RUVM_ARGS_TEXT, "TEXT",
      .help = "prompt of --rag: %c is what was found, %q the prompt; default: a line each"},
+    {"knn", 0, RUVM_ARGS_FILE, "BLOB",
+     .help = "let the nearest states of a blob of rag-add --knn-model vote for each token"},
+    {"knn-share", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "share of the neighbours' votes in each probability", .fallback = "0.25", .min = 0,
+     .max = 0.999},
+    {"knn-k", 0, RUVM_ARGS_COUNT, "N", .help = "neighbours that vote", .fallback = "32", .min = 1,
+     .max = 256},
+    {"knn-spread", 0, RUVM_ARGS_NUMBER, "X",
+     .help = "squared distance, of states of length 1, at which a vote is worth 1/e",
+     .fallback = "0.05", .min = 0.0001, .max = 100},
     {"tokenize", 0, RUVM_ARGS_FLAG, .help = "show the prompt's tokens and exit"},
     {"ids", 0, RUVM_ARGS_FLAG, .help = "print the ids of the generated tokens, not their text"},
     {"no-prompt", 0, RUVM_ARGS_FLAG, .help = "print the new text only"},
@@ -188,6 +198,10 @@ static struct ruvm_session_options session_options(const struct ruvm_args *args)
         .mask = ruvm_args_text(args, "mask"),
         .draft = ruvm_args_text(args, "draft"),
         .draft_tokens = ruvm_args_u32(args, "draft-tokens"),
+        .knn = ruvm_args_text(args, "knn"),
+        .knn_k = ruvm_args_u32(args, "knn-k"),
+        .knn_share_q16 = q16(args, "knn-share"),
+        .knn_spread_q16 = q16(args, "knn-spread"),
         .sampler =
             {
                 .temperature_q16 = q16(args, "temp"),
@@ -213,6 +227,7 @@ struct ruvm_generate_options ruvm_run_options(struct ruvm_run *r,
         .n_tokens = ruvm_args_u32(r->args, "tokens"),
         .stops = stops,
         .n_stops = n_stops,
+        .no_crc = !ruvm_args_given(r->args, "json"),
         .ignore_end = ruvm_args_given(r->args, "ignore-end"),
         .prompt_cache = ruvm_args_text(r->args, "prompt-cache"),
         .chat = ruvm_args_given(r->args, "chat"),
@@ -269,21 +284,42 @@ static int read_prompt(struct ruvm_run *r, struct ruvm_run_bytes *prompt)
 static int check_options(const struct ruvm_args *args)
 {
     static const char *const pairs[][2] = {
-        {"prompt", "file"},           {"verify", "interactive"},
-        {"verify", "tokenize"},       {"verify", "prompt"},
-        {"verify", "file"},           {"tokenize", "interactive"},
-        {"interactive", "json"},      {"interactive", "ids"},
-        {"interactive", "file"},      {"chat", "in-prefix"},
-        {"chat", "in-suffix"},        {"chat", "tokenize"},
-        {"chat", "verify"},           {"draft", "verify"},
-        {"draft", "tokenize"},        {"prompts", "prompt"},
-        {"prompts", "file"},          {"prompts", "interactive"},
-        {"prompts", "verify"},        {"prompts", "tokenize"},
-        {"prompts", "prompt-cache"},  {"mask", "verify"},
-        {"mask", "tokenize"},         {"prompt-cache", "verify"},
-        {"prompt-cache", "tokenize"}, {"batch", "draft"},
-        {"rag", "interactive"},       {"rag", "verify"},
-        {"rag", "tokenize"},          {"rag", "prompts"},
+        {"prompt", "file"},
+        {"verify", "interactive"},
+        {"verify", "tokenize"},
+        {"verify", "prompt"},
+        {"verify", "file"},
+        {"tokenize", "interactive"},
+        {"interactive", "json"},
+        {"interactive", "ids"},
+        {"interactive", "file"},
+        {"chat", "in-prefix"},
+        {"chat", "in-suffix"},
+        {"chat", "tokenize"},
+        {"chat", "verify"},
+        {"draft", "verify"},
+        {"draft", "tokenize"},
+        {"prompts", "prompt"},
+        {"prompts", "file"},
+        {"prompts", "interactive"},
+        {"prompts", "verify"},
+        {"prompts", "tokenize"},
+        {"prompts", "prompt-cache"},
+        {"mask", "verify"},
+        {"mask", "tokenize"},
+        {"prompt-cache", "verify"},
+        {"prompt-cache", "tokenize"},
+        {"batch", "draft"},
+        {"rag", "interactive"},
+        {"rag", "verify"},
+        {"rag", "tokenize"},
+        {"rag", "prompts"},
+        {"knn", "draft"},
+        {"knn", "prompts"},
+        {"knn", "prompt-cache"},
+        {"knn", "verify"},
+        {"knn", "tokenize"},
+        {"knn", "rag-only"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
         if (ruvm_args_given(args, pairs[i][0]) && ruvm_args_given(args, pairs[i][1]))
@@ -296,6 +332,10 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--draft-tokens needs --draft");
     if (ruvm_args_given(args, "batch") && !ruvm_args_given(args, "prompts"))
         return ruvm_args_usage(args, "--batch needs --prompts");
+    static const char *const of_knn[] = {"knn-share", "knn-k", "knn-spread"};
+    for (size_t i = 0; i < sizeof of_knn / sizeof *of_knn; i++)
+        if (ruvm_args_given(args, of_knn[i]) && !ruvm_args_given(args, "knn"))
+            return ruvm_args_usage(args, "--%s needs --knn BLOB", of_knn[i]);
     static const char *const of_rag[] = {"rag-only", "rag-results", "rag-floor", "rag-form"};
     for (size_t i = 0; i < sizeof of_rag / sizeof *of_rag; i++)
         if (ruvm_args_given(args, of_rag[i]) && !ruvm_run_rag_blob(args))

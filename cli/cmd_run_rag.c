@@ -93,6 +93,9 @@ int ruvm_run_rag_open(struct ruvm_run_rag *rag, const struct ruvm_args *args,
                                            .k = ruvm_args_u32(args, "rag-results")};
     if (ruvm_knowledge_open(&rag->knowledge, ruvm_run_rag_blob(args), &err) != RUVM_OK)
         return ruvm_output_failure("run", &err);
+    if (strcmp(ruvm_knowledge_info(rag->knowledge).embed, "model") == 0 &&
+        ruvm_knowledge_use_model(rag->knowledge, ruvm_args_operand(args, 0), &err) != RUVM_OK)
+        return ruvm_output_failure("run", &err);
     rag->hits = ruvm_output_alloc(ask.k, sizeof *rag->hits);
     int n = ruvm_knowledge_ask(rag->knowledge, &ask, rag->hits, &err);
     if (n < 0)

@@ -82,6 +82,10 @@ _ruvm()
     'run --rag-results') compopt +o default 2>/dev/null && return ;;
     'run --rag-floor') compopt +o default 2>/dev/null && return ;;
     'run --rag-form') compopt +o default 2>/dev/null && return ;;
+    'run --knn') return ;;
+    'run --knn-share') compopt +o default 2>/dev/null && return ;;
+    'run --knn-k') compopt +o default 2>/dev/null && return ;;
+    'run --knn-spread') compopt +o default 2>/dev/null && return ;;
     'bench --prompt-tokens' | 'bench -p') compopt +o default 2>/dev/null && return ;;
     'bench --tokens' | 'bench -n') compopt +o default 2>/dev/null && return ;;
     'bench --repetitions' | 'bench -r') compopt +o default 2>/dev/null && return ;;
@@ -95,6 +99,10 @@ _ruvm()
     'bench --eval') return ;;
     'bench --questions') return ;;
     'bench --eval-tokens') compopt +o default 2>/dev/null && return ;;
+    'bench --knn') return ;;
+    'bench --knn-share') compopt +o default 2>/dev/null && return ;;
+    'bench --knn-k') compopt +o default 2>/dev/null && return ;;
+    'bench --knn-spread') compopt +o default 2>/dev/null && return ;;
     'bench --seed') compopt +o default 2>/dev/null && return ;;
     'bench --sweep') compopt +o default 2>/dev/null && return ;;
     'bench --plot') return ;;
@@ -172,6 +180,9 @@ _ruvm()
     'rag-add --type') words='int8 binary pq' ;;
     'rag-add --dims') compopt +o default 2>/dev/null && return ;;
     'rag-add --degree') compopt +o default 2>/dev/null && return ;;
+    'rag-add --embed') compopt +o default 2>/dev/null && return ;;
+    'rag-add --query-vector') return ;;
+    'rag-add --knn-model') return ;;
     'rag-add --taxonomy') return ;;
     'rag-add --progress') words='auto plain none' ;;
     esac
@@ -180,12 +191,12 @@ _ruvm()
         ' '*) words='quantize inspect run bench bench-rag pack flash rag-add help -h --help --version --completion' ;;
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --labels --input-range --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
-        'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --rag --rag-only --rag-results --rag-floor --rag-form --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
-        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
+        'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --rag --rag-only --rag-results --rag-floor --rag-form --knn --knn-share --knn-k --knn-spread --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;
+        'bench -'*) words='-p --prompt-tokens -n --tokens -r --repetitions --ctx --block --batch --threads --mask --kernels --kernel-rates --profile --no-speed --quality --eval --documents --questions --eval-tokens --knn --knn-share --knn-k --knn-spread --seed --sweep --plot --compare --fail-if -o --output --json --progress -h --help' ;;
         'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
-        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
-        'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
+        'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --direct-boot --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --whole --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
+        'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --embed --query-vector --knn-model --documents --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
         *) return ;;
         esac
     fi

@@ -209,8 +209,8 @@ static void row_codes(const struct ruvm_view *v, uint64_t row, uint32_t cols, fl
     }
 }
 
-/* Values that stand together, in loops that compilers turn into vectors. */
-static void row_plain(enum ruvm_dtype dtype, const uint8_t *p, uint64_t n, float *out)
+/* In loops that compilers turn into vectors. */
+void ruvm_dtype_floats(enum ruvm_dtype dtype, const uint8_t *p, uint64_t n, float *out)
 {
     switch (dtype) {
     case RUVM_DTYPE_F64:
@@ -235,9 +235,9 @@ static void row_real(const struct ruvm_view *v, uint64_t row, uint64_t cols, flo
 {
     size_t bytes = dtypes[v->dtype].bytes;
     if (!v->stride)
-        row_plain(v->dtype, v->data + row * cols * bytes, cols, out);
+        ruvm_dtype_floats(v->dtype, v->data + row * cols * bytes, cols, out);
     for (uint64_t i = 0; v->stride && i < cols; i++)
-        row_plain(v->dtype, v->data + (row + i * v->stride) * bytes, 1, out + i);
+        ruvm_dtype_floats(v->dtype, v->data + (row + i * v->stride) * bytes, 1, out + i);
 }
 
 void ruvm_view_row(const struct ruvm_view *v, uint64_t row, float *out)

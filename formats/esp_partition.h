@@ -27,7 +27,8 @@ enum ruvm_esp_subtype {
     RUVM_ESP_DATA_OTA = 0x00,
     RUVM_ESP_PHY = 0x01,
     RUVM_ESP_NVS = 0x02,
-    RUVM_ESP_PACK = 0x40, /* of data: a pack of ruvm */
+    RUVM_ESP_PACK = 0x40,    /* of data: a pack of ruvm */
+    RUVM_ESP_PROGRAM = 0x41, /* of data: of a program for direct boot what is behind the table */
 };
 
 struct ruvm_esp_partition {

@@ -42,7 +42,7 @@ static int read_type(struct numpy *n, struct ruvm_error *err)
     bool is_plain = p && end - p > 4 && (p[1] == '<' || p[1] == '|') && p[4] == *p;
     n->kind = is_plain ? p[2] : '\0';
     n->bytes = is_plain && p[3] >= '1' && p[3] <= '8' ? (uint32_t)(p[3] - '0') : 0;
-    bool is_float = n->kind == 'f' && (n->bytes == 4 || n->bytes == 8);
+    bool is_float = n->kind == 'f' && (n->bytes == 2 || n->bytes == 4 || n->bytes == 8);
     bool is_whole = (n->kind == 'i' || n->kind == 'u') &&
                     (n->bytes == 1 || n->bytes == 2 || n->bytes == 4 || n->bytes == 8);
     bool is_bool = n->kind == 'b' && n->bytes == 1;
@@ -98,8 +98,20 @@ static int read_header(struct numpy *n, const uint8_t *data, size_t size, size_t
     return rc == RUVM_OK ? read_shape(n, err) : rc;
 }
 
+/* IEEE's binary16. */
+static double half_of(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double size = exponent == 31  ? (fraction ? (double)NAN : (double)INFINITY)
+                  : exponent == 0 ? ldexp(fraction, -24)
+                                  : ldexp(fraction + 1024, exponent - 25);
+    return bits >> 15 ? -size : size;
+}
+
 static double float_at(const struct numpy *n, const uint8_t *p)
 {
+    if (n->bytes == 2)
+        return half_of(ruvm_load_u16(p));
     if (n->bytes == 4) {
         uint32_t bits = ruvm_load_u32(p);
         float x;

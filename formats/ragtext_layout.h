@@ -20,10 +20,19 @@ enum {
     RUVM_RCPE_RESERVED = 11,   /* u8: 0 */
     RUVM_RCPE_BUCKETS = 12,    /* u32: weights that follow; a power of two */
     RUVM_RCPE_WEIGHTS = 16,    /* u8[buckets] / 16: of a feature by the low bits of its hash */
+    /* of the kinds that belong to a language model, where BUCKETS are bytes: */
+    RUVM_RCPE_MODEL_CRC = 16,  /* u32: CRC-32 of its image */
+    RUVM_RCPE_MODEL_SIZE = 20, /* u32: bytes of it */
+    RUVM_RCPE_CENTRE = 24,     /* i32[dims] / 65536, with STATES: taken off each vector */
 };
+enum { RUVM_RCPE_MODEL_BYTES = 8 };
 enum ruvm_recipe_kind {
     RUVM_RECIPE_NONE = 0,   /* vectors were given: text cannot become one; WEIGHTS is empty */
     RUVM_RECIPE_HASHED = 1, /* signs of hashed words and pieces of words */
+    RUVM_RECIPE_STATES = 2, /* mean of a language model's last hidden states over the text */
+    RUVM_RECIPE_NEXT = 3,   /* its last hidden state after each token of a text; the chunk is the
+                             * token that came next, a u16: for ruvm run --knn */
+    RUVM_N_RECIPES,
 };
 enum ruvm_rag_rank {
     RUVM_RANK_SUM = 0,        /* of BM25 over the idf of the whole question, and SHARE times the

@@ -84,6 +84,8 @@ const char *ruvm_dtype_name(enum ruvm_dtype dtype);
 /* Values that are stored together (1, 32, 256) and their bytes; a row is whole blocks. Not for
  * the two int8 types, whose scales lie elsewhere. */
 uint32_t ruvm_dtype_block(enum ruvm_dtype dtype, uint32_t *bytes);
+/* n values of F64, F32, F16 or BF16 that stand side by side. */
+void ruvm_dtype_floats(enum ruvm_dtype dtype, const uint8_t *p, uint64_t n, float *out);
 
 /* The little-endian float at p, which need not be aligned. */
 float ruvm_tensors_f32(const uint8_t *p);

@@ -140,6 +140,10 @@ const int32_t *ruvm_engine_logits(const struct ruvm_engine *engine);
  * the engine's again with the next token. */
 int32_t *ruvm_engine_take_logits(struct ruvm_engine *engine);
 
+/* What the head made these logits of: the last hidden state with the final norm, dim values in
+ * Q16. Right after ruvm_engine_eval() without all_logits. */
+void ruvm_engine_hidden(struct ruvm_engine *engine, int32_t *x);
+
 /* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
  * window has forgotten what they see; back by as many as a block has, and to 0, is always
  * possible. */

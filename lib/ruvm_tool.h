@@ -301,26 +301,30 @@ struct ruvm_monitor;
 struct ruvm_flash_options {
     const char *pack;       /* a pack, or a bare RUVM image */
     const char *chip;       /* "esp32c3", ...: ruvm_target_name(); NULL with port: the one there */
-    const char *firmware;   /* application: ELF or image; NULL only with dump or port */
-    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware */
-    const char *partitions; /* table as CSV or binary; NULL: made for what there is */
-    const char *label;      /* of the pack's partition; NULL: "ruvm" */
-    const char *dump;       /* a flash's contents, of which only that partition is replaced */
-    bool ota;               /* of a table that is made: two slots for the application */
-    uint32_t flash_bytes;   /* 0: 4 MiB */
-    uint32_t table_off;     /* 0: 0x8000 */
-    uint32_t pack_bytes;    /* of a table that is made: room for the pack; 0: what it takes */
-    const char *mode;       /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
-    const char *speed;      /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
-    const char *to;         /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
-    bool trim;              /* raw: end with the last sector that holds something */
-    const char *output;     /* NULL: only the plan */
-    const char *svg;        /* file for a drawing of the plan, or NULL */
-    const char *manifest;   /* file for an ESP Web Tools manifest, or NULL */
-    const char *name;       /* in the manifest; NULL: "ruvm" */
-    /* The chip that is written: a serial port, or NULL. Without firmware only the pack is, into
-     * its partition of the table that the chip has. */
+    const char *firmware;   /* application: ELF or image; NULL: that of ruvm */
+    const char *bootloader; /* second stage, ELF or image; NULL: the ROM loads the firmware, or */
+                            /* that of ruvm does when the ROM cannot */
+    const char *firmware_dir; /* where the firmware of ruvm is, a folder a chip; NULL: nowhere */
+    bool direct_boot;         /* the ROM starts the firmware where it lies in flash */
+    const char *partitions;   /* table as CSV or binary; NULL: made for what there is */
+    const char *label;        /* of the pack's partition; NULL: "ruvm" */
+    const char *dump;         /* a flash's contents, of which only that partition is replaced */
+    bool ota;                 /* of a table that is made: two slots for the application */
+    uint32_t flash_bytes;     /* 0: 4 MiB */
+    uint32_t table_off;       /* 0: 0x8000 */
+    uint32_t pack_bytes;      /* of a table that is made: room for the pack; 0: what it takes */
+    const char *mode;         /* "qio", "qout", "dio", "dout"; NULL: the images' own, or dio */
+    const char *speed;        /* "80m", "40m", "26m", "20m"; NULL: the images' own, or 40m */
+    const char *to;           /* "raw", "parts" (output is a folder), "uf2", "hex"; NULL: raw */
+    bool trim;                /* raw: end with the last sector that holds something */
+    const char *output;       /* NULL: only the plan */
+    const char *svg;          /* file for a drawing of the plan, or NULL */
+    const char *manifest;     /* file for an ESP Web Tools manifest, or NULL */
+    const char *name;         /* in the manifest; NULL: "ruvm" */
+    /* The chip that is written: a serial port, or NULL. Without firmware, whole or direct_boot
+     * only the pack is, into its partition of the table that the chip has. */
     const char *port;
+    bool whole;                         /* the port's chip gets all, with the firmware of ruvm */
     uint32_t baud;                      /* 0: 460800; less when the line does not carry it */
     bool rewrite;                       /* also sectors that are right already */
     const struct ruvm_monitor *monitor; /* runs when the chip was restarted; or NULL */
@@ -344,7 +348,7 @@ struct ruvm_flash_written {
     double seconds;
 };
 
-enum { RUVM_FLASH_REGIONS = 200 };
+enum { RUVM_FLASH_REGIONS = 200, RUVM_FLASH_NAME = 1024 };
 struct ruvm_flash_result {
     char chip[12], family[12]; /* "esp32c3", "ESP32-C3" */
     uint32_t flash_bytes, table_off;
@@ -353,6 +357,8 @@ struct ruvm_flash_result {
     uint32_t n_regions;
     struct ruvm_flash_region regions[RUVM_FLASH_REGIONS];
     char label[17];
+    char firmware[RUVM_FLASH_NAME], bootloader[RUVM_FLASH_NAME]; /* files; "" none */
+    bool has_knowledge;                                          /* the pack */
     uint64_t bytes;                    /* written: of the file, or of all parts */
     struct ruvm_flash_written written; /* n_sectors 0: no port */
 };
@@ -569,6 +575,12 @@ struct ruvm_session_options {
      * text; else a path: from a smaller model with the same tokenizer; NULL: none. */
     const char *draft;
     uint32_t draft_tokens; /* a guess has at most, 1..63; 0: 7 */
+    /* kNN-LM: a blob of this model's states (ruvm_rag_add_options.knn_model); NULL: none. Not
+     * with draft, prompt_cache or many prompts. */
+    const char *knn;
+    uint32_t knn_k;          /* neighbours, up to 256; 0: 32 */
+    uint32_t knn_share_q16;  /* their share of the probability, below 65471 */
+    uint32_t knn_spread_q16; /* squared distance at which a vote has sunk to 1/e; 0: 0.05 */
 };
 
 int ruvm_session_open(struct ruvm_session **s, const struct ruvm_session_options *o,
@@ -602,6 +614,7 @@ struct ruvm_generate_options {
     /* File with what the engine knows after the first turn's prompt: read, and written when the
      * prompt is another. NULL: none. */
     const char *prompt_cache;
+    bool no_crc;        /* leave logits_crc32 out: of a large vocabulary it takes long */
     bool ignore_end;    /* go on after BOS or EOS */
     bool chat;          /* the prompt is a message: put it in the image's form of a turn */
     const char *system; /* of a chat's first turn: what the model is told first, or NULL */
@@ -687,6 +700,12 @@ struct ruvm_rag_add_options {
                              * is a memory of now; NULL: plain text, which lasts */
     bool has_importance;    /* else 50 */
     uint32_t importance;    /* of what is added, 0..100 */
+    const char *embed;      /* where vectors come from: "words", hashed; "vectors:FILE", a .npy or
+                             * JSONL file with one a text; "model:MODEL", means of a language
+                             * model's states; NULL: words, or as the blob has them */
+    const char *knn_model;  /* image, or "demo": the sources become its states and the tokens that
+                             * came next, for ruvm_session_options.knn; alone */
+    bool documents;         /* with knn_model: sources hold documents separated by <|end|> lines */
     const char *taxonomy;   /* CSV of parents and children, whose tree becomes the blob; alone */
     struct ruvm_progress progress;
 };
@@ -737,9 +756,17 @@ struct ruvm_knowledge_info {
     const char *type, *rank;
     double floor;                     /* confidence below which it does not know */
     uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
-    bool has_words, has_recipe;
+    bool has_words, has_recipe;       /* recipe: text becomes a vector here and now */
+    const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn */
 };
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
+
+/* Vectors of the blob that are states of a language model need it to become those of questions:
+ * opens it, and refuses another one with RUVM_ERR_MISMATCH. Nothing to do for other blobs. */
+int ruvm_knowledge_use_model(struct ruvm_knowledge *k, const char *model, struct ruvm_error *err);
+
+/* The one vector of a file as of ruvm_rag_add_options.embed, to be freed. */
+int ruvm_knowledge_read_vector(float **v, uint32_t *n, const char *path, struct ruvm_error *err);
 
 struct ruvm_knowledge_source {
     const char *name, *meta; /* meta: a JSON object, or NULL; neither ends with NUL */
@@ -759,6 +786,9 @@ struct ruvm_knowledge_ask {
     const char *const *contexts; /* "KEY=VALUE": chunks that say so in their metadata are worth
                                   * more, those with another value less; at most 8 */
     uint32_t n_contexts;
+    const float *vector; /* [n_vector] of the question, in place of what the blob would make of
+                          * its words; NULL: none. n_vector is the blob's dims */
+    uint32_t n_vector;
 };
 struct ruvm_knowledge_hit {
     uint32_t chunk;
@@ -833,9 +863,11 @@ struct ruvm_bench_options {
     uint32_t eval_tokens;  /* 0: 16384 */
     bool documents;        /* eval_text holds documents separated by <|end|> lines */
     const char *questions; /* JSONL of prompt and answer: exact match, or NULL */
-    bool kernel_rates;     /* measure every kernel table */
-    bool profile;          /* measure the parts of a token */
-    bool no_speed;         /* quality, perplexity and answers only */
+    const char *knn;       /* blob, or NULL: perplexity of eval_text with and without it */
+    uint32_t knn_k, knn_share_q16, knn_spread_q16; /* as of a session */
+    bool kernel_rates;                             /* measure every kernel table */
+    bool profile;                                  /* measure the parts of a token */
+    bool no_speed;                                 /* quality, perplexity and answers only */
     uint64_t seed;
     struct ruvm_progress progress;
 };
@@ -915,6 +947,11 @@ struct ruvm_bench_result {
     bool has_perplexity;         /* of the image alone on eval_text */
     double perplexity;
     uint64_t perplexity_positions;
+    bool has_knn; /* perplexity is then the one without, at the same positions */
+    double perplexity_knn;
+    uint32_t knn_chunks, knn_k;
+    double knn_share, knn_spread;
+    double knn_us; /* that looking up and mixing took a token */
     bool has_exact_match;
     double exact_match; /* 0..1 */
     uint32_t n_questions;

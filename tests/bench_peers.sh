@@ -27,6 +27,16 @@
 # Below that, what ruvm reaches of this machine: of decode the share of reading its weights
 # from where they fit, of prompts the share of the integer peak, both measured just before
 # by `ruvm bench --kernel-rates`. ROUNDS (9, at least) may be set; RUVM names our program.
+#
+# The files of the models take longer than measuring, and 2 GB. KEEP=folder makes them there
+# and finds them again; PREPARE=1 makes them and measures nothing, so that a call that is to
+# have the machine for itself is a short one:
+#
+#     KEEP=models PREPARE=1 make bench-peers DIR=folder
+#     KEEP=models MODELS=110M make bench-peers DIR=folder
+#
+# Files of the present models and of the present programs are expected there: after either
+# changed, remove the folder. What a broken call left behind is made again.
 # On a machine with other work, `chrt -f 10 make bench-peers DIR=folder` (as root) keeps
 # that work out.
 set -u
@@ -44,6 +54,9 @@ dir=$(realpath "$dir")
 [ "$rounds" -ge 9 ] || rounds=9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+keep=${KEEP:-$work/models}
+mkdir -p "$keep" || exit 1
+keep=$(realpath "$keep")
 export OMP_NUM_THREADS=1 LC_ALL=C
 pin=()
 if command -v taskset > /dev/null; then
@@ -103,8 +116,8 @@ run_llama2c()
 program()
 {
     case $1 in
-    ruvm-*) run_ruvm "$work/$1.ruvm" ;;
-    llama-*) run_llama "$work/$1.gguf" ;;
+    ruvm-*) run_ruvm "$files/$1.ruvm" ;;
+    llama-*) run_llama "$files/$1.gguf" ;;
     run) run_llama2c "$model" run ;;
     runq) run_llama2c "$dir/model_q80.bin" runq ;;
     esac
@@ -112,31 +125,51 @@ program()
 
 # ---- models -----------------------------------------------------------------------------
 
+# make FILE COMMAND...: unless it is there, by a command in which @ is its name until it is
+# whole.
+make()
+{
+    local file=$1
+    shift
+    [ -e "$file" ] && return
+    "${@//@/$file.part}" > "$work/log" 2>&1 && mv "$file.part" "$file" && return
+    rm -f "$file.part"
+    return 1
+}
+
 # prepare NAME: makes the files of a model and sets what is measured of it.
 prepare()
 {
-    model=$work/model.bin tokenizer=$work/tokenizer.bin prompt=128
+    files=$keep/$1
+    model=$files/model.bin tokenizer=$files/tokenizer.bin prompt=128
     case $1 in
     own) model=$dir/model.bin tokenizer=$dir/tokenizer.bin tokens=256 ;;
     15M) tokens=128 shape="288 768 6 6 32000 256" ;;
     110M) tokens=32 prompt=64 shape="768 2048 12 12 32000 256" ;;
     *) fail "MODELS: there is no model $1; there are: own 15M 110M" ;;
     esac
+    mkdir -p "$files"
     # shellcheck disable=SC2086 # the shape is six words
-    [ "$1" = own ] ||
-        quiet python3 tests/bench_peers_model.py "$model" "$tokenizer" $shape 1
+    [ "$1" = own ] || make "$model" python3 tests/bench_peers_model.py @ "$tokenizer" $shape 1 ||
+        failed_making
     have "model $1" "$model" "$tokenizer" || return 1
     printf 'a b c d e f g h i j k l m n o p' > "$work/text"
     programs=(ruvm-int8 ruvm-int4)
     local calibration=(--calib "$work/text" --method rtn)
     [ "$1" != own ] || calibration=()
     for type in int8 int4; do
-        quiet "$ruvm" quantize "$model" --tokenizer "$tokenizer" -t $type --embed-type $type \
-            "${calibration[@]}" -o "$work/ruvm-$type.ruvm" --no-quality
+        make "$files/ruvm-$type.ruvm" "$ruvm" quantize "$model" --tokenizer "$tokenizer" \
+            -t $type --embed-type $type "${calibration[@]}" -o @ --no-quality || failed_making
     done
     if have run "$dir/run"; then programs+=(run); fi
     if [ "$1" = own ] && have runq "$dir/runq" "$dir/model_q80.bin"; then programs+=(runq); fi
     if have llama-bench "$dir/llama-bench"; then prepare_llama "$1"; fi
+}
+
+failed_making()
+{
+    cat "$work/log"
+    fail "a file of the models cannot be made"
 }
 
 # try NAME COMMAND...: llama.cpp with one more type, where its blocks fit the model's shape.
@@ -144,23 +177,26 @@ try()
 {
     local name=$1
     shift
-    if "$@" > "$work/log" 2>&1; then
+    if make "$files/$name.gguf" "$@"; then
         programs+=("$name")
     else
         echo "left out: $name ($(tail -n 1 "$work/log" | cut -c 1-100))"
     fi
 }
 
+# The float file is measured of the small model only, and else what Q4_0 is made of.
 prepare_llama()
 {
+    local float=$files/llama-F32.gguf
     local export=("$ruvm" quantize "$model" --tokenizer "$tokenizer" --to gguf)
-    quiet "${export[@]}" -o "$work/llama-F32.gguf"
-    try llama-Q8_0 "${export[@]}" --to-type q8_0 -o "$work/llama-Q8_0.gguf"
-    if have llama-Q4_0 "$dir/llama-quantize"; then
-        try llama-Q4_0 "$dir/llama-quantize" --pure "$work/llama-F32.gguf" \
-            "$work/llama-Q4_0.gguf" Q4_0 1
+    if [ "$1" = own ] || [ ! -e "$files/llama-Q4_0.gguf" ]; then
+        make "$float" "${export[@]}" -o @ || failed_making
     fi
-    if [ "$1" = own ]; then programs+=(llama-F32); else rm "$work/llama-F32.gguf"; fi
+    try llama-Q8_0 "${export[@]}" --to-type q8_0 -o @
+    if have llama-Q4_0 "$dir/llama-quantize"; then
+        try llama-Q4_0 "$dir/llama-quantize" --pure "$float" @ Q4_0 1
+    fi
+    if [ "$1" = own ]; then programs+=(llama-F32); else rm -f "$float"; fi
 }
 
 # ---- measuring -----------------------------------------------------------------------------
@@ -250,7 +286,8 @@ for line in open(work + "/values"):
     rates.setdefault((program, what), []).append(float(rate))
 for kind in "int8", "int4":
     program = "ruvm-" + kind
-    size = json.load(open("%s/%s.json" % (work, program)))["token_bytes"]
+    with open("%s/%s.json" % (work, program)) as f:
+        size = json.load(f)["token_bytes"]
     level = next((x for x in roofs["levels"] if x.get("cache_bytes", size) >= size))
     decode = statistics.median(rates[program, "decode"])
     prompt = statistics.median(rates[program, "prompt"])
@@ -262,6 +299,12 @@ for kind in "int8", "int4":
 EOF
 }
 
+if [ -n "${PREPARE:-}" ]; then
+    for name in $models; do
+        prepare "$name" && echo "prepared in ${KEEP:-a folder that ends with this call}: $name"
+    done
+    exit
+fi
 quiet "${pin[@]}" "$ruvm" bench --no-speed --kernel-rates -o json --progress none
 mv "$work/log" "$work/roofs.json"
 sed -n 's/^\t"machine":[[:space:]]*"\(.*\)",/machine: \1/p' "$work/roofs.json"
@@ -269,7 +312,7 @@ for name in $models; do
     echo
     prepare "$name" || continue
     for type in int8 int4; do
-        "$ruvm" bench "$work/ruvm-$type.ruvm" -p 1 -n 1 -r 1 --json > "$work/ruvm-$type.json"
+        "$ruvm" bench "$files/ruvm-$type.ruvm" -p 1 -n 1 -r 1 --json > "$work/ruvm-$type.json"
     done
     echo "model $name: $tokens tokens, a prompt of $prompt, $rounds rounds, one thread${pin[*]:+, \
 processor $cpu}"

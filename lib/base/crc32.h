@@ -11,5 +11,7 @@
 #include <stdint.h>
 
 uint32_t ruvm_crc32(uint32_t crc, const void *data, size_t n);
+/* The same without what only some machines have: crc32.c. */
+uint32_t ruvm_crc32_tables(uint32_t crc, const void *data, size_t n);
 
 #endif

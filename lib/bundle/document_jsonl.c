@@ -1,7 +1,8 @@
 /* JSONL: an object a line, "text" its passage and the rest its metadata.
  *
  * "title" or "heading" becomes the context, "ttl" (seconds from now) or "expires" (seconds
- * since 1970) its end. All other members are kept as metadata, as they are.
+ * since 1970) its end; an array "vector" or "embedding" is for lib/bundle/given.h. All other
+ * members are kept as metadata, as they are.
  */
 #include <cjson/cJSON.h>
 #include <stdbool.h>
@@ -24,6 +25,15 @@ static cJSON *take_text(cJSON *object, const char *name, const char *other)
     const char *found = cJSON_IsString(item) ? name : other;
     item = cJSON_GetObjectItemCaseSensitive(object, found);
     return cJSON_IsString(item) ? cJSON_DetachItemFromObjectCaseSensitive(object, found) : NULL;
+}
+
+/* Vectors are no metadata. */
+static void drop_vector(cJSON *object)
+{
+    static const char *const names[] = {"vector", "embedding"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(object, names[i])))
+            cJSON_DeleteItemFromObjectCaseSensitive(object, names[i]);
 }
 
 /* The time of "expires" or "ttl"; false: it is there but no time. */
@@ -62,6 +72,7 @@ static int read_object(const struct ruvm_document *d, const struct ruvm_passage_
                        cJSON *object, const struct place *at, struct ruvm_error *err)
 {
     uint32_t expires;
+    drop_vector(object);
     cJSON *text = take_text(object, "text", "content");
     cJSON *title = take_text(object, "title", "heading");
     int rc;

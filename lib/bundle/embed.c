@@ -172,6 +172,12 @@ static void write_head(struct ruvm_buffer *out, const struct ruvm_recipe *r)
     ruvm_buffer_u32(out, r->n_buckets);
 }
 
+void ruvm_embed_recipe(struct ruvm_buffer *out, const struct ruvm_recipe *recipe)
+{
+    write_head(out, recipe);
+    ruvm_buffer_bytes(out, recipe->weights, recipe->n_buckets);
+}
+
 int ruvm_embed_learn(struct ruvm_buffer *out, const struct ruvm_embed_options *o,
                      const struct ruvm_embed_texts *texts, struct ruvm_error *err)
 {

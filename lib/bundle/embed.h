@@ -37,6 +37,9 @@ struct ruvm_embed_texts {
 int ruvm_embed_learn(struct ruvm_buffer *out, const struct ruvm_embed_options *o,
                      const struct ruvm_embed_texts *texts, struct ruvm_error *err);
 
+/* Appends RCPE of another kind: recipe with the bytes that follow its head, n_buckets of them. */
+void ruvm_embed_recipe(struct ruvm_buffer *out, const struct ruvm_recipe *recipe);
+
 /* Features of one text, sorted, each once with its count. */
 struct ruvm_embed_feature {
     uint32_t hash;

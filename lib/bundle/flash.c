@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "formats/mlp_read.h"
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/error.h"
 #include "lib/bundle/flash_parts.h"
@@ -20,17 +21,26 @@ static int open_pack(struct ruvm_flash_job *j)
 {
     struct ruvm_pack pack;
     struct ruvm_image img;
+    struct ruvm_mlp_image mlp;
     struct ruvm_image_fault fault;
     const char *path = j->o->pack;
     int rc = ruvm_file_map(&j->pack, path, j->err);
     if (rc != RUVM_OK)
         return rc;
-    if (j->pack.size < 4 || memcmp(j->pack.data, RUVM_MAGIC, 4) != 0)
-        return ruvm_pack_open_bytes(&pack, path, j->pack.data, j->pack.size, j->err);
-    rc = ruvm_image_open(&img, j->pack.data, j->pack.size, &fault);
+    if (j->pack.size < 4 || memcmp(j->pack.data, RUVM_MAGIC, 4) != 0) {
+        rc = ruvm_pack_open_bytes(&pack, path, j->pack.data, j->pack.size, j->err);
+        if (rc == RUVM_OK)
+            ruvm_flash_firmware_look(j, &pack);
+        return rc;
+    }
+    ruvm_flash_firmware_look(j, NULL);
+    if (j->has_classifier)
+        rc = ruvm_mlp_image_open(&mlp, j->pack.data, j->pack.size, &fault);
+    else
+        rc = ruvm_image_open(&img, j->pack.data, j->pack.size, &fault);
     if (rc != RUVM_OK)
         return ruvm_diagnose_fail(j->err, rc, path, &fault);
-    return img.version == RUVM_VERSION_V0
+    return !j->has_classifier && img.version == RUVM_VERSION_V0
                ? ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                            "%s: is the bare RUVM layout v0, which no chip can run: make an image "
                            "of it with ruvm quantize",
@@ -51,17 +61,13 @@ static int check_numbers(struct ruvm_flash_job *j)
                          "a partition table cannot stand at 0x%x: a multiple of 0x1000 behind "
                          "0x%x",
                          (unsigned)t, (unsigned)j->device->boot_off);
-    if (!j->o->firmware && !ruvm_flash_keeps_table(j))
-        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
-                         "no firmware for the %s is built in: give one (--firmware FILE), ELF or "
-                         "image",
-                         j->device->family);
     return RUVM_OK;
 }
 
 bool ruvm_flash_keeps_table(const struct ruvm_flash_job *j)
 {
-    return j->o->dump || (j->o->port && !j->o->firmware);
+    const struct ruvm_flash_options *o = j->o;
+    return o->dump || (o->port && !o->firmware && !o->whole && !o->direct_boot);
 }
 
 static int open_all(struct ruvm_flash_job *j)
@@ -74,10 +80,8 @@ static int open_all(struct ruvm_flash_job *j)
         rc = open_pack(j);
     if (rc == RUVM_OK && o->dump)
         return ruvm_file_map(&j->dump, o->dump, j->err);
-    if (rc == RUVM_OK && o->firmware)
-        rc = ruvm_flash_program_open(&j->firmware, j, o->firmware);
-    if (rc == RUVM_OK && o->bootloader)
-        rc = ruvm_flash_program_open(&j->bootloader, j, o->bootloader);
+    if (rc == RUVM_OK && !ruvm_flash_keeps_table(j))
+        rc = ruvm_flash_firmware_open(j);
     return rc;
 }
 
@@ -134,7 +138,8 @@ static void add_fixed(struct ruvm_flash_job *j)
     struct ruvm_flash_region *g =
         add_region(j->r, first ? first->name : "boot", first ? first->off : boot,
                    j->table_off - (first ? first->off : boot));
-    snprintf(g->kind, sizeof g->kind, "loaded by the ROM");
+    snprintf(g->kind, sizeof g->kind, "%s by the ROM",
+             first && j->firmware.is_direct ? "started" : "loaded");
     g->used_bytes = first ? (uint32_t)first->bytes : 0;
     snprintf(g->file, sizeof g->file, "%s", first ? first->file : "");
     const struct ruvm_flash_part *table = part_at(j, j->table_off);
@@ -176,12 +181,16 @@ static const char *speed_name(uint8_t speed)
 static void describe(struct ruvm_flash_job *j)
 {
     struct ruvm_flash_result *r = j->r;
-    const struct ruvm_flash_program *first = j->o->bootloader ? &j->bootloader : &j->firmware;
+    const struct ruvm_flash_program *first = j->bootloader_path ? &j->bootloader : &j->firmware;
     r->flash_bytes = j->flash_bytes;
     r->table_off = j->table_off;
     snprintf(r->chip, sizeof r->chip, "%s", j->device->name);
     snprintf(r->family, sizeof r->family, "%s", j->device->family);
     snprintf(r->label, sizeof r->label, "%s", j->o->label ? j->o->label : "ruvm");
+    snprintf(r->firmware, sizeof r->firmware, "%s", j->firmware_path ? j->firmware_path : "");
+    snprintf(r->bootloader, sizeof r->bootloader, "%s",
+             j->bootloader_path ? j->bootloader_path : "");
+    r->has_knowledge = j->has_knowledge;
     if (first->image.bytes) {
         snprintf(r->mode, sizeof r->mode, "%s", mode_name(first->image.header.mode));
         snprintf(r->speed, sizeof r->speed, "%s", speed_name(first->image.header.speed));

@@ -72,7 +72,13 @@ static void make_table(struct ruvm_flash_job *j)
 {
     struct ruvm_esp_table *t = &j->table;
     uint32_t at = j->table_off + RUVM_ESP_TABLE_SECTOR, app = pages(j->firmware.bytes.size);
-    if (j->o->bootloader) {
+    if (j->firmware.body_off) {
+        uint32_t body = j->firmware.body_off;
+        add(t, "program", RUVM_ESP_DATA, RUVM_ESP_PROGRAM, body,
+            pages(j->firmware.bytes.size) - body);
+        at = pages(j->firmware.bytes.size);
+    }
+    if (j->bootloader_path) {
         add(t, "nvs", RUVM_ESP_DATA, RUVM_ESP_NVS, at, NVS_BYTES);
         if (j->o->ota)
             add(t, "otadata", RUVM_ESP_DATA, RUVM_ESP_DATA_OTA, at + NVS_BYTES, OTADATA_BYTES);
@@ -133,21 +139,23 @@ static int check_kind(const struct ruvm_flash_job *j, const struct ruvm_esp_part
                      p->label, type, subtype);
 }
 
-/* Pages that must be seen at once: the pack's, and the program's where both share a window. */
+/* Pages that must be seen at once: the pack's, and the program's where both share a window; the
+ * firmware of ruvm has a window of its own for the pack. */
 static int check_window(struct ruvm_flash_job *j, const struct ruvm_esp_partition *p)
 {
-    uint64_t window = ruvm_devices_window(j->device);
+    bool own = j->is_ours && j->device->pack_window_bytes;
+    uint64_t window = own ? j->device->pack_window_bytes : ruvm_devices_window(j->device);
     uint64_t pack = p->off % PAGE + (uint64_t)j->pack.size;
-    uint64_t mapped = (pack + PAGE - 1) / PAGE * PAGE + j->firmware.mapped_bytes;
+    uint64_t mapped = (pack + PAGE - 1) / PAGE * PAGE + (own ? 0 : j->firmware.mapped_bytes);
     j->r->window_bytes = window;
     j->r->mapped_bytes = mapped;
     if (mapped <= window)
         return RUVM_OK;
     return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
-                     "%s: with the program %llu bytes would have to be mapped, the window of the "
-                     "%s has %llu: a smaller model, or fewer bits (ruvm quantize --target %s)",
-                     j->o->pack, (unsigned long long)mapped, j->device->family,
-                     (unsigned long long)window, j->device->name);
+                     "%s: %s%llu bytes would have to be mapped, the window of the %s has %llu: a "
+                     "smaller model, or fewer bits (ruvm quantize --target %s)",
+                     j->o->pack, own ? "" : "with the program ", (unsigned long long)mapped,
+                     j->device->family, (unsigned long long)window, j->device->name);
 }
 
 static int put_pack(struct ruvm_flash_job *j)
@@ -197,7 +205,7 @@ static int put_applications(struct ruvm_flash_job *j)
             put_otadata(j, p);
         if (!is_slot)
             continue;
-        int rc = fits(j, j->o->firmware, j->firmware.bytes.size, p, "make the partition larger");
+        int rc = fits(j, j->firmware_path, j->firmware.bytes.size, p, "make the partition larger");
         if (rc != RUVM_OK)
             return rc;
         put(j, p->label, "firmware.bin", p->off, j->firmware.bytes.data, j->firmware.bytes.size);
@@ -229,15 +237,43 @@ static int put_first(struct ruvm_flash_job *j, const char *path, const char *nam
     return RUVM_OK;
 }
 
+/* A program for direct boot on both sides of the table; what is behind it lies in one partition,
+ * or where there is none. */
+static int put_direct(struct ruvm_flash_job *j)
+{
+    const struct ruvm_flash_program *p = &j->firmware;
+    uint32_t end = (uint32_t)p->bytes.size;
+    for (unsigned i = 0; i < j->table.n; i++) {
+        const struct ruvm_esp_partition *q = &j->table.p[i];
+        bool apart = q->off >= end || q->off + q->bytes <= p->body_off;
+        bool around =
+            q->off <= p->body_off && q->off + q->bytes >= end && strcmp(q->label, label_of(j)) != 0;
+        if (!apart && !around)
+            return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                             "the partition \"%s\" at 0x%x lies over the program, which has 0x%x "
+                             "to 0x%x: give the program a partition of its own, "
+                             "\"program,data,0x41,0x%x,0x%x\"",
+                             q->label, (unsigned)q->off, (unsigned)p->body_off, (unsigned)end,
+                             (unsigned)p->body_off, (unsigned)(pages(end) - p->body_off));
+    }
+    size_t head = j->table_off;
+    while (head > 0 && p->bytes.data[head - 1] == 0xFF)
+        head--;
+    put(j, "direct boot", "direct-boot.bin", 0, p->bytes.data, ruvm_align_up(head, 16));
+    put(j, "program", "program.bin", p->body_off, p->bytes.data + p->body_off, end - p->body_off);
+    return RUVM_OK;
+}
+
 static int put_programs(struct ruvm_flash_job *j)
 {
-    const struct ruvm_flash_options *o = j->o;
-    if (!o->bootloader)
-        return put_first(j, o->firmware, "firmware", "firmware.bin", &j->firmware);
+    if (j->firmware.body_off)
+        return put_direct(j);
+    if (!j->bootloader_path)
+        return put_first(j, j->firmware_path, "firmware", "firmware.bin", &j->firmware);
     if (j->firmware.is_direct)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
-                         "%s: is for direct boot and needs no --bootloader", o->firmware);
-    int rc = put_first(j, o->bootloader, "bootloader", "bootloader.bin", &j->bootloader);
+                         "%s: is for direct boot and needs no --bootloader", j->firmware_path);
+    int rc = put_first(j, j->bootloader_path, "bootloader", "bootloader.bin", &j->bootloader);
     return rc == RUVM_OK ? put_applications(j) : rc;
 }
 

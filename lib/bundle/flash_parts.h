@@ -9,6 +9,8 @@
 #include "lib/ruvm_tool.h"
 #include "lib/serial/rom.h"
 
+struct ruvm_pack;
+
 /* Bytes with a place. */
 struct ruvm_flash_part {
     const char *file; /* name as a part of its own */
@@ -24,8 +26,11 @@ struct ruvm_flash_program {
     struct ruvm_buffer bytes;
     struct ruvm_esp_image image; /* of bytes; not set when it is a direct boot */
     bool is_direct;              /* begins with the ROM's magic: executed where it lies */
+    uint32_t body_off;           /* of a direct one that goes on behind the table; else 0 */
     uint32_t mapped_bytes;       /* of its segments that are mapped, in whole pages */
 };
+
+enum { RUVM_FLASH_PATH = 4096 };
 
 struct ruvm_flash_job {
     const struct ruvm_flash_options *o;
@@ -34,7 +39,11 @@ struct ruvm_flash_job {
     const struct ruvm_device *device;
     uint32_t flash_bytes, table_off;
     struct ruvm_map pack, dump;
+    bool has_knowledge, has_classifier; /* of the pack */
     struct ruvm_flash_program firmware, bootloader;
+    const char *firmware_path, *bootloader_path; /* given or found; NULL: none */
+    char found[2][RUVM_FLASH_PATH];
+    bool is_ours; /* the firmware: what it can map is known */
     struct ruvm_esp_table table;
     struct ruvm_buffer table_bytes, otadata;
     struct ruvm_flash_part parts[RUVM_FLASH_MAX_PARTS];
@@ -45,6 +54,10 @@ struct ruvm_flash_job {
 
 /* The table is not made here: the partitions and what stands in them stay. */
 bool ruvm_flash_keeps_table(const struct ruvm_flash_job *j);
+
+/* flash_firmware.c: what is in the pack, NULL: it is a bare image; and the programs for it. */
+void ruvm_flash_firmware_look(struct ruvm_flash_job *j, const struct ruvm_pack *pack);
+int ruvm_flash_firmware_open(struct ruvm_flash_job *j);
 
 /* flash_program.c: an ELF or an image, made fit for this chip and flash. */
 int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,

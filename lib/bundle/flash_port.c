@@ -91,7 +91,7 @@ int ruvm_flash_port_layout(struct ruvm_flash_job *j)
     if (table[0] == 0xFF)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: the chip has no partition table at 0x%x into which the pack could be "
-                         "put: give a program (--firmware FILE, --bootloader FILE)",
+                         "put: write all of it (--whole), or give a program (--firmware FILE)",
                          j->o->port, (unsigned)j->table_off);
     return ruvm_flash_layout_table(j, j->o->port, table, sizeof table);
 }

@@ -50,6 +50,80 @@ static uint8_t size_code(uint32_t flash_bytes)
     return code;
 }
 
+/* ---- direct boot ---------------------------------------------------------------- */
+
+static bool is_direct(const uint8_t *data, size_t n)
+{
+    return n >= 8 && ruvm_load_u32(data) == DIRECT_MAGIC && ruvm_load_u32(data + 4) == DIRECT_MAGIC;
+}
+
+/* Of a segment whose address to load from is where flash is shown, its place in flash. */
+static bool place_of(const struct ruvm_device *d, const struct ruvm_elf32_segment *s, uint32_t *off)
+{
+    bool code = s->address >= d->irom_start && s->address < d->irom_end;
+    bool data = s->address >= d->drom_start && s->address < d->drom_end;
+    *off = s->address - (code ? d->irom_start : d->drom_start);
+    return code || data;
+}
+
+static bool elf_is_direct(const struct ruvm_device *d, const struct ruvm_elf32 *elf)
+{
+    uint32_t off;
+    for (unsigned i = 0; i < elf->n_segments; i++)
+        if (place_of(d, &elf->segments[i], &off) && off == 0 &&
+            is_direct(elf->segments[i].data, elf->segments[i].bytes))
+            return true;
+    return false;
+}
+
+/* The flash as the program wants it, from its beginning on. */
+static int from_direct_elf(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
+                           const char *path, const struct ruvm_elf32 *elf)
+{
+    uint32_t off, end = 0;
+    for (unsigned i = 0; i < elf->n_segments; i++) {
+        const struct ruvm_elf32_segment *s = &elf->segments[i];
+        if (!place_of(j->device, s, &off))
+            return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                             "%s: has a segment to be loaded from 0x%x, which is not flash: for "
+                             "direct boot give it an address there to be copied from",
+                             path, (unsigned)s->address);
+        end = off + s->bytes > end ? off + s->bytes : end;
+    }
+    uint8_t *flash = ruvm_buffer_zeros(&p->bytes, ruvm_align_up(end, 16));
+    if (!flash)
+        return ruvm_fail(j->err, RUVM_ERR_MEMORY, "%s: memory is short", path);
+    memset(flash, 0xFF, p->bytes.size);
+    for (unsigned i = 0; i < elf->n_segments; i++) {
+        place_of(j->device, &elf->segments[i], &off);
+        memcpy(flash + off, elf->segments[i].data, elf->segments[i].bytes);
+    }
+    return RUVM_OK;
+}
+
+/* Where it goes on behind the partition table, for which it must leave room. */
+static int find_body(struct ruvm_flash_program *p, const struct ruvm_flash_job *j, const char *path)
+{
+    const uint8_t *d = p->bytes.data;
+    size_t at = j->table_off, n = p->bytes.size;
+    if (!j->device->direct_boot)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is for direct boot, which the ROM of the %s does not have", path,
+                         j->device->family);
+    if (n <= j->table_off)
+        return RUVM_OK;
+    while (at < n && d[at] == 0xFF)
+        at++;
+    if (at < j->table_off + RUVM_ESP_TABLE_SECTOR)
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: reaches over the partition table at 0x%x: link it so that the sector "
+                         "there is free, or put the table elsewhere (--table-offset)",
+                         path, (unsigned)j->table_off);
+    p->body_off = (uint32_t)(at / RUVM_DEVICES_SECTOR_BYTES * RUVM_DEVICES_SECTOR_BYTES);
+    p->mapped_bytes = (uint32_t)ruvm_align_up(n, RUVM_DEVICES_PAGE_BYTES);
+    return RUVM_OK;
+}
+
 /* ---- ELF ------------------------------------------------------------------------ */
 
 static int check_machine(const struct ruvm_flash_job *j, const char *path,
@@ -95,6 +169,9 @@ static int from_elf(struct ruvm_flash_program *p, const struct ruvm_flash_job *j
         rc = check_machine(j, path, &elf);
     if (rc != RUVM_OK)
         return rc;
+    p->is_direct = elf_is_direct(j->device, &elf);
+    if (p->is_direct)
+        return from_direct_elf(p, j, path, &elf);
     const struct ruvm_esp_header header = {
         .mode = RUVM_ESP_DIO,
         .size = size_code(j->flash_bytes),
@@ -158,24 +235,16 @@ static int finish_image(struct ruvm_flash_program *p, const struct ruvm_flash_jo
     return ruvm_esp_image_read(&p->image, path, p->bytes.data, p->bytes.size, j->err);
 }
 
-static bool is_direct(const struct ruvm_map *map)
-{
-    return map->size >= 8 && ruvm_load_u32(map->data) == DIRECT_MAGIC &&
-           ruvm_load_u32(map->data + 4) == DIRECT_MAGIC;
-}
-
 static int from_file(struct ruvm_flash_program *p, const struct ruvm_flash_job *j, const char *path,
                      const struct ruvm_map *map)
 {
     if (ruvm_elf32_probe(map->data, map->size)) {
         int rc = from_elf(p, j, path, map);
-        return rc == RUVM_OK ? finish_image(p, j, path) : rc;
+        if (rc != RUVM_OK)
+            return rc;
+        return p->is_direct ? find_body(p, j, path) : finish_image(p, j, path);
     }
-    p->is_direct = is_direct(map);
-    if (p->is_direct && !j->device->direct_boot)
-        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
-                         "%s: is for direct boot, which the ROM of the %s does not have", path,
-                         j->device->family);
+    p->is_direct = is_direct(map->data, map->size);
     if (!p->is_direct && !ruvm_esp_image_probe(map->data, map->size))
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: is neither an ELF file nor an image for a chip (which begins with "
@@ -184,7 +253,7 @@ static int from_file(struct ruvm_flash_program *p, const struct ruvm_flash_job *
     ruvm_buffer_bytes(&p->bytes, map->data, map->size);
     if (!ruvm_buffer_ok(&p->bytes))
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "%s: memory is short", path);
-    return p->is_direct ? RUVM_OK : finish_image(p, j, path);
+    return p->is_direct ? find_body(p, j, path) : finish_image(p, j, path);
 }
 
 int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,

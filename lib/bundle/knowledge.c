@@ -7,10 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/bundle/knowledge_weigh.h"
 #include "lib/bundle/pack_open.h"
 #include "lib/bundle/rag_build.h"
+#include "lib/bundle/rag_embed.h"
 #include "lib/bundle/rag_names.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
@@ -26,6 +28,7 @@ struct ruvm_knowledge {
     struct ruvm_bm25 words;
     bool has_words;
     struct ruvm_vectors set;
+    struct ruvm_states *states; /* of the model that the vectors are of, or NULL */
 };
 
 static int fail(const char *path, int rc, const struct ruvm_rag_fault *fault,
@@ -47,6 +50,9 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     if (k->recipe.kind != RUVM_RECIPE_NONE && !has_angles)
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                          "%s: section RCPE: text becomes no vectors of the blob's metric", path);
+    if (k->recipe.kind == RUVM_RECIPE_STATES &&
+        k->recipe.n_buckets != ruvm_rag_embed_recipe_bytes(k->rag.dims))
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: section RCPE: is damaged", path);
     if (!words->data)
         return RUVM_OK;
     rc = ruvm_bm25_open(&k->words, words->data, words->bytes, k->rag.n);
@@ -108,13 +114,61 @@ int ruvm_knowledge_open(struct ruvm_knowledge **knowledge, const char *path, str
 
 void ruvm_knowledge_close(struct ruvm_knowledge *k)
 {
-    if (k)
-        ruvm_file_unmap(&k->map);
+    if (!k)
+        return;
+    ruvm_file_unmap(&k->map);
+    ruvm_states_close(k->states);
     free(k);
+}
+
+int ruvm_knowledge_use_model(struct ruvm_knowledge *k, const char *model, struct ruvm_error *err)
+{
+    const uint8_t *known = k->recipe.weights;
+    if (k->recipe.kind != RUVM_RECIPE_STATES || k->states)
+        return RUVM_OK;
+    int rc = ruvm_states_open(&k->states, model, err);
+    if (rc != RUVM_OK)
+        return rc;
+    if (ruvm_states_dims(k->states) == k->rag.dims &&
+        ruvm_states_crc(k->states) == ruvm_load_u32(known) &&
+        ruvm_states_bytes(k->states) == ruvm_load_u32(known + 4))
+        return RUVM_OK;
+    ruvm_states_close(k->states);
+    k->states = NULL;
+    return ruvm_fail(err, RUVM_ERR_MISMATCH,
+                     "%s: is not the model that the blob's vectors are states of (its image has "
+                     "%u bytes and CRC-32 %08x)",
+                     model, ruvm_load_u32(known + 4), ruvm_load_u32(known));
+}
+
+int ruvm_knowledge_read_vector(float **v, uint32_t *n, const char *path, struct ruvm_error *err)
+{
+    struct ruvm_given g;
+    *v = NULL;
+    int rc = ruvm_given_read(&g, path, err);
+    if (rc == RUVM_OK && g.n != 1)
+        rc = ruvm_fail(err, RUVM_ERR_ARG, "%s: has %u vectors: a question has one", path, g.n);
+    if (rc != RUVM_OK) {
+        ruvm_given_free(&g);
+        return rc;
+    }
+    *v = g.v;
+    *n = g.dims;
+    return RUVM_OK;
+}
+
+/* Whether vectors are made of text, now. */
+static bool reads(const struct ruvm_knowledge *k)
+{
+    return ruvm_recipe_reads(&k->recipe) || k->states;
 }
 
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
 {
+    static const char *const embeds[RUVM_N_RECIPES] = {[RUVM_RECIPE_NONE] = "vectors",
+                                                       [RUVM_RECIPE_HASHED] = "words",
+                                                       [RUVM_RECIPE_STATES] = "model",
+                                                       [RUVM_RECIPE_NEXT] = "next"};
     return (struct ruvm_knowledge_info){.n_chunks = k->rag.n,
                                         .n_sources = k->rag.n_sources,
                                         .dims = k->rag.dims,
@@ -124,7 +178,8 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
                                         .file_bytes = k->bytes,
                                         .query_bytes = k->rag.query_bytes,
                                         .has_words = k->has_words,
-                                        .has_recipe = k->recipe.kind != RUVM_RECIPE_NONE};
+                                        .has_recipe = reads(k),
+                                        .embed = embeds[k->recipe.kind]};
 }
 
 struct ruvm_knowledge_source ruvm_knowledge_source(const struct ruvm_knowledge *k, uint32_t i)
@@ -300,9 +355,27 @@ static int choose_rank(struct asking *a, struct ruvm_error *err)
     int rc = ruvm_rag_name_find(&a->rank, ruvm_rag_rank_names, a->ask->rank, "rank", err);
     a->is_tree = a->k->recipe.kind == RUVM_RECIPE_NONE && a->k->has_words &&
                  a->k->set.metric >= RUVM_METRIC_POINCARE;
-    bool has_vectors = a->k->recipe.kind != RUVM_RECIPE_NONE || a->is_tree;
+    bool has_vectors = reads(a->k) || a->is_tree || a->ask->vector;
     if (rc != RUVM_OK)
         return rc;
+    if (a->k->recipe.kind == RUVM_RECIPE_NEXT)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "the blob has states of a language model, for run --knn: there is no "
+                         "text to be found in it");
+    if (a->ask->vector && (a->is_tree || a->ask->n_vector != a->k->rag.dims))
+        return ruvm_fail(err, RUVM_ERR_ARG,
+                         "a vector of %u dimensions for a blob %s %u: it takes no such question",
+                         a->ask->n_vector, a->is_tree ? "of a tree, of" : "of", a->k->rag.dims);
+    if (!a->k->has_words && !has_vectors && a->k->recipe.kind == RUVM_RECIPE_STATES)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "the blob's vectors are states of a language model: name it with --embed "
+                         "model:MODEL");
+    if (!a->k->has_words && !has_vectors)
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "the blob's vectors were given and it has no words (BM25): ask it with a "
+                         "vector (--query-vector)");
+    if (a->ask->vector && a->ask->n_bytes == 0)
+        a->rank = RUVM_RANK_VECTORS;
     if (!a->k->has_words && (a->rank == RUVM_RANK_WORDS || !has_vectors))
         return ruvm_fail(err, RUVM_ERR_UNSUPPORTED, "the blob has no words (BM25) to look for");
     if (!has_vectors && a->rank == RUVM_RANK_VECTORS)
@@ -315,16 +388,34 @@ static int choose_rank(struct asking *a, struct ruvm_error *err)
     return RUVM_OK;
 }
 
-static void read_question(struct asking *a)
+/* The vector of the question, before it is rounded. */
+static int embed_question(struct asking *a, const char *text, struct ruvm_error *err)
+{
+    const struct ruvm_knowledge *k = a->k;
+    int rc = RUVM_OK;
+    if (a->ask->vector) {
+        ruvm_given_scale(a->query.x, a->ask->vector, k->rag.dims);
+    } else if (k->states) {
+        rc = ruvm_states_embed(k->states, a->query.x, text, a->ask->n_bytes, err);
+        ruvm_rag_embed_centre(a->query.x, k->rag.dims, k->recipe.weights);
+    } else {
+        ruvm_recipe_embed(&k->recipe, a->query.x, k->rag.dims, text, a->ask->n_bytes);
+    }
+    return rc;
+}
+
+static int read_question(struct asking *a, struct ruvm_error *err)
 {
     const char *text = a->ask->n_bytes ? a->ask->question : "";
     if (a->k->has_words)
         ruvm_bm25_ask(&a->question, &a->k->words, text, a->ask->n_bytes);
-    if (a->k->recipe.kind == RUVM_RECIPE_NONE)
-        return;
-    ruvm_rag_query(&a->query, &a->k->set, &a->k->recipe, text, a->ask->n_bytes);
+    if (!reads(a->k) && !a->ask->vector)
+        return RUVM_OK;
+    int rc = embed_question(a, text, err);
+    ruvm_rag_query_of(&a->query, &a->k->set);
     for (uint32_t i = 0; i < a->k->set.dims; i++)
         a->has_vector = a->has_vector || a->query.x[i] != 0;
+    return rc;
 }
 
 int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask *ask,
@@ -340,7 +431,9 @@ int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask
         rc = ruvm_knowledge_context(&a.context, ask, a.now, err);
     if (rc != RUVM_OK)
         return rc;
-    read_question(&a);
+    rc = read_question(&a, err);
+    if (rc != RUVM_OK)
+        return rc;
     rc = make_room(&a) ? look(&a, err) : ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a search");
     if (rc == RUVM_OK)
         rc = blend(&a, wanted, hits, err);

@@ -23,7 +23,8 @@ enum { K = 10 };
 struct question {
     cJSON *json;                             /* owned */
     const char *text, *answer, *source, *id; /* NULL: not asked for */
-    uint32_t n_relevant;
+    float *vector;                           /* owned; NULL: none */
+    uint32_t n_vector, n_relevant;
 };
 
 struct evaluation {
@@ -39,6 +40,27 @@ struct evaluation {
 static const char *text_of(const cJSON *object, const char *name)
 {
     return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+}
+
+/* Its array "vector", if it has one. */
+static int take_vector(struct evaluation *e, struct question *q, size_t number)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(q->json, "vector"), *item;
+    if (!cJSON_IsArray(list))
+        return RUVM_OK;
+    q->vector = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof *q->vector);
+    if (!q->vector)
+        return ruvm_fail(e->err, RUVM_ERR_MEMORY, "%s: no memory for its questions", e->path);
+    cJSON_ArrayForEach(item, list)
+    {
+        float x = cJSON_IsNumber(item) ? (float)item->valuedouble : NAN;
+        if (!isfinite((double)x))
+            return ruvm_fail(e->err, RUVM_ERR_CORRUPT,
+                             "%s: line %zu: its vector has what is no finite number", e->path,
+                             number);
+        q->vector[q->n_vector++] = x;
+    }
+    return RUVM_OK;
 }
 
 static int take_line(struct evaluation *e, const char *line, size_t n, size_t number)
@@ -60,7 +82,10 @@ static int take_line(struct evaluation *e, const char *line, size_t n, size_t nu
                          .answer = text_of(json, "answer"),
                          .source = text_of(json, "source"),
                          .id = text_of(json, "id")};
+    int rc = take_vector(e, &q, number);
     e->questions[e->n++] = q;
+    if (rc != RUVM_OK)
+        return rc;
     if (!q.text || !(q.answer || q.source || q.id))
         return ruvm_fail(e->err, RUVM_ERR_CORRUPT,
                          "%s: line %zu: needs \"question\", and \"answer\", \"source\" or \"id\"",
@@ -164,8 +189,13 @@ static int ask_all(struct evaluation *e, const char *rank, bool exact,
     for (uint32_t i = 0; i < e->n; i++) {
         const struct question *q = &e->questions[i];
         struct ruvm_knowledge_hit hits[K];
-        const struct ruvm_knowledge_ask ask = {
-            .question = q->text, .n_bytes = strlen(q->text), .k = K, .rank = rank, .exact = exact};
+        const struct ruvm_knowledge_ask ask = {.question = q->text,
+                                               .n_bytes = strlen(q->text),
+                                               .k = K,
+                                               .rank = rank,
+                                               .exact = exact,
+                                               .vector = q->vector,
+                                               .n_vector = q->n_vector};
         if (q->n_relevant == 0)
             continue;
         double start = ruvm_clock_s();
@@ -190,7 +220,10 @@ static int ask_ways(struct evaluation *e, const struct ruvm_progress *progress,
     struct ruvm_knowledge_info info = ruvm_knowledge_info(e->k);
     const char *ways[RUVM_KNOWLEDGE_MAX_ROWS] = {info.rank};
     uint32_t n = 1;
-    for (uint32_t i = 0; info.has_words && info.has_recipe && ruvm_rag_rank_names[i]; i++)
+    bool has_vectors = true;
+    for (uint32_t i = 0; i < e->n; i++)
+        has_vectors = has_vectors && (info.has_recipe || e->questions[i].vector);
+    for (uint32_t i = 0; info.has_words && has_vectors && ruvm_rag_rank_names[i]; i++)
         if (strcmp(ruvm_rag_rank_names[i], info.rank) != 0)
             ways[n++] = ruvm_rag_rank_names[i];
     ways[n++] = "exact";
@@ -238,8 +271,10 @@ int ruvm_knowledge_eval(struct ruvm_knowledge *k, const char *path,
     rc = read_questions(&e, &map);
     if (rc == RUVM_OK)
         rc = evaluate(&e, progress, out);
-    for (uint32_t i = 0; i < e.n; i++)
+    for (uint32_t i = 0; i < e.n; i++) {
         cJSON_Delete(e.questions[i].json);
+        free(e.questions[i].vector);
+    }
     free(e.questions);
     ruvm_file_unmap(&map);
     return rc;

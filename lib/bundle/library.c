@@ -66,7 +66,7 @@ static bool remember_all(struct ruvm_library *lib)
 
 /* ---- adding -------------------------------------------------------------------------- */
 
-static int append_chunk(struct ruvm_library *lib, const struct ruvm_library_chunk *chunk,
+int ruvm_library_append(struct ruvm_library *lib, const struct ruvm_library_chunk *chunk,
                         struct ruvm_error *err)
 {
     if (lib->n_chunks == MAX_BLOB_CHUNKS)
@@ -159,8 +159,9 @@ static int take_passage(void *context, const struct ruvm_passage *p, struct ruvm
     }
     int rc = RUVM_OK;
     while (rc == RUVM_OK && ruvm_chunker_next(&c)) {
+        chunk.row = a->lib->n_rows++;
         chunk.text = with_context(a, &cut, &c, &chunk.n_text);
-        rc = chunk.text ? append_chunk(a->lib, &chunk, err) : no_memory(err);
+        rc = chunk.text ? ruvm_library_append(a->lib, &chunk, err) : no_memory(err);
     }
     return rc;
 }
@@ -183,14 +184,19 @@ static int describe(struct ruvm_library *lib, const struct ruvm_library_add *add
     return s->name && (s->meta || !n_meta) ? RUVM_OK : no_memory(err);
 }
 
-int ruvm_library_add(struct ruvm_library *lib, struct ruvm_library_add *add, struct ruvm_error *err)
+int ruvm_library_begin(struct ruvm_library *lib, const struct ruvm_library_add *add,
+                       struct ruvm_error *err)
 {
     struct ruvm_library_source source;
     ruvm_library_forget(lib, add->document.name);
-    uint32_t before = lib->n_chunks;
     int rc = describe(lib, add, &source, err);
-    if (rc == RUVM_OK)
-        rc = append_source(lib, &source, err);
+    return rc == RUVM_OK ? append_source(lib, &source, err) : rc;
+}
+
+int ruvm_library_add(struct ruvm_library *lib, struct ruvm_library_add *add, struct ruvm_error *err)
+{
+    int rc = ruvm_library_begin(lib, add, err);
+    uint32_t before = lib->n_chunks;
     if (rc != RUVM_OK)
         return rc;
     struct adding a = {lib, add, lib->n_sources - 1};
@@ -264,10 +270,11 @@ int ruvm_library_load(struct ruvm_library *lib, const struct ruvm_rag *rag, uint
                                                  .meta = c.meta.text,
                                                  .n_meta = c.meta.bytes,
                                                  .source = c.source,
-                                                 .expires = c.expires};
+                                                 .expires = c.expires,
+                                                 .row = i | RUVM_LIBRARY_OLD};
         lib->n_expired += expired;
         if (!expired && chunk.text && !ruvm_rag_is_deleted(rag, i) && chunk.source < lib->n_sources)
-            rc = append_chunk(lib, &chunk, err);
+            rc = ruvm_library_append(lib, &chunk, err);
     }
     lib->keep_duplicates = keep_duplicates;
     return rc;

@@ -29,7 +29,10 @@ struct ruvm_library_chunk {
     const char *text, *meta;
     uint32_t n_text, n_meta;
     uint32_t source, expires;
+    uint32_t row; /* passage it was, of those that were added; RUVM_LIBRARY_OLD + its number
+                   * in the blob it came from */
 };
+#define RUVM_LIBRARY_OLD 0x80000000u
 
 struct ruvm_library {
     struct ruvm_library_source *sources;
@@ -40,6 +43,7 @@ struct ruvm_library {
     uint32_t seen_cap;
     struct ruvm_arena arena;
     bool keep_duplicates;
+    uint32_t n_rows; /* chunks that were added so far, duplicates and empty ones included */
     /* what has happened so far */
     uint32_t n_added, n_removed, n_expired, n_duplicates, n_empty;
     uint64_t n_bad_bytes;
@@ -64,6 +68,13 @@ struct ruvm_library_add {
 /* Chunks are appended; RUVM_ERR_UNSUPPORTED beyond the blob's limits. */
 int ruvm_library_add(struct ruvm_library *lib, struct ruvm_library_add *add,
                      struct ruvm_error *err);
+
+/* A source without chunks, in place of the one of its name, and chunks of the source at hand
+ * one by one: for those that are no passages of a document. A chunk's texts are borrowed. */
+int ruvm_library_begin(struct ruvm_library *lib, const struct ruvm_library_add *add,
+                       struct ruvm_error *err);
+int ruvm_library_append(struct ruvm_library *lib, const struct ruvm_library_chunk *chunk,
+                        struct ruvm_error *err);
 
 /* TEXT, CHNK, SRCE and STRS of what is left, in order. */
 struct ruvm_library_text {

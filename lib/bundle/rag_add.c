@@ -19,7 +19,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/bundle/knn_blob.h"
 #include "lib/bundle/rag_build.h"
+#include "lib/bundle/rag_embed.h"
 #include "lib/bundle/rag_names.h"
 #include "lib/bundle/tree_blob.h"
 
@@ -36,6 +38,7 @@ struct adding {
     struct ruvm_library lib;
     struct ruvm_map *sources; /* [n_sources], mapped while their texts are used */
     struct ruvm_rag_plan plan;
+    struct ruvm_rag_embed embed;
     char *meta; /* of the sources, or NULL */
     uint32_t now;
 };
@@ -134,7 +137,7 @@ static void plan_defaults(struct ruvm_rag_plan *p)
                                            .chunk = DEFAULT_CHUNK}};
 }
 
-/* What the blob was made with goes on; vectors that were given cannot be made of text. */
+/* What the blob was made with goes on. */
 static int plan_from_old(struct adding *a)
 {
     struct ruvm_rag_plan *p = &a->plan;
@@ -144,10 +147,14 @@ static int plan_from_old(struct adding *a)
     if (rc != RUVM_OK)
         return ruvm_fail(a->err, rc, "%s: section RCPE: is damaged, or of a newer version",
                          a->o->blob);
-    if (old.kind == RUVM_RECIPE_NONE)
-        return ruvm_fail(a->err, RUVM_ERR_UNSUPPORTED,
-                         "%s: its vectors were not made of its text: text cannot be added to it",
-                         a->o->blob);
+    const char *why = ruvm_rag_embed_refuses(&a->embed, &a->rag, &old);
+    if (why)
+        return ruvm_fail(a->err, RUVM_ERR_UNSUPPORTED, "%s: %s", a->o->blob, why);
+    if (old.kind == RUVM_RECIPE_NONE) {
+        a->embed.kind = old.kind;
+        a->embed.dims = a->rag.dims;
+        a->embed.old = &a->rag;
+    }
     p->recipe = old;
     p->type = a->rag.type;
     p->dims = a->rag.dims;
@@ -177,6 +184,12 @@ static int plan_options(struct adding *a)
         r->overlap = (uint16_t)(r->chunk / OVERLAP_SHARE);
     if (o->dims)
         a->plan.dims = o->dims;
+    if (a->embed.kind == RUVM_RECIPE_NONE) { /* a vector a text */
+        a->lib.keep_duplicates = true;
+        r->chunk = RUVM_RAG_MAX_CHUNK;
+        r->overlap = 0;
+        r->split = RUVM_SPLIT_SIZE;
+    }
     if (o->degree)
         a->plan.degree = o->degree;
     if (o->no_words)
@@ -330,7 +343,7 @@ static struct step step_of(const struct adding *a, size_t i)
 {
     const struct ruvm_rag_add_options *o = a->o;
     struct step s = steps[i];
-    s.dims = o->dims ? (uint16_t)o->dims : s.dims;
+    s.dims = o->dims ? (uint16_t)o->dims : a->plan.rows ? (uint16_t)a->plan.dims : s.dims;
     s.degree = o->degree ? (uint8_t)o->degree : s.degree;
     s.type = o->type ? a->plan.type : s.type;
     s.words = s.words && !o->no_words;
@@ -434,12 +447,51 @@ static int change_taxonomy(struct adding *a)
     return rc;
 }
 
+/* A blob for kNN-LM is made anew of its texts; what else is there stays. */
+static int check_old_knn(const struct adding *a)
+{
+    struct ruvm_recipe old;
+    const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
+    if (!a->old.data || (ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK &&
+                         old.kind == RUVM_RECIPE_NEXT))
+        return RUVM_OK;
+    return ruvm_fail(a->err, RUVM_ERR_ARG,
+                     "%s: is there and not for kNN-LM: name a new blob, or remove it first",
+                     a->o->blob);
+}
+
+static int change_knn(struct adding *a)
+{
+    struct ruvm_buffer out = {0};
+    int rc = open_old(a);
+    if (rc == RUVM_OK)
+        rc = check_old_knn(a);
+    const struct ruvm_knn_blob o = {.model = a->o->knn_model,
+                                    .sources = a->o->sources,
+                                    .n_sources = a->o->n_sources,
+                                    .stdin_name = a->o->stdin_name,
+                                    .documents = a->o->documents,
+                                    .degree = a->o->degree,
+                                    .generation = a->old.data ? a->rag.generation + 1 : 1,
+                                    .progress = &a->o->progress};
+    if (rc == RUVM_OK)
+        rc = ruvm_knn_blob(&out, &o, a->r, a->err);
+    if (rc == RUVM_OK && !a->o->dry_run)
+        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    ruvm_buffer_free(&out);
+    return rc;
+}
+
 static int change(struct adding *a)
 {
     if (a->o->taxonomy)
         return change_taxonomy(a);
+    if (a->o->knn_model)
+        return change_knn(a);
     plan_defaults(&a->plan);
-    int rc = open_old(a);
+    int rc = ruvm_rag_embed_open(&a->embed, a->o->embed, a->err);
+    if (rc == RUVM_OK)
+        rc = open_old(a);
     if (rc == RUVM_OK && a->old.data)
         rc = plan_from_old(a);
     if (rc == RUVM_OK)
@@ -452,6 +504,8 @@ static int change(struct adding *a)
         rc = join_metas(a);
     if (rc == RUVM_OK)
         rc = add_sources(a);
+    if (rc == RUVM_OK)
+        rc = ruvm_rag_embed_rows(&a->embed, &a->lib, &a->plan, &a->o->progress, a->err);
     return rc == RUVM_OK ? build_and_write(a) : rc;
 }
 
@@ -475,6 +529,7 @@ int ruvm_rag_add(const struct ruvm_rag_add_options *o, struct ruvm_rag_add_resul
         rc = change(&a);
     lock_release(&lock, locked);
     ruvm_library_free(&a.lib);
+    ruvm_rag_embed_close(&a.embed);
     for (uint32_t i = 0; a.sources && i < o->n_sources; i++)
         ruvm_file_unmap(&a.sources[i]);
     ruvm_file_unmap(&a.old);

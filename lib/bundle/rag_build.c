@@ -66,12 +66,16 @@ static int learn(struct building *b)
     const struct ruvm_embed_options o = {b->plan->recipe, b->plan->max_buckets};
     b->s->recipe.size = 0;
     int rc = report(b, "learning", 0, 1);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK && b->plan->rows)
+        ruvm_embed_recipe(&b->s->recipe, &b->plan->recipe);
+    else if (rc == RUVM_OK)
         rc = ruvm_embed_learn(&b->s->recipe, &o, &texts, b->err);
     if (rc == RUVM_OK && b->plan->words && b->s->words.size == 0)
         rc = ruvm_embed_bm25(&b->s->words, &texts, b->err);
     if (rc != RUVM_OK)
         return rc;
+    if (!ruvm_buffer_ok(&b->s->recipe))
+        return ruvm_fail(b->err, RUVM_ERR_MEMORY, "no memory for a recipe");
     rc = ruvm_recipe_open(&b->recipe, b->s->recipe.data, (uint32_t)b->s->recipe.size);
     return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "the recipe of the blob is not one");
 }
@@ -91,6 +95,15 @@ static void put_row(struct building *b, const int32_t *x)
     ruvm_buffer_u16(&b->s->side, ruvm_vectors_inverse(ruvm_vectors_norm2(row, row_bytes)));
 }
 
+/* x[dims] of a chunk, by whoever makes vectors. */
+static int embed_chunk(const struct building *b, struct ruvm_embedder *e,
+                       const struct ruvm_library_chunk *chunk, int32_t *x)
+{
+    const struct ruvm_rag_rows *rows = b->plan->rows;
+    return rows ? rows->row(rows->context, chunk, x, b->err)
+                : ruvm_embed_chunk(e, x, b->set.dims, chunk->text, chunk->n_text);
+}
+
 static int embed(struct building *b)
 {
     struct ruvm_embedder e = {.recipe = &b->recipe};
@@ -104,7 +117,7 @@ static int embed(struct building *b)
     for (uint32_t i = 0; rc == RUVM_OK && i < n; i++) {
         rc = i % REPORT_EVERY ? RUVM_OK : report(b, "vectors", i, n);
         if (rc == RUVM_OK)
-            rc = ruvm_embed_chunk(&e, x, dims, b->lib->chunks[i].text, b->lib->chunks[i].n_text);
+            rc = embed_chunk(b, &e, &b->lib->chunks[i], x);
         if (rc == RUVM_OK)
             put_row(b, x);
         if (rc == RUVM_OK && b->s->exact)
@@ -112,7 +125,7 @@ static int embed(struct building *b)
     }
     ruvm_embedder_free(&e);
     bool ok = ruvm_buffer_ok(&b->s->vectors) && ruvm_buffer_ok(&b->s->side);
-    if (rc == RUVM_ERR_MEMORY || (rc == RUVM_OK && !ok))
+    if (rc == RUVM_ERR_MEMORY || (rc == RUVM_OK && !ok)) /* the first failure stays */
         return ruvm_fail(b->err, RUVM_ERR_MEMORY, "no memory for %u vectors of %u dimensions", n,
                          dims);
     return rc;

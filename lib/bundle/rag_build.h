@@ -16,13 +16,21 @@ enum {
     RUVM_RAG_GOAL_65535 = 64225, /* 0.98: what a graph finds of what a scan finds */
 };
 
+/* Vectors that a recipe does not make by itself: x[dims] of chunk i, of any length. */
+struct ruvm_rag_rows {
+    int (*row)(void *context, const struct ruvm_library_chunk *chunk, int32_t *x,
+               struct ruvm_error *err);
+    void *context;
+};
+
 /* What is chosen for a blob. */
 struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree;           /* 0: the smallest that meets the goal */
-    struct ruvm_recipe recipe; /* all but its weights */
+    uint32_t degree;                  /* 0: the smallest that meets the goal */
+    struct ruvm_recipe recipe;        /* of the hashed kind all but its weights */
+    const struct ruvm_rag_rows *rows; /* of the other kinds, else NULL */
     uint32_t generation;
 };
 
@@ -65,5 +73,7 @@ struct ruvm_rag_query {
 };
 void ruvm_rag_query(struct ruvm_rag_query *q, const struct ruvm_vectors *set,
                     const struct ruvm_recipe *recipe, const char *text, size_t n);
+/* Of q->x, which is there. */
+void ruvm_rag_query_of(struct ruvm_rag_query *q, const struct ruvm_vectors *set);
 
 #endif

@@ -1,6 +1,7 @@
 /* How well a blob finds: what rounding its vectors and walking its graph cost, apart.
  *
- * A question is the first words of a chunk, spread evenly over the blob. The truth for the
+ * A question is the first words of a chunk, spread evenly over the blob; where text becomes no
+ * vector, it is a vector of the blob before rounding. The truth for the
  * codes is the cosine of the vectors before rounding, for the graph the scan of the codes. The
  * smallest ef that finds nearly all of what the scan finds is kept.
  */
@@ -22,6 +23,11 @@ void ruvm_rag_query(struct ruvm_rag_query *q, const struct ruvm_vectors *set,
                     const struct ruvm_recipe *recipe, const char *text, size_t n)
 {
     ruvm_recipe_embed(recipe, q->x, set->dims, text, n);
+    ruvm_rag_query_of(q, set);
+}
+
+void ruvm_rag_query_of(struct ruvm_rag_query *q, const struct ruvm_vectors *set)
+{
     if (set->type == RUVM_VECTOR_BINARY)
         ruvm_vectors_signs(q->row, q->x, set->dims, set->row_bytes);
     else
@@ -43,7 +49,13 @@ struct measuring {
 static void ask(struct measuring *s, uint32_t i)
 {
     const struct ruvm_library *lib = s->m->lib;
-    const struct ruvm_library_chunk *c = &lib->chunks[(uint64_t)i * s->set.n / s->n_queries];
+    size_t chunk = (uint64_t)i * s->set.n / s->n_queries;
+    const struct ruvm_library_chunk *c = &lib->chunks[chunk];
+    if (!ruvm_recipe_reads(s->m->recipe)) {
+        memcpy(s->query.x, s->m->exact + chunk * s->set.dims, s->set.dims * sizeof *s->query.x);
+        ruvm_rag_query_of(&s->query, &s->set);
+        return;
+    }
     uint32_t n = c->n_text < QUESTION_BYTES ? c->n_text : QUESTION_BYTES;
     ruvm_rag_query(&s->query, &s->set, s->m->recipe, c->text, n);
 }

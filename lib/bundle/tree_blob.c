@@ -21,7 +21,7 @@
 #include "lib/bundle/tree.h"
 
 enum { N_STARTS = 2, SHOWN_ANCESTORS = 6, SHARE_OF_KIN = 64, FLOOR = 115 };
-enum { ROW_ALIGN = 64 };
+enum { ROW_ALIGN = 64, FLAT_SIDE = 4 };
 /* From the root to the deepest leaf, where the descent begins; and the longest edge. */
 #define FIRST_RADIUS 4.0
 #define LONGEST_EDGE 1.0
@@ -105,19 +105,23 @@ static int embed_curved(const struct ruvm_tree *t, const struct ruvm_tree_blob *
     const double edges[N_STARTS] = {edge, edge / 2};
     const struct ruvm_tree_embedding e = {RUVM_TREE_HYPERBOLIC,
                                           o->dims ? o->dims : RUVM_TREE_BLOB_DIMS, 0, o->progress};
-    return embed_best(t, e, edges, c, q, err);
+    int rc = embed_best(t, e, edges, c, q, err);
+    q->vector_bytes = e.dims + c->set.side_bytes; /* without padding */
+    return rc;
 }
 
-/* As many dimensions as the bytes of `curved` hold: codes, and 4 bytes beside them. */
+/* As many dimensions as the bytes of `curved` hold: codes, and 4 bytes beside them. Padding, which
+ * differs, counts for neither. */
 static int embed_flat(const struct ruvm_tree *t, const struct ruvm_tree_blob *o,
                       const struct ruvm_taxonomy_quality *curved, struct ruvm_taxonomy_quality *q,
                       struct ruvm_error *err)
 {
     static const double edges[N_STARTS] = {2, 4};
     struct codes c = {0};
-    const struct ruvm_tree_embedding e = {RUVM_TREE_FLAT, curved->vector_bytes - 4, 0, o->progress};
+    const struct ruvm_tree_embedding e = {RUVM_TREE_FLAT, curved->vector_bytes - FLAT_SIDE, 0,
+                                          o->progress};
     int rc = embed_best(t, e, edges, &c, q, err);
-    q->vector_bytes = curved->vector_bytes; /* without padding, which it would have in a blob */
+    q->vector_bytes = curved->vector_bytes;
     free_codes(&c);
     return rc;
 }

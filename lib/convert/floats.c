@@ -8,7 +8,6 @@
 
 #include "formats/ruvm_layout.h" /* enum ruvm_act */
 #include "lib/base/exp.h"
-#include "lib/train/isa.h"
 
 #ifdef __clang__
 #pragma STDC FP_CONTRACT OFF /* gcc contracts nothing under -std=c11 */
@@ -42,69 +41,6 @@ void ruvm_floats_tile(float *out, const float *tile, const float *x, uint32_t co
     memcpy(out + 4, &b, sizeof b);
     memcpy(out + 8, &c, sizeof c);
     memcpy(out + 12, &d, sizeof d);
-}
-
-/* A column of a tile at a time, for instruction sets that can. */
-struct column {
-    float __attribute__((vector_size(RUVM_FLOATS_LANES * sizeof(float)))) f;
-};
-
-/* Four inputs share what is loaded of the tile. */
-static inline RUVM_ISA_BODY void four_inputs_body(float *out, size_t out_step, const float *tile,
-                                                  const float *x, size_t x_step, uint32_t cols)
-{
-    struct column a = {{0}}, b = a, c = a, d = a, w;
-    for (uint32_t i = 0; i < cols; i++, tile += RUVM_FLOATS_LANES) {
-        memcpy(&w, tile, sizeof w);
-        a.f += w.f * x[i];
-        b.f += w.f * x[i + x_step];
-        c.f += w.f * x[i + 2 * x_step];
-        d.f += w.f * x[i + 3 * x_step];
-    }
-    memcpy(out, &a, sizeof a);
-    memcpy(out + out_step, &b, sizeof b);
-    memcpy(out + 2 * out_step, &c, sizeof c);
-    memcpy(out + 3 * out_step, &d, sizeof d);
-}
-
-RUVM_ISA_EACH(four_inputs,
-              (float *out, size_t out_step, const float *tile, const float *x, size_t x_step,
-               uint32_t cols),
-              out, out_step, tile, x, x_step, cols)
-
-void ruvm_floats_tile_each(struct ruvm_floats_vectors out, const float *tile,
-                           struct ruvm_floats_vectors x, uint32_t cols)
-{
-    enum { FOUR = 4 };
-    uint32_t i = 0;
-    for (; i + FOUR <= x.n; i += FOUR)
-        four_inputs(out.x + i * out.step, out.step, tile, x.x + i * x.step, x.step, cols);
-    for (; i < x.n; i++)
-        ruvm_floats_tile(out.x + i * out.step, tile, x.x + i * x.step, cols);
-}
-
-/* Four rows of four columns, turned. */
-static inline RUVM_ISA_BODY void turn_body(float *tile, const float *rows, uint32_t cols)
-{
-    uint32_t c = 0;
-    for (; c + 4 <= cols; c += 4)
-        for (uint32_t r = 0; r < RUVM_FLOATS_LANES; r += 4) {
-            const float *from = rows + (size_t)r * cols + c;
-            float *to = tile + (size_t)c * RUVM_FLOATS_LANES + r;
-            for (uint32_t i = 0; i < 4; i++)
-                for (uint32_t k = 0; k < 4; k++)
-                    to[i * RUVM_FLOATS_LANES + k] = from[(size_t)k * cols + i];
-        }
-    for (; c < cols; c++)
-        for (uint32_t r = 0; r < RUVM_FLOATS_LANES; r++)
-            tile[(size_t)c * RUVM_FLOATS_LANES + r] = rows[(size_t)r * cols + c];
-}
-
-RUVM_ISA_EACH(turn, (float *tile, const float *rows, uint32_t cols), tile, rows, cols)
-
-void ruvm_floats_tile_make(float *tile, const float *rows, uint32_t cols)
-{
-    turn(tile, rows, cols);
 }
 
 void ruvm_floats_multiply(float *out, const struct ruvm_floats_matrix *w, const float *x)

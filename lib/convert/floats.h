@@ -42,11 +42,6 @@ struct ruvm_floats_vectors {
     uint32_t n;
 };
 
-/* The same sums for each of x.n inputs, to the bit; x.n of them go to out. */
-void ruvm_floats_tile_each(struct ruvm_floats_vectors out, const float *tile,
-                           struct ruvm_floats_vectors x, uint32_t cols);
-/* A tile of LANES rows that stand one after the other. */
-void ruvm_floats_tile_make(float *tile, const float *rows, uint32_t cols);
 /* out [rows, padded] = w x, whatever w->signs is. */
 void ruvm_floats_multiply(float *out, const struct ruvm_floats_matrix *w, const float *x);
 

@@ -1,11 +1,17 @@
 /* A strip of the matrix is a job: rows become a tile, which all inputs share.
  *
- * Reading bf16 as floats and turning sixteen rows takes longer than multiplying them with
- * one input; with sixteen inputs it hardly shows.
+ * A few columns at a time, so that the tile is still in the nearest cache when it is
+ * multiplied: with one input a matrix is then read as fast as memory gives it.
  */
 #include "lib/convert/linear.h"
 
-enum { LANES = RUVM_FLOATS_LANES, STRIP_TILES = 4 /* of a job: it takes longer than asking */ };
+#include "lib/convert/tiles.h"
+
+enum {
+    LANES = RUVM_FLOATS_LANES,
+    STRIP_TILES = 4, /* of a job: it takes longer than asking */
+    WIDTH = 128,     /* columns of a tile made at once: 8 KB */
+};
 
 bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *arena, uint32_t widest,
                            uint32_t inputs)
@@ -13,26 +19,12 @@ bool ruvm_linear_work_open(struct ruvm_linear_work *work, struct ruvm_arena *are
     uint32_t threads = work->pool ? ruvm_pool_threads(work->pool) : 1;
     work->widest = widest;
     work->rows = ruvm_arena_alloc(arena, (size_t)threads * LANES, widest * sizeof(float));
-    work->tile = ruvm_arena_alloc(arena, (size_t)threads * LANES, widest * sizeof(float));
+    work->tile = ruvm_arena_alloc(arena, (size_t)threads * LANES, WIDTH * sizeof(float));
     work->signs = ruvm_arena_alloc(arena, inputs, ruvm_floats_padded(widest) * sizeof(float));
     return work->rows && work->tile && work->signs;
 }
 
 /* ---- open ---------------------------------------------------------------- */
-
-/* LANES rows of a view as a tile; those beyond its end are zeros. */
-static void make_tile(float *tile, float *rows, const struct ruvm_view *v, uint32_t first)
-{
-    uint32_t n = (uint32_t)v->dims[0], cols = (uint32_t)v->dims[1];
-    for (uint32_t r = 0; r < LANES; r++) {
-        float *row = rows + (size_t)r * cols;
-        if (first + r < n)
-            ruvm_view_row(v, first + r, row);
-        for (uint32_t c = 0; first + r >= n && c < cols; c++)
-            row[c] = 0;
-    }
-    ruvm_floats_tile_make(tile, rows, cols);
-}
 
 bool ruvm_linear_vector(float **x, struct ruvm_arena *arena, const struct ruvm_view *v)
 {
@@ -40,6 +32,13 @@ bool ruvm_linear_vector(float **x, struct ruvm_arena *arena, const struct ruvm_v
     if (*x)
         ruvm_view_row(v, 0, *x);
     return !v || *x;
+}
+
+static void copy_tile(float *tile, float *room, const struct ruvm_view *v, uint32_t first)
+{
+    struct ruvm_tiles_rows rows;
+    ruvm_tiles_rows(&rows, v, first, room);
+    ruvm_tiles_make(tile, &rows, 0, (uint32_t)v->dims[1]);
 }
 
 bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena, const struct ruvm_view *view,
@@ -55,7 +54,7 @@ bool ruvm_linear_open(struct ruvm_linear *l, struct ruvm_arena *arena, const str
         size_t rows = ruvm_floats_padded(l->w.rows);
         l->w.tiles = ruvm_arena_alloc(arena, rows, l->w.cols * sizeof(float));
         for (uint32_t r = 0; l->w.tiles && r < l->w.rows; r += LANES)
-            make_tile(l->w.tiles + (size_t)r * l->w.cols, work->rows, view, r);
+            copy_tile(l->w.tiles + (size_t)r * l->w.cols, work->rows, view, r);
     }
     return (in_place || l->w.tiles) && ruvm_linear_vector(&l->bias, arena, bias);
 }
@@ -68,19 +67,34 @@ struct product {
     struct ruvm_floats_vectors out, x;
 };
 
+static void multiply_in_place(struct product *p, struct ruvm_floats_vectors out, uint32_t first,
+                              uint32_t thread)
+{
+    struct ruvm_linear_work *work = p->work;
+    uint32_t cols = p->l->w.cols;
+    float *tile = work->tile + (size_t)thread * LANES * WIDTH;
+    struct ruvm_tiles_rows rows;
+    ruvm_tiles_rows(&rows, p->l->view, first, work->rows + (size_t)thread * LANES * work->widest);
+    for (uint32_t c = 0; c < cols; c += WIDTH) {
+        struct ruvm_floats_vectors x = {p->x.x + c, p->x.step, p->x.n};
+        uint32_t left = cols - c, n = left < WIDTH ? left : WIDTH;
+        ruvm_tiles_make(tile, &rows, c, n);
+        ruvm_tiles_multiply(out, tile, x, n, c > 0);
+    }
+}
+
 static void multiply_strip(void *user, uint32_t strip, uint32_t thread)
 {
     struct product *p = user;
     const struct ruvm_floats_matrix *w = &p->l->w;
-    size_t mine = (size_t)thread * LANES * p->work->widest;
     uint32_t first = strip * STRIP_TILES * LANES, end = first + STRIP_TILES * LANES;
     for (uint32_t r = first; r < end && r < w->rows; r += LANES) {
         struct ruvm_floats_vectors out = p->out;
-        const float *tile = w->tiles ? w->tiles + (size_t)r * w->cols : p->work->tile + mine;
         out.x += r;
-        if (!w->tiles)
-            make_tile(p->work->tile + mine, p->work->rows + mine, p->l->view, r);
-        ruvm_floats_tile_each(out, tile, p->x, w->cols);
+        if (w->tiles)
+            ruvm_tiles_multiply(out, w->tiles + (size_t)r * w->cols, p->x, w->cols, false);
+        else
+            multiply_in_place(p, out, r, thread);
     }
 }
 

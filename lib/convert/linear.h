@@ -24,7 +24,8 @@ struct ruvm_linear {
 struct ruvm_linear_work {
     struct ruvm_pool *pool; /* NULL: the caller's thread only */
     uint32_t widest;        /* columns of any matrix */
-    float *rows, *tile;     /* [threads, LANES, widest] */
+    float *rows;            /* [threads, LANES, widest] */
+    float *tile;            /* [threads, LANES, so many columns as are made at once] */
     float *signs;           /* [inputs, widest padded] */
 };
 

@@ -327,17 +327,23 @@ static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens
     }
 }
 
-void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
+void ruvm_attention_prepare(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
 {
     struct attention a = {.layer = layer,
                           .w = {ruvm_image_find(&e->img, RUVM_TENSOR_WQ, layer),
                                 ruvm_image_find(&e->img, RUVM_TENSOR_WK, layer),
                                 ruvm_image_find(&e->img, RUVM_TENSOR_WV, layer)}};
-    struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
 
     ruvm_vector_norm(e, 2 * layer, e->x_stride, n_tokens);
     ruvm_vector_matmul_all(e, a.w, 3, n_tokens);
     ruvm_parallel_tokens(e, n_tokens, e->q_dim + 2 * e->kv_dim, cache_tokens, &a);
+}
+
+void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens)
+{
+    struct attention a = {.layer = layer};
+    struct ruvm_tensor wo = ruvm_image_find(&e->img, RUVM_TENSOR_WO, layer);
+
     attend(e, &a, n_tokens);
     ruvm_vector_add_to_residual(e, &wo, ruvm_image_bias(&e->img, RUVM_BIAS_WO, layer), e->x_stride,
                                 n_tokens);

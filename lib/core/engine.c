@@ -380,23 +380,75 @@ static uint32_t keep_wanted(struct ruvm_engine *e, uint32_t n_tokens)
     return n;
 }
 
+/* From where the keys of one layer are cached to where those of the next one are: up to there
+ * no token needs another one. Stage 0 begins with the embedding, the last one ends the block. */
+static void run_stage(struct ruvm_engine *e, uint32_t stage, uint32_t n_tokens)
+{
+    if (stage == 0) {
+        embed(e, n_tokens);
+        ruvm_attention_rope(e, n_tokens);
+    } else {
+        ruvm_attention_run(e, stage - 1, n_tokens);
+        ruvm_feed_forward_run(e, stage - 1, n_tokens);
+    }
+    if (stage == e->img.n_layers)
+        return;
+    begin_layer(e, n_tokens);
+    ruvm_attention_prepare(e, stage, n_tokens);
+}
+
+/* A thread with enough tokens keeps them: what it computed of them need not come from another
+ * processor's cache, and nobody waits but once a layer. The price is that every thread reads
+ * all weights, which matters less the nearer they are. */
+enum { FEW_TOKENS = 8, MANY_TOKENS = 32, NEAR_WEIGHTS = 256 << 10 };
+
+static bool splits_by_tokens(const struct ruvm_engine *e, uint32_t n_tokens)
+{
+    if (!ruvm_engine_parallel(e) || e->parallel->min_work == UINT64_MAX)
+        return false;
+    uint32_t rows = 2 * e->q_dim + 2 * e->kv_dim + 3u * e->img.hidden;
+    bool is_near = (uint64_t)rows * e->img.dim <= NEAR_WEIGHTS;
+    return n_tokens / e->parallel->n_parts >= (is_near ? FEW_TOKENS : MANY_TOKENS);
+}
+
+struct tokens {
+    uint32_t stage, n;
+};
+
+/* Items are as many tokens as a kernel takes together. */
+static void run_stage_of(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+{
+    const struct tokens *all = job;
+    struct ruvm_engine own = *e;
+    first *= RUVM_PARALLEL_TOKENS;
+    end *= RUVM_PARALLEL_TOKENS;
+    end = end < all->n ? end : all->n;
+    ruvm_parallel_narrow(&own, first);
+    run_stage(&own, all->stage, end - first);
+}
+
+static void run_block(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    for (uint32_t stage = 0; stage <= e->img.n_layers; stage++) {
+        struct tokens all = {stage, n_tokens};
+        if (splits_by_tokens(e, n_tokens))
+            ruvm_parallel_split(e, (n_tokens + RUVM_PARALLEL_TOKENS - 1) / RUVM_PARALLEL_TOKENS,
+                                run_stage_of, &all);
+        else
+            run_stage(e, stage, n_tokens);
+    }
+}
+
 /* The n tokens of e->rows, at most a block. */
 static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
 {
-    const struct ruvm_image *img = &e->img;
     ruvm_parallel_refresh(e);
-    embed(e, n_tokens);
-    ruvm_attention_rope(e, n_tokens);
-    for (uint32_t l = 0; l < img->n_layers; l++) {
-        begin_layer(e, n_tokens);
-        ruvm_attention_run(e, l, n_tokens);
-        ruvm_feed_forward_run(e, l, n_tokens);
-    }
+    run_block(e, n_tokens);
     n_tokens = keep_wanted(e, n_tokens);
     if (n_tokens == 0)
         return;
     begin_layer(e, n_tokens);
-    ruvm_vector_norm(e, 2u * img->n_layers, e->head_group, n_tokens);
+    ruvm_vector_norm(e, 2u * e->img.n_layers, e->head_group, n_tokens);
     head(e, n_tokens);
 }
 

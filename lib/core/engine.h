@@ -173,7 +173,9 @@ void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor
 void ruvm_vector_matmul_part(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                              const struct ruvm_part *p);
 
-/* The two halves of layer l for the block's n tokens, as e->rows has them. */
+/* Layer l for the block's n tokens, as e->rows has them: their keys and values into the caches;
+ * then, once those of all tokens of the block are there, attention and feed-forward. */
+void ruvm_attention_prepare(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);
 void ruvm_attention_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);
 void ruvm_feed_forward_run(struct ruvm_engine *e, uint32_t layer, uint32_t n_tokens);
 /* Fills e->rope for the block's positions. */

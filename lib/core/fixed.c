@@ -69,6 +69,28 @@ struct ruvm_real ruvm_real_rsqrt(struct ruvm_real a)
     return ruvm_real_make(y, -30 - (e + 32) / 2);
 }
 
+struct ruvm_real ruvm_real_div(struct ruvm_real a, struct ruvm_real b)
+{
+    struct ruvm_real r = ruvm_real_rsqrt(b);
+    return ruvm_real_mul(a, ruvm_real_mul(r, r));
+}
+
+/* By its binary digits: squaring doubles it. */
+int64_t ruvm_real_log(struct ruvm_real a)
+{
+    const int64_t ln2_q32 = 2977044472;
+    int64_t log2 = (int64_t)(a.e + 31) * (1 << 24);
+    uint64_t m = a.m; /* Q31 in [1, 2) */
+    for (int i = 23; i >= 0; i--) {
+        m = m * m >> 31;
+        if (m >> 32) {
+            m >>= 1;
+            log2 += (int64_t)1 << i;
+        }
+    }
+    return log2 * ln2_q32 >> 32;
+}
+
 struct ruvm_ratio ruvm_real_ratio(struct ruvm_real a)
 {
     int32_t shift = -(a.e + 1);

@@ -27,6 +27,10 @@ struct ruvm_real ruvm_real_mul(struct ruvm_real a, struct ruvm_real b);
 struct ruvm_real ruvm_real_add(struct ruvm_real a, struct ruvm_real b);
 /* 1 / sqrt(a), relative error below 2^-28; 0 for 0. */
 struct ruvm_real ruvm_real_rsqrt(struct ruvm_real a);
+/* a / b, b not 0. */
+struct ruvm_real ruvm_real_div(struct ruvm_real a, struct ruvm_real b);
+/* Natural logarithm of a > 0 in Q24; error below 2^-20. */
+int64_t ruvm_real_log(struct ruvm_real a);
 /* a * 2^e */
 static inline struct ruvm_real ruvm_real_shift(struct ruvm_real a, int32_t e)
 {
@@ -63,6 +67,14 @@ static inline struct ruvm_window ruvm_fixed_window(uint32_t largest)
 static inline struct ruvm_real ruvm_fixed_window_top(struct ruvm_window w)
 {
     return ruvm_real_make(w.top, (int32_t)w.down - (int32_t)w.up);
+}
+
+/* 2^-f in Q30 for f in Q15 below 1: the cubic of the kernels' softmax with more bits. */
+static inline uint32_t ruvm_fixed_exp2(uint32_t f)
+{
+    uint32_t c = 7594 - ((f * 1313 + 16384) >> 15); /* Q15 */
+    uint32_t b = 90664 - ((f * c + 4096) >> 13);    /* Q17 */
+    return (1u << 30) - ((f * b) >> 2);
 }
 
 static inline int32_t ruvm_fixed_clamp(int64_t x)

@@ -26,6 +26,22 @@ void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
     e->parallel->run(e->parallel->user, run_part, &s);
 }
 
+void ruvm_parallel_narrow(struct ruvm_engine *e, uint32_t first)
+{
+    e->parallel = NULL;
+    e->rows += first;
+    e->residual += (size_t)first * e->img.dim;
+    e->layer_input += (size_t)first * e->img.dim;
+    e->work += (size_t)first * (e->work_ints / e->block);
+    e->x += (size_t)first * e->x_stride;
+    e->x_unit += (size_t)first * RUVM_MAX_GROUPS;
+    if (e->sign_stride) {
+        e->signs += (size_t)first * e->sign_stride;
+        e->sign_unit += first;
+    }
+    e->rope += (size_t)first * e->img.rope_dims;
+}
+
 void ruvm_parallel_refresh(struct ruvm_engine *e)
 {
     for (uint32_t i = 1; ruvm_engine_parallel(e) && i < e->parallel->n_parts; i++) {

@@ -6,6 +6,7 @@
  * depends on a sorting order. One 64-bit random number draws from what is left.
  */
 #include "lib/core/engine.h"
+#include "lib/core/fixed.h"
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
@@ -74,14 +75,6 @@ static void penalise(const struct ruvm_sampler *s, int32_t *logits, uint32_t voc
     }
 }
 
-/* 2^-f in Q30 for f in Q15 below 1: the cubic of the kernels' softmax with more bits. */
-static uint32_t exp2_fraction(uint32_t f)
-{
-    uint32_t c = 7594 - ((f * 1313 + 16384) >> 15); /* Q15 */
-    uint32_t b = 90664 - ((f * c + 4096) >> 13);    /* Q17 */
-    return (1u << 30) - ((f * b) >> 2);
-}
-
 /* weight = 2^30 * exp((logit - best) / temperature), in place; the best has 2^30. */
 static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t vocab)
 {
@@ -93,7 +86,7 @@ static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t v
             distance = MAX_DISTANCE;
         uint64_t t = (distance * mult) >> 21; /* Q16 * Q20 to Q15 */
         uint64_t n = t >> 15;
-        logits[i] = n > 30 ? 0 : (int32_t)(exp2_fraction((uint32_t)t & 32767u) >> n);
+        logits[i] = n > 30 ? 0 : (int32_t)(ruvm_fixed_exp2((uint32_t)t & 32767u) >> n);
     }
 }
 

@@ -272,7 +272,8 @@ static struct ruvm_bias norm_bias(const struct ruvm_engine *e, uint32_t norm)
         &e->img, layer == e->img.n_layers ? RUVM_BIAS_FINAL_NORM : kinds[norm % 2], layer);
 }
 
-static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
+/* The input of token t, normalised, into e->vector; returns the worth of one step. */
+static struct ruvm_real norm_token(struct ruvm_engine *e, uint32_t norm, uint32_t t)
 {
     const struct ruvm_image *img = &e->img;
     const int32_t *h = e->layer_input + (size_t)t * img->dim;
@@ -280,8 +281,13 @@ static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint3
     struct ruvm_real unit =
         img->norm == RUVM_NORM_LAYER ? layer_norm(e, h, gain) : rms_norm(e, h, gain);
     unit = ruvm_real_shift(unit, img->norm_exp[norm]);
-    unit = ruvm_vector_add_bias(e, e->vector, norm_bias(e, norm), unit);
-    ruvm_vector_quantize(e, t, e->vector, img->dim, group, unit);
+    return ruvm_vector_add_bias(e, e->vector, norm_bias(e, norm), unit);
+}
+
+static void norm_one(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint32_t t)
+{
+    struct ruvm_real unit = norm_token(e, norm, t);
+    ruvm_vector_quantize(e, t, e->vector, e->img.dim, group, unit);
 }
 
 struct norm {
@@ -299,6 +305,15 @@ void ruvm_vector_norm(struct ruvm_engine *e, uint32_t norm, uint32_t group, uint
 {
     struct norm n = {norm, group};
     ruvm_parallel_tokens(e, n_tokens, e->img.dim, norm_tokens, &n);
+}
+
+/* Of the one token whose logits were wanted last, which lies in front. */
+void ruvm_engine_hidden(struct ruvm_engine *e, int32_t *x)
+{
+    struct ruvm_ratio r =
+        ruvm_real_ratio(ruvm_real_shift(norm_token(e, 2u * e->img.n_layers, 0), 16));
+    for (uint32_t i = 0; i < e->img.dim; i++)
+        x[i] = ruvm_fixed_scale(e->vector[i], r, INT32_MAX);
 }
 
 /* ---- after a matrix ------------------------------------------------------ */
@@ -373,42 +388,63 @@ struct ruvm_real ruvm_vector_add_bias(const struct ruvm_engine *e, int32_t *v, s
     return ruvm_real_make(1, step);
 }
 
+/* What a matrix adds to the residual of so many tokens. */
 struct addition {
     const struct ruvm_tensor *w;
     struct ruvm_bias bias;
-    uint32_t g;
-    bool is_last; /* group: then the bias */
+    uint32_t group, n_tokens;
 };
 
-/* The residual has a unit of its own, which any bias can be brought to. */
-static void add_bias_to_residual(struct ruvm_engine *e, struct ruvm_bias b, uint32_t t)
+/* The rows of w, which begin at `row`, times each group of the vectors; every group has a
+ * scale of its own. */
+static void add_products(struct ruvm_engine *e, const struct addition *a,
+                         const struct ruvm_tensor *w, uint32_t row)
 {
-    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_make(1, b.exp - e->img.resid_exp));
-    e->k->add_bias(e->residual + (size_t)t * b.n, b.m, b.n, r.mult, r.shift);
+    uint32_t dim = a->w->rows;
+    struct ruvm_part p = {.row = row,
+                          .n_cols = a->group,
+                          .n_tokens = a->n_tokens,
+                          .out = e->work + row,
+                          .out_stride = dim};
+    struct ruvm_sums s = {.exp = e->img.resid_exp};
+    for (; p.col < w->cols; p.col += a->group, s.group++) {
+        ruvm_vector_matmul_part(e, w, &p);
+        for (s.token = 0; s.token < a->n_tokens; s.token++) {
+            size_t at = (size_t)s.token * dim + row;
+            s.v = e->work + at;
+            ruvm_vector_add(e, w, &s, e->residual + at);
+        }
+    }
 }
 
-static void add_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
+/* The residual has a unit of its own, which any bias can be brought to. */
+static void add_bias_to_residual(struct ruvm_engine *e, const struct addition *a, uint32_t row,
+                                 uint32_t n)
+{
+    struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_make(1, a->bias.exp - e->img.resid_exp));
+    for (uint32_t t = 0; t < a->n_tokens; t++) {
+        int32_t *h = e->residual + (size_t)t * a->w->rows + row;
+        e->k->add_bias(h, a->bias.m + row, n, r.mult, r.shift);
+    }
+}
+
+/* Items are as many rows as a panel has. Nobody else touches these values of the residual, so
+ * a thread multiplies and adds without waiting for the others in between. */
+static void add_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
 {
     const struct addition *a = job;
-    const struct ruvm_tensor *w = a->w;
-    for (uint32_t t = first; t < end; t++) {
-        const struct ruvm_sums s = {
-            .v = e->work + (size_t)t * w->rows, .token = t, .group = a->g, .exp = e->img.resid_exp};
-        ruvm_vector_add(e, w, &s, e->residual + (size_t)t * w->rows);
-        if (a->is_last && a->bias.m)
-            add_bias_to_residual(e, a->bias, t);
-    }
+    uint32_t row = first * RUVM_PANEL_ROWS, stop = end * RUVM_PANEL_ROWS;
+    uint32_t n = (stop < a->w->rows ? stop : a->w->rows) - row;
+    struct ruvm_tensor rows = ruvm_vector_rows(a->w, row, n);
+    add_products(e, a, &rows, row);
+    if (a->bias.m)
+        add_bias_to_residual(e, a, row, n);
 }
 
 void ruvm_vector_add_to_residual(struct ruvm_engine *e, const struct ruvm_tensor *w,
                                  struct ruvm_bias bias, uint32_t group, uint32_t n_tokens)
 {
-    struct ruvm_part p = {
-        .n_cols = group, .n_tokens = n_tokens, .out = e->work, .out_stride = w->rows};
-    struct addition a = {.w = w, .bias = bias};
-    for (; p.col < w->cols; p.col += group, a.g++) {
-        a.is_last = p.col + group >= w->cols;
-        ruvm_vector_matmul(e, w, &p);
-        ruvm_parallel_tokens(e, n_tokens, w->rows, add_tokens, &a);
-    }
+    struct addition a = {.w = w, .bias = bias, .group = group, .n_tokens = n_tokens};
+    ruvm_parallel_for(e, (w->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS,
+                      (uint64_t)w->rows * w->cols * n_tokens, add_rows, &a);
 }

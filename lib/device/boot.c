@@ -138,6 +138,7 @@ static void try_to_start(uint8_t subtype)
     const uint8_t *page = ruvm_port_map(0, RUVM_PORT_PAGE);
     if (!ruvm_partition_find(page + RUVM_PORT_TABLE_AT, RUVM_PARTITION_APP, subtype, &p))
         return;
+    p.bytes = ruvm_port_visible(p.bytes);
     struct image image = {.data = ruvm_port_map(p.off, p.bytes), .off = p.off, .bytes = p.bytes};
     const char *wrong = image.data ? check(&image) : "is beyond what can be mapped";
     if (!wrong)

@@ -22,7 +22,8 @@ enum {
 
 struct ruvm_port {
     const char *chip;
-    uint16_t chip_id; /* in the headers of images */
+    uint32_t window_bytes; /* the most that ruvm_port_map() shows, from the beginning of a page */
+    uint16_t chip_id;      /* in the headers of images */
 };
 extern const struct ruvm_port ruvm_port;
 
@@ -39,6 +40,12 @@ uint32_t ruvm_port_cycles(void);
 /* Shows bytes of flash, read only, until the next call; NULL when the window is too small
  * or flash does not go so far. The pointer is in the same place of a page as off. */
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes);
+
+/* The same of as much as the window holds: partitions may be larger than what is in them. */
+static inline uint32_t ruvm_port_visible(uint32_t bytes)
+{
+    return bytes < ruvm_port.window_bytes ? bytes : ruvm_port.window_bytes;
+}
 
 /* Begins anew, from the loader in ROM on. */
 _Noreturn void ruvm_port_restart(void);

@@ -13,6 +13,7 @@
 #include "lib/base/error.h"
 #include "lib/convert/samples.h"
 #include "lib/import/source.h"
+#include "lib/measure/bench_knn.h"
 #include "lib/measure/exact_match.h"
 #include "lib/measure/kernel_rates.h"
 #include "lib/measure/machine.h"
@@ -159,9 +160,11 @@ static int measure_perplexity(struct bench *b)
     struct ruvm_quality q;
     struct ruvm_text text;
     int rc = read_text(b, &text, &arena, ruvm_session_info(b->session)->context);
-    if (rc == RUVM_OK)
+    if (rc == RUVM_OK && b->o->knn)
+        rc = ruvm_bench_knn(b->r, b->session, b->o, &text, b->err);
+    else if (rc == RUVM_OK)
         rc = measure_text(b, &q, &text, NULL);
-    if (rc == RUVM_OK) {
+    if (rc == RUVM_OK && !b->o->knn) {
         b->r->has_perplexity = true;
         b->r->perplexity = q.perplexity;
         b->r->perplexity_positions = q.n_positions;

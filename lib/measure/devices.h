@@ -51,6 +51,7 @@ struct ruvm_device {
      * has_firmware; else what the vendor's bootloader leaves, and an estimate. */
     uint32_t sram_bytes, memory_bytes, static_bytes, stack_bytes;
     bool has_firmware;
+    uint32_t pack_window_bytes; /* of a pack that the firmware can see at once; 0: no firmware */
     /* The rest is for models. */
     const char *psram; /* the options, for people; NULL: none */
     struct ruvm_fact clock_mhz, cores, flash_mb_s, psram_mb_s;
@@ -76,6 +77,7 @@ enum { RUVM_DEVICES_FLASH_BYTES = 4 << 20, RUVM_DEVICES_TABLE_OFF = 0x8000 };
  * memory a line of the console, and its tokens behind a full context. */
 enum {
     RUVM_DEVICES_FIRMWARE_BYTES = 128 << 10,
+    RUVM_DEVICES_SEARCH_BYTES = 64 << 10, /* more of an application that can search */
     RUVM_DEVICES_LINE_BYTES = 512,
     RUVM_DEVICES_BLOCK = 3,   /* prompt tokens that its engine multiplies together */
     RUVM_DEVICES_ANSWERS = 8, /* that a question to its knowledge has at most */

@@ -237,13 +237,15 @@ static void fit_flash(const struct job *j, struct ruvm_fit_chip *c, const struct
     uint64_t pack =
         (j->file.pack ? j->file.pack_size : j->file.size) + j->r->image_bytes - j->file.size;
     c->flash_bytes = j->o->flash_bytes ? j->o->flash_bytes : RUVM_DEVICES_FLASH_BYTES;
-    c->window_bytes = ruvm_devices_window(d);
+    c->window_bytes = d->has_firmware ? d->pack_window_bytes : ruvm_devices_window(d);
     c->model_bytes = pack - j->knowledge_bytes;
     c->knowledge_bytes = j->knowledge_bytes;
-    c->firmware_bytes = RUVM_DEVICES_FIRMWARE_BYTES;
+    c->firmware_bytes =
+        RUVM_DEVICES_FIRMWARE_BYTES + (j->knowledge_bytes ? RUVM_DEVICES_SEARCH_BYTES : 0u);
     c->flash_left_bytes = (int64_t)c->flash_bytes - (int64_t)(pack + c->firmware_bytes);
     c->fits_flash = c->flash_left_bytes >= 0;
-    c->fits_window = pack + RUVM_DEVICES_PAGE_BYTES <= c->window_bytes; /* and the program's page */
+    uint64_t program = d->has_firmware ? 0 : RUVM_DEVICES_PAGE_BYTES; /* in the same window */
+    c->fits_window = pack + program <= c->window_bytes;
 }
 
 static void bound_speed(const struct job *j, struct ruvm_fit_chip *c, const struct ruvm_device *d)

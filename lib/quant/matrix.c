@@ -158,21 +158,34 @@ struct ruvm_quant_loss ruvm_quant_matrix_loss(const struct ruvm_quant_matrix *q,
 
 /* ---- what comes in --------------------------------------------------------- */
 
+/* Sizes of floats are in the order of their bits; those that are none come last. */
+float ruvm_quant_largest(const float *w, size_t n)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, w + i, sizeof bits);
+        bits &= 0x7fffffffu;
+        most = bits > most ? bits : most;
+    }
+    float largest;
+    memcpy(&largest, &most, sizeof largest);
+    return largest;
+}
+
 int ruvm_quant_weights_rows(float *w, const struct ruvm_view *view, uint32_t first, uint32_t n,
                             const char *name, struct ruvm_error *err)
 {
     uint32_t cols = (uint32_t)view->dims[1];
     for (uint32_t r = first; r < first + n; r++) {
-        float *row = w + (size_t)(r - first) * cols, largest = 0.0f;
+        float *row = w + (size_t)(r - first) * cols;
         ruvm_view_row(view, r, row);
-        for (uint32_t c = 0; c < cols; c++) {
-            if (!isfinite(row[c]))
-                return ruvm_fail(err, RUVM_ERR_CORRUPT,
-                                 "%s: row %u: holds a weight that is not a "
-                                 "finite number; the file is damaged or its training diverged",
-                                 name, r);
-            largest = fmaxf(largest, fabsf(row[c]));
-        }
+        float largest = ruvm_quant_largest(row, cols);
+        if (!isfinite(largest))
+            return ruvm_fail(err, RUVM_ERR_CORRUPT,
+                             "%s: row %u: holds a weight that is not a "
+                             "finite number; the file is damaged or its training diverged",
+                             name, r);
         if (!ruvm_mantissa_fits((double)largest / BYTE_MAX))
             return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
                              "%s: holds a weight of %g, beyond any scale of an image; the file is "

@@ -65,6 +65,9 @@ struct ruvm_quant_loss ruvm_quant_energy_loss(const struct ruvm_quant_energy *e,
 struct ruvm_quant_loss ruvm_quant_matrix_loss(const struct ruvm_quant_matrix *q, const float *w,
                                               double *work);
 
+/* The largest size among n weights; not finite where one of them is not. */
+float ruvm_quant_largest(const float *w, size_t n);
+
 /* Expands a view of [rows, cols] into w. name: for messages. RUVM_ERR_CORRUPT names the row
  * that holds a NaN or an infinity; RUVM_ERR_UNSUPPORTED: weights beyond any scale. */
 int ruvm_quant_weights(float *w, const struct ruvm_view *view, const char *name,

@@ -98,10 +98,7 @@ static void errors_of(double *errors, const struct group *g, const double *steps
 
 static double largest_of(const struct group *g)
 {
-    double best = 0.0;
-    for (uint32_t i = 0; i < g->n; i++)
-        best = fmax(best, fabs((double)g->w[i]));
-    return best;
+    return (double)ruvm_quant_largest(g->w, g->n);
 }
 
 static double mean_magnitude(const struct group *g)
@@ -295,19 +292,43 @@ int ruvm_steps_choose(struct ruvm_quant_matrix *q, const float *w, enum ruvm_ste
     return rc;
 }
 
+/* ruvm_steps_level() for n weights of one step: what lies beyond the levels is cut off first, so
+ * that whole numbers fit an int and no rounding is left to a library. */
+static inline RUVM_ISA_BODY void round_weights_body(int8_t *level, const float *w, uint32_t n,
+                                                    double step, int most, bool odd)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        double x = (double)w[i] / step;
+        x = x > most + 1 ? most + 1 : x;
+        x = x < -most - 1 ? -most - 1 : x;
+        double y = odd ? x / 2 : x;
+        int whole = (int)y;
+        double rest = y - whole;
+        int nearest = whole + (rest >= 0.5) - (rest <= -0.5), below = whole - (rest < 0.0);
+        int l = odd ? 2 * below + 1 : nearest;
+        l = l > most ? most : l;
+        level[i] = (int8_t)(l < -most ? -most : l);
+    }
+}
+
+RUVM_ISA_EACH(round_weights,
+              (int8_t * level, const float *w, uint32_t n, double step, int most, bool odd), level,
+              w, n, step, most, odd)
+
 void ruvm_steps_round(struct ruvm_quant_matrix *q, const float *w)
 {
     uint32_t group = ruvm_quant_matrix_group(q);
-    int max_level = ruvm_codes_max_level(q->scheme.type);
+    int most = ruvm_codes_max_level(q->scheme.type);
+    bool odd = has_odd_levels(q->scheme.type);
     for (uint32_t r = 0; r < q->rows; r++)
-        for (uint32_t c = 0; c < q->cols; c++) {
-            double step = ruvm_quant_matrix_step(q, r, c / group);
-            size_t i = (size_t)r * q->cols + c;
-            int level =
-                step > 0.0 ? ruvm_steps_level(q->scheme.type, max_level, (double)w[i] / step)
-                : q->scheme.type == RUVM_TYPE_INT8 || q->scheme.type == RUVM_TYPE_TERNARY ? 0
-                                                                                          : 1;
-            q->level[i] = (int8_t)level;
+        for (uint32_t g = 0, c = 0; c < q->cols; g++, c += group) {
+            double step = ruvm_quant_matrix_step(q, r, g);
+            uint32_t left = q->cols - c, n = left < group ? left : group;
+            int8_t *level = q->level + (size_t)r * q->cols + c;
+            if (step > 0.0)
+                round_weights(level, w + (size_t)r * q->cols + c, n, step, most, odd);
+            else
+                memset(level, odd, n);
         }
 }
 

@@ -130,8 +130,7 @@ static int catch_up(struct ruvm_session *m, const struct ruvm_session *s)
 
 static uint32_t guess_model(struct ruvm_session *m, struct ruvm_session *s, uint32_t most)
 {
-    struct ruvm_sampler sampler = s->sampler;
-    uint32_t vocab = m->info.vocab;
+    m->sampler = s->sampler;
     if (s->n_tokens > m->context)
         return 0;
     uint32_t room = m->context + 1 - s->n_tokens;
@@ -142,8 +141,7 @@ static uint32_t guess_model(struct ruvm_session *m, struct ruvm_session *s, uint
             rc = ruvm_engine_eval(m->engine, &m->tokens[m->n_tokens - 1], 1, NULL);
         if (rc != RUVM_OK)
             return i;
-        memcpy(m->logits, ruvm_engine_logits(m->engine), vocab * sizeof *m->logits);
-        uint16_t id = ruvm_sample(&sampler, m->logits, vocab, m->tokens, m->n_tokens);
+        uint16_t id = ruvm_session_sample(m, ruvm_engine_logits(m->engine));
         m->tokens[m->n_tokens++] = s->tokens[s->n_tokens + i] = id;
     }
     return most;

@@ -6,11 +6,13 @@
  * the next turn of a conversation goes on from there. A token that ends the text
  * is counted and reported, but it is no part of the conversation.
  */
+
 #include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/run/draft.h"
+#include "lib/run/knn.h"
 #include "lib/run/prompt_cache.h"
 #include "lib/run/turn.h"
 
@@ -69,16 +71,28 @@ static int take_prompt(struct ruvm_turn *t)
 
 /* ---- the answer ------------------------------------------------------------ */
 
-/* Draws a token from logits, which stay as they are. The CRC is taken outside the clock: it
+/* What a blob of states says is mixed in; the result is in the session's own copy. */
+static const int32_t *mixed(struct ruvm_session *s, const int32_t *logits)
+{
+    memcpy(s->logits, logits, s->info.vocab * sizeof *logits);
+    ruvm_run_knn_mix(s->knn, s->engine, s->logits, s->info.vocab);
+    return s->logits;
+}
+
+/* Draws a token. The CRC is taken outside the clock: it
  * proves the generation and is no part of it. */
 static uint16_t draw(struct ruvm_turn *t, const int32_t *logits)
 {
     struct ruvm_session *s = t->s;
     uint32_t vocab = s->info.vocab;
-    t->r->logits_crc32 = ruvm_logits_crc(t->r->logits_crc32, logits, vocab);
     double start = ruvm_clock_s();
-    memcpy(s->logits, logits, vocab * sizeof *logits);
-    uint16_t id = ruvm_sample(&s->sampler, s->logits, vocab, s->tokens, s->n_tokens);
+    if (s->knn)
+        logits = mixed(s, logits);
+    t->r->generate_s += ruvm_clock_s() - start;
+    if (!t->o->no_crc)
+        t->r->logits_crc32 = ruvm_logits_crc(t->r->logits_crc32, logits, vocab);
+    start = ruvm_clock_s();
+    uint16_t id = ruvm_session_sample(s, logits);
     t->r->generate_s += ruvm_clock_s() - start;
     t->r->n_tokens++;
     return id;

@@ -16,6 +16,7 @@
 #include "lib/base/error.h"
 #include "lib/core/engine.h"
 #include "lib/run/draft.h"
+#include "lib/run/knn.h"
 
 enum { ENGINE_ALIGN = 64 };
 
@@ -150,6 +151,8 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
         rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
     if (rc == RUVM_OK)
         ruvm_threads_choose(&s->threads, s->engine);
+    if (rc == RUVM_OK)
+        rc = ruvm_run_knn_open(&s->knn, s, o, err);
     return rc == RUVM_OK && o->draft ? ruvm_draft_open(&s->draft, s, o, err) : rc;
 }
 
@@ -179,6 +182,7 @@ void ruvm_session_close(struct ruvm_session *s)
     if (!s)
         return;
     ruvm_draft_close(s->draft);
+    ruvm_run_knn_close(s->knn);
     ruvm_file_close(&s->file);
     ruvm_panels_free(&s->panels);
     ruvm_threads_close(&s->threads);
@@ -216,6 +220,16 @@ const char *ruvm_session_kernels(const struct ruvm_session *s)
 void ruvm_session_seed(struct ruvm_session *s, uint64_t seed)
 {
     ruvm_sampler_seed(&s->sampler, seed);
+}
+
+uint16_t ruvm_session_sample(struct ruvm_session *s, const int32_t *logits)
+{
+    struct ruvm_sampler *p = &s->sampler;
+    if (p->temperature_q16 == 0 && (p->repeat_q16 == 0 || p->repeat_q16 == 1 << 16))
+        return (uint16_t)s->kernels->largest(logits, s->info.vocab);
+    if (logits != s->logits)
+        memcpy(s->logits, logits, s->info.vocab * sizeof *logits);
+    return ruvm_sample(p, s->logits, s->info.vocab, s->tokens, s->n_tokens);
 }
 
 uint32_t ruvm_session_context(const struct ruvm_session *s)

@@ -13,6 +13,7 @@
 #include "lib/ruvm_tool.h"
 
 struct ruvm_draft;
+struct ruvm_run_knn;
 
 struct ruvm_session {
     struct ruvm_file file;
@@ -34,11 +35,16 @@ struct ruvm_session {
     uint32_t n_tokens;        /* in the text so far; the engine's position is at most this */
     int32_t *logits;          /* [vocab] the sampler's copy, which it changes */
     struct ruvm_draft *draft; /* owned; NULL: a token at a time */
+    struct ruvm_run_knn *knn; /* owned; NULL: the model's probabilities as they are */
 };
 
 /* Opens with the context of the options, or the image's, but not more than `most`. */
 int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
                              uint32_t most, struct ruvm_error *err);
+
+/* Draws the next token from logits with the session's sampler. They stay as they are, unless
+ * they are the session's own copy. */
+uint16_t ruvm_session_sample(struct ruvm_session *s, const int32_t *logits);
 
 /* The demo model inside the library (lib/demo.S). */
 extern const unsigned char ruvm_demo_start[], ruvm_demo_end[];

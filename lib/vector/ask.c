@@ -86,7 +86,7 @@ static int open_parts(struct asking *a)
         return rc;
     a->set = ruvm_vectors_of(a->rag, NULL);
     a->rank = a->recipe.rank;
-    if (a->recipe.kind == RUVM_RECIPE_NONE)
+    if (!ruvm_recipe_reads(&a->recipe))
         a->rank = RUVM_RANK_WORDS;
     else if (!a->has_words)
         a->rank = RUVM_RANK_VECTORS;
@@ -99,7 +99,7 @@ static void read_question(struct asking *a, const void *question, size_t n)
     a->has_vector = false;
     if (a->has_words)
         ruvm_bm25_ask(a->question, &a->words, question, n);
-    if (a->recipe.kind == RUVM_RECIPE_NONE)
+    if (!ruvm_recipe_reads(&a->recipe))
         return;
     ruvm_recipe_embed(&a->recipe, a->x, a->set.dims, question, n);
     if (a->set.type == RUVM_VECTOR_BINARY)

@@ -30,13 +30,6 @@ static struct ruvm_real root(struct ruvm_real a)
     return ruvm_real_mul(a, ruvm_real_rsqrt(a));
 }
 
-/* a / b, b not 0 */
-static struct ruvm_real quotient(struct ruvm_real a, struct ruvm_real b)
-{
-    struct ruvm_real r = ruvm_real_rsqrt(b);
-    return ruvm_real_mul(a, ruvm_real_mul(r, r));
-}
-
 /* |a - b| */
 static struct ruvm_real difference(struct ruvm_real a, struct ruvm_real b)
 {
@@ -65,22 +58,6 @@ static int64_t to_q16(struct ruvm_real a)
 
 /* ---- hyperbolic ---------------------------------------------------------------- */
 
-/* Natural logarithm of a >= 1 in Q24, by its binary digits: squaring doubles it. */
-static int64_t log_q24(struct ruvm_real a)
-{
-    const uint64_t ln2_q32 = 2977044472u;
-    uint64_t log2 = (uint64_t)(a.e + 31) << 24;
-    uint64_t m = a.m; /* Q31 in [1, 2) */
-    for (int i = 23; i >= 0; i--) {
-        m = m * m >> 31;
-        if (m >> 32) {
-            m >>= 1;
-            log2 += (uint64_t)1 << i;
-        }
-    }
-    return (int64_t)(log2 * ln2_q32 >> 32);
-}
-
 /* 2 asinh x in Q16: below 1/16 the first terms, 2 (x - x^3 / 6). */
 static int64_t twice_asinh(struct ruvm_real x)
 {
@@ -91,7 +68,7 @@ static int64_t twice_asinh(struct ruvm_real x)
         return to_q16(ruvm_real_shift(difference(x, cube), 1));
     }
     struct ruvm_real sum = ruvm_real_add(x, root(ruvm_real_add(integer(1), square)));
-    return (2 * log_q24(sum) + 128) >> 8;
+    return (2 * ruvm_real_log(sum) + 128) >> 8;
 }
 
 /* What a point is made of: r is its distance from the origin. */
@@ -106,7 +83,7 @@ static struct point point_of(const uint32_t *side, uint32_t norm2)
     struct ruvm_real sinh = ruvm_real_mul(code, root(integer(norm2)));
     struct ruvm_real square = ruvm_real_mul(sinh, sinh);
     struct ruvm_real cosh = root(ruvm_real_add(integer(1), square));
-    return (struct point){norm2, sinh, quotient(square, ruvm_real_add(integer(1), cosh))};
+    return (struct point){norm2, sinh, ruvm_real_div(square, ruvm_real_add(integer(1), cosh))};
 }
 
 /* 1 - cosine of the angle between two rows, neither of them 0. */
@@ -115,9 +92,9 @@ static struct ruvm_real one_less_cosine(uint64_t n, uint64_t m, int32_t product)
     struct ruvm_real size = root(integer(n * m));
     int64_t p = product;
     if (p < 0)
-        return ruvm_real_add(integer(1), quotient(integer((uint64_t)-p), size));
+        return ruvm_real_add(integer(1), ruvm_real_div(integer((uint64_t)-p), size));
     struct ruvm_real both = ruvm_real_mul(size, ruvm_real_add(size, integer((uint64_t)p)));
-    return quotient(integer(n * m - (uint64_t)(p * p)), both);
+    return ruvm_real_div(integer(n * m - (uint64_t)(p * p)), both);
 }
 
 static int64_t hyperbolic(struct point a, struct point b, int32_t product)
@@ -129,7 +106,7 @@ static int64_t hyperbolic(struct point a, struct point b, int32_t product)
                                            ruvm_real_mul(a.cosh_less_1, b.cosh_less_1));
     below = ruvm_real_add(below, ss);
     if (below.m)
-        sum = quotient(ruvm_real_mul(gap, gap), below);
+        sum = ruvm_real_div(ruvm_real_mul(gap, gap), below);
     if (ss.m)
         sum = ruvm_real_add(sum, ruvm_real_mul(ss, one_less_cosine(a.norm2, b.norm2, product)));
     return twice_asinh(root(ruvm_real_shift(sum, -1)));

@@ -34,12 +34,14 @@ int ruvm_recipe_open(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes)
         .n_buckets = ruvm_load_u32(data + RUVM_RCPE_BUCKETS),
         .weights = data + RUVM_RCPE_WEIGHTS,
     };
-    if (r->kind > RUVM_RECIPE_HASHED || r->rank >= RUVM_N_RANKS || r->split >= RUVM_N_SPLITS)
+    if (r->kind >= RUVM_N_RECIPES || r->rank >= RUVM_N_RANKS || r->split >= RUVM_N_SPLITS)
         return RUVM_ERR_UNSUPPORTED;
     if (bytes - RUVM_RCPE_WEIGHTS != r->n_buckets)
         return RUVM_ERR_CORRUPT;
     if (r->kind == RUVM_RECIPE_NONE)
         return r->n_buckets ? RUVM_ERR_CORRUPT : RUVM_OK;
+    if (ruvm_recipe_has_model(r))
+        return r->n_buckets >= RUVM_RCPE_MODEL_BYTES ? RUVM_OK : RUVM_ERR_CORRUPT;
     bool sound = r->gram >= RUVM_RCPE_MIN_GRAM && r->gram <= RUVM_RCPE_MAX_GRAM &&
                  is_power_of_two(r->n_buckets) && r->n_buckets <= RUVM_RCPE_MAX_BUCKETS;
     return sound ? RUVM_OK : RUVM_ERR_CORRUPT;

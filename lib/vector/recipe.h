@@ -22,8 +22,19 @@ struct ruvm_recipe {
     uint8_t kind, gram, gram_weight, rank, share, floor, split;
     uint16_t chunk, overlap;
     uint32_t n_buckets;
-    const uint8_t *weights; /* [n_buckets] */
+    const uint8_t *weights; /* [n_buckets]; of a model: what RUVM_RCPE_MODEL_CRC begins */
 };
+
+/* Whether vectors are made of text by this recipe alone. */
+static inline bool ruvm_recipe_reads(const struct ruvm_recipe *r)
+{
+    return r->kind == RUVM_RECIPE_HASHED;
+}
+/* Whether they are states of a language model. */
+static inline bool ruvm_recipe_has_model(const struct ruvm_recipe *r)
+{
+    return r->kind == RUVM_RECIPE_STATES || r->kind == RUVM_RECIPE_NEXT;
+}
 
 /* RUVM_ERR_CORRUPT, RUVM_ERR_UNSUPPORTED: of a newer kind. Borrows the section. */
 int ruvm_recipe_open(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes);

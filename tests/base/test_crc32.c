@@ -22,6 +22,7 @@ Test(crc32, equals_zlib_over_lengths_and_cuts)
         uint32_t want = (uint32_t)crc32(0, data, (uInt)n);
         cr_assert_eq(ruvm_crc32(0, data, n), want, "%zu bytes", n);
         size_t cut = n / 3;
+        cr_assert_eq(ruvm_crc32_tables(0, data, n), want, "%zu bytes by tables", n);
         uint32_t part = ruvm_crc32(0, data, cut);
         cr_assert_eq(ruvm_crc32(part, data + cut, n - cut), want, "%zu bytes in two parts", n);
     }

@@ -134,7 +134,7 @@ Test(embed, damaged_recipes_are_refused)
     section.data[RUVM_RCPE_GRAM] = 9;
     cr_expect_eq(ruvm_recipe_open(&r, section.data, n), RUVM_ERR_CORRUPT);
     section.data[RUVM_RCPE_GRAM] = 4;
-    section.data[RUVM_RCPE_KIND] = 2;
+    section.data[RUVM_RCPE_KIND] = RUVM_N_RECIPES;
     cr_expect_eq(ruvm_recipe_open(&r, section.data, n), RUVM_ERR_UNSUPPORTED);
     ruvm_buffer_free(&section);
 }

@@ -122,6 +122,7 @@ def main():
     set_exact = sys.argv[1] == "--set-exact"
     path = sys.argv[-1]
     os.environ["LC_ALL"] = "C.UTF-8"
+    os.environ["RUVM_FIRMWARE"] = "firmware"  # of the case, not what was built
     suite = "cli/" + os.path.basename(path)[:-len(".cases")]
     preface, cases = read_cases(path)
     failed = 0

@@ -34,7 +34,7 @@ fixtures()
     python3 "$here/make_hub.py" tiny.bin hub && python3 "$here/make_hub.py" tiny.bin shards 2 || return
     python3 "$here/make_mlp.py" . || return
     cp "$here/../decode_ruvm.py" "$here/damage.py" "$here/check_plot.py" "$here/make_large.py" \
-        "$here/make_elf.py" "$here/check_flash.py" "$here/loader_pty.py" .
+        "$here/make_elf.py" "$here/make_direct.py" "$here/check_flash.py" "$here/loader_pty.py" .
     cp "$here/../golden/golden.rag" . || return
     printf '<!DOCTYPE html>\n<html><body>Not found</body></html>\n' > page.html
     printf 'PK\003\004\024\000\000\000\010\000 and more bytes of an archive' > archive.zip

@@ -5,7 +5,6 @@
 
 #include "formats/ruvm_layout.h"
 #include "lib/convert/floats.h"
-#include "lib/train/isa.h"
 
 static double worst_of(int act, double (*expected)(double))
 {
@@ -75,33 +74,4 @@ Test(floats, softmax_by_hand)
     double sum = 1 + exp(1) + exp(2);
     for (int i = 0; i < 3; i++)
         cr_expect_float_eq((double)s[i], exp(i) / sum, 1e-6);
-}
-
-/* Tiles of rows, times several inputs: the sums of one input at a time, on every instruction
- * set. 1 .. 9 inputs, columns that fill no vector. */
-Test(floats, inputs_side_by_side_have_the_same_sums)
-{
-    enum { COLS = 21, MOST = 9, LANES = RUVM_FLOATS_LANES };
-    float rows[LANES * COLS], tile[COLS * LANES], x[MOST * COLS], one[LANES], each[MOST * LANES];
-    for (int i = 0; i < LANES * COLS; i++)
-        rows[i] = sinf((float)i);
-    for (int i = 0; i < MOST * COLS; i++)
-        x[i] = cosf((float)i * 3);
-    for (int isa = 0; isa < RUVM_N_ISAS; isa++) {
-        ruvm_isa_limit((enum ruvm_isa)isa);
-        ruvm_floats_tile_make(tile, rows, COLS);
-        for (size_t r = 0; r < LANES; r++)
-            for (size_t c = 0; c < COLS; c++)
-                cr_assert(memcmp(&tile[ruvm_floats_tiled(r, c, COLS)], &rows[r * COLS + c],
-                                 sizeof *tile) == 0);
-        for (uint32_t n = 1; n <= MOST; n++) {
-            ruvm_floats_tile_each((struct ruvm_floats_vectors){each, LANES, n}, tile,
-                                  (struct ruvm_floats_vectors){x, COLS, n}, COLS);
-            for (uint32_t i = 0; i < n; i++) {
-                ruvm_floats_tile(one, tile, x + i * COLS, COLS);
-                cr_assert(memcmp(one, each + i * LANES, sizeof one) == 0);
-            }
-        }
-    }
-    ruvm_isa_limit(RUVM_N_ISAS);
 }

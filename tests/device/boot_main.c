@@ -54,7 +54,7 @@ static size_t n_said;
 
 /* ---- the port of this machine ----------------------------------------------------- */
 
-const struct ruvm_port ruvm_port = {.chip = "esp32c3", .chip_id = 5};
+const struct ruvm_port ruvm_port = {.chip = "esp32c3", .window_bytes = UINT32_MAX, .chip_id = 5};
 
 void ruvm_port_init(void)
 {

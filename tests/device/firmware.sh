@@ -1,8 +1,8 @@
 #!/bin/bash
 # The firmware on emulated chips: boots, talks, and says what `ruvm run` says.
 #
-# Complete flash images run on the ESP32-C3 of tests/device/esp32c3_main.c, whose processor is
-# libunicorn's, and on the ESP32 of tests/device/esp32_main.c, whose processor is ours. That
+# Complete flash images run on the ESP32-C3 and the ESP32-C6 of tests/device/esp32c3_main.c,
+# whose processor is libunicorn's, and on the ESP32 of tests/device/esp32_main.c, whose processor is ours. That
 # this one is right is seen on QEMU's machine "sim", for which the ESP32's objects are linked
 # with a port of its own (tests/device/lx106). Costs are counted in instructions, which are
 # the same in every run. RUVM names the host's program. Prints one line a case: ok NAME,
@@ -45,17 +45,18 @@ field() { grep -oE "(^| )$1=[0-9a-z]+" <<< "$console" | tail -n 1 | cut -d= -f2;
 
 have() { command -v "$1" > /dev/null; }
 machines=
+emulator() { cc -O2 -Wall -Wextra -Werror "$@" tests/device/esp32c3_main.c -lunicorn; }
 if ! have riscv64-unknown-elf-gcc; then
     echo 'skip firmware/esp32c3: riscv64-unknown-elf-gcc is missing (make deps-test)'
-elif ! cc -O2 -Wall -Wextra -Werror -o "$out/esp32c3" tests/device/esp32c3_main.c -lunicorn \
-    2> "$out/esp32c3.log"; then
+elif ! emulator -o "$out/esp32c3" 2> "$out/esp32c3.log"; then
     if grep -q 'unicorn.h\|-lunicorn' "$out/esp32c3.log"; then
         echo 'skip firmware/esp32c3: libunicorn-dev is missing (make deps-test)'
     else
         verdict esp32c3-emulator-builds "$(cat "$out/esp32c3.log")"
     fi
 else
-    machines=esp32c3
+    machines='esp32c3 esp32c6'
+    verdict esp32c6-emulator-builds "$(emulator -DESP32C6 -o "$out/esp32c6" 2>&1)"
 fi
 if ! have xtensa-lx106-elf-gcc; then
     echo 'skip firmware/esp32: xtensa-lx106-elf-gcc is missing (make deps-test)'
@@ -241,8 +242,6 @@ for machine in ${machines/lx106/}; do
 done
 app=app
 
-# ---- flash that is not as it should be ------------------------------------------------
-
 # with_bytes OFFSET HEX...: changes the machine's flash.
 with_bytes()
 {
@@ -250,6 +249,51 @@ with_bytes()
     printf "$(printf '\\x%s' "${@:2}")" | dd of="$out/$machine.bin" bs=1 seek="$1" conv=notrunc \
         status=none
 }
+
+# ---- what `ruvm flash` makes ------------------------------------------------------------
+
+# made NAME PACK [OPTION...]: a flash of the firmware that it chooses, looked at by a program of
+# its own, says what `ruvm run` says; $said are the lines about what was chosen.
+made()
+{
+    local image="$out/$machine.bin" wanted
+    rm -f "$image"
+    said=$(RUVM_FIRMWARE=$fw "$ruvm" flash "$2" -c "$machine" -o "$image" "${@:3}" 2>&1)
+    verdict "$machine-flash-$1-is-sound" "$(python3 tests/cli/check_flash.py "$image" \
+        "$([ "$machine" = esp32 ] && echo 0x1000 || echo 0)" 2>&1 >/dev/null || echo "$said")"
+    talk "$machine" 'generate n=12 ids=1 temp=0 top-k=0 "Once upon a time"\n'\
+'query "how do I reset the heating?"\nexit 5\n'
+    wanted=$(host_ids demo -p 'Once upon a time' -n 12 --temp 0)
+    expect "$machine-flash-$1-tokens" "ids $wanted\$"
+    verdict "$machine-flash-$1-status" "$([ "$status" = 5 ] || echo "status $status: $console")"
+}
+# chose NAME FILE: the last one took it.
+chose() { verdict "$machine-flash-chooses-$1" "$(grep -q "^$1: .*/$2" <<< "$said" || echo "$said")"; }
+for machine in ${machines/lx106/}; do
+    made bare lib/demo.ruvm
+    chose firmware app.elf
+    chose loader boot.elf
+    made knowledge "$out/know.rpak"
+    chose firmware 'knowledge.elf, as the pack has knowledge'
+    verdict "$machine-flash-knowledge-is-asked" "$(asks 3 'how do I reset the heating?' 2>&1)"
+    made slots "$out/set.rpak" --ota
+    made large-partition "$out/set.rpak" --flash-size 16M --pack-size 12M
+done
+if [[ $machines == *esp32c3* ]]; then
+    machine=esp32c3
+    made direct-boot "$out/know.rpak" --direct-boot
+    chose firmware direct.elf
+    verdict esp32c3-direct-boot-is-asked "$(asks 3 'how do I reset the heating?' 2>&1)"
+    talk esp32c3 'stats\nrestart\nstats\n'
+    verdict esp32c3-direct-boot-restarts \
+        "$([ "$(grep -c '^ok verified' <<< "$console")" = 2 ] || echo "$console")"
+    with_bytes 4 5a
+    talk esp32c3 'exit 5\n'
+    verdict esp32c3-direct-boot-needs-its-mark "$([ "$status" = 120 ] || echo "$console")"
+fi
+
+# ---- flash that is not as it should be ------------------------------------------------
+
 for machine in ${machines/lx106/}; do
     flash "$machine" lib/demo.ruvm
     with_bytes $((0x40000 + 50000)) 5a
@@ -289,7 +333,7 @@ if [[ $machines == *esp32c3* ]]; then
     machine=esp32c3
     verdict boot-builds "$(cc -std=c11 -O2 -Wall -Wextra -Werror -I. -DRUVM_DEVICE_EXIT=1 \
         -o "$out/boot" tests/device/boot_main.c lib/device/{boot,console,partition,sha256}.c \
-        lib/base/crc32.c 2>&1)"
+        lib/base/crc32.c lib/base/crc32_plain.c 2>&1)"
     flash esp32c3 lib/demo.ruvm --ota
     python3 tests/device/make_flash.py esp32c3 build/firmware/esp32c3/boot.elf \
         build/firmware/esp32c3/app.elf lib/demo.ruvm "$out/new.bin" --ota

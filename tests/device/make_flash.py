@@ -3,7 +3,7 @@
 
     make_flash.py CHIP BOOT.elf APP.elf MODEL FLASH.bin [--bytes N]
 
-CHIP is esp32c3 or esp32; MODEL a pack or a RUVM image. An independent twin of what
+CHIP is esp32c3, esp32c6 or esp32; MODEL a pack or a RUVM image. An independent twin of what
 `ruvm flash` makes: the firmware's own tests do not need the workstation's code.
 """
 import argparse
@@ -14,6 +14,7 @@ import sys
 # chip: (id, where its ROM looks for the first image, first and last page-mapped address)
 CHIPS = {
     "esp32c3": (5, 0x0, ((0x3C000000, 0x3C800000), (0x42000000, 0x42800000))),
+    "esp32c6": (13, 0x0, ((0x42000000, 0x43000000),)),
     "esp32": (0, 0x1000, ((0x3F400000, 0x3F800000), (0x400D0000, 0x40400000))),
 }
 PAGE = 0x10000

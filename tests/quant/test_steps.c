@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/quant/steps.h"
+#include "lib/train/isa.h"
 #include "tests/quant/numbers.h"
 
 enum { MAX_COLS = 200, N_TYPES = RUVM_N_TYPES };
@@ -347,6 +348,42 @@ Test(steps, a_level_is_the_nearest_one)
         cr_assert_eq(ruvm_steps_level(type, max, HUGE_VAL), max);
         cr_assert_eq(ruvm_steps_level(type, max, -1e300), -max);
     }
+}
+
+/* Whole rows at once, on every instruction set: halves, what is just beside them, what lies far
+ * beyond the levels. */
+Test(steps, rows_are_rounded_as_single_weights_are)
+{
+    enum { N = 4001 };
+    static float w[N];
+    static int8_t level[N];
+    for (int type = 0; type < N_TYPES; type++)
+        for (int isa = 0; isa < RUVM_N_ISAS; isa++) {
+            struct ruvm_arena arena = {0};
+            struct ruvm_quant_matrix q;
+            cr_assert(ruvm_quant_matrix_open_sliced(
+                &q, &arena, (struct ruvm_scheme){.type = (uint8_t)type}, 1, N));
+            q.level = level;
+            q.scale[0] = 40000;
+            q.scale_exp = -12;
+            double step = ruvm_quant_matrix_step(&q, 0, 0);
+            for (int i = 0; i < N; i++)
+                w[i] = (float)((i - N / 2) * 0.125 * step);
+            w[1] = nextafterf((float)(0.5 * step), 0.0f);
+            w[2] = nextafterf((float)(-0.5 * step), 0.0f);
+            w[3] = 3e38f;
+            w[4] = -3e38f;
+            w[5] = -0.0f;
+            ruvm_isa_limit((enum ruvm_isa)isa);
+            ruvm_steps_round(&q, w);
+            for (int i = 0; i < N; i++)
+                cr_assert_eq(
+                    level[i],
+                    ruvm_steps_level(type, ruvm_codes_max_level(type), (double)w[i] / step),
+                    "type %d, set %d, %g steps", type, isa, (double)w[i] / step);
+            ruvm_arena_free(&arena);
+        }
+    ruvm_isa_limit(RUVM_N_ISAS);
 }
 
 Test(steps, scales_of_training_are_taken_to_sixteen_bits)

@@ -13,7 +13,8 @@
 
 enum { FIFO_BYTES = 120 }; /* of 128 */
 
-const struct ruvm_port ruvm_port = {.chip = "esp32", .chip_id = 0};
+#define WINDOW ((SOC_DATA_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE)
+const struct ruvm_port ruvm_port = {.chip = "esp32", .window_bytes = WINDOW, .chip_id = 0};
 
 static inline volatile uint32_t *reg(uint32_t address)
 {
@@ -66,9 +67,8 @@ static IN_RAM void set_entries(uint32_t entry, uint32_t page, uint32_t n)
 
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
 {
-    const uint32_t window = (SOC_DATA_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE;
     const uint32_t reach = SOC_MMU_INVALID * RUVM_PORT_PAGE;
-    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > window)
+    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > WINDOW)
         return NULL;
     set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, ruvm_window_pages(off, bytes));
     return (const uint8_t *)(SOC_DATA + SOC_FIRST_MAPPED * RUVM_PORT_PAGE + off % RUVM_PORT_PAGE);

@@ -7,33 +7,28 @@
 
 #include "kernels/variants.h"
 #include "lib/device/esp32c3/soc.h"
+#include "lib/device/riscv.h"
 #include "lib/device/window.h"
 
 #define IN_RAM __attribute__((section(".ram_text"), noinline))
 
 enum { FIFO_BYTES = 120 }; /* of 128 */
 
-const struct ruvm_port ruvm_port = {.chip = "esp32c3", .chip_id = 5};
+#define WINDOW ((SOC_MMU_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE)
+const struct ruvm_port ruvm_port = {.chip = "esp32c3", .window_bytes = WINDOW, .chip_id = 5};
 
-static volatile uint32_t *reg(uint32_t address)
+static inline volatile uint32_t *reg(uint32_t address)
 {
-    return (volatile uint32_t *)(uintptr_t)address;
-}
-
-static void write_locked(uint32_t lock, uint32_t key, uint32_t address, uint32_t value)
-{
-    *reg(lock) = key;
-    *reg(address) = value;
-    *reg(lock) = 0;
+    return ruvm_riscv_reg(address);
 }
 
 void ruvm_port_init(void)
 {
-    write_locked(SOC_RTC_WDT_PROTECT, SOC_WDT_KEY, SOC_RTC_WDT_CONFIG, 0);
-    write_locked(SOC_TIMG0_WDT_PROTECT, SOC_WDT_KEY, SOC_TIMG0_WDT_CONFIG, 0);
-    write_locked(SOC_SWD_PROTECT, SOC_SWD_KEY, SOC_SWD_CONFIG, *reg(SOC_SWD_CONFIG) | 1u << 31);
-    /* the counter that this chip has instead of mcycle: of cycles, and on */
-    __asm__ volatile("csrw 0x7e0, %0\n csrw 0x7e1, %0" : : "r"(1));
+    ruvm_riscv_write_locked(SOC_RTC_WDT_PROTECT, SOC_WDT_KEY, SOC_RTC_WDT_CONFIG, 0);
+    ruvm_riscv_write_locked(SOC_TIMG0_WDT_PROTECT, SOC_WDT_KEY, SOC_TIMG0_WDT_CONFIG, 0);
+    ruvm_riscv_write_locked(SOC_SWD_PROTECT, SOC_SWD_KEY, SOC_SWD_CONFIG,
+                            *reg(SOC_SWD_CONFIG) | 1u << 31);
+    ruvm_riscv_count();
 }
 
 void ruvm_port_put(uint8_t byte)
@@ -50,9 +45,7 @@ int ruvm_port_get(void)
 
 uint32_t ruvm_port_cycles(void)
 {
-    uint32_t n;
-    __asm__ volatile("csrr %0, 0x7e2" : "=r"(n));
-    return n;
+    return ruvm_riscv_cycles();
 }
 
 /* Entries from `entry` on show n pages of flash. */
@@ -70,9 +63,8 @@ static IN_RAM void set_entries(uint32_t entry, uint32_t page, uint32_t n)
 
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
 {
-    const uint32_t window = (SOC_MMU_ENTRIES - SOC_FIRST_MAPPED) * RUVM_PORT_PAGE;
     const uint32_t reach = SOC_MMU_INVALID * RUVM_PORT_PAGE;
-    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > window)
+    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > WINDOW)
         return NULL;
     set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, ruvm_window_pages(off, bytes));
     return (const uint8_t *)(SOC_DATA + SOC_FIRST_MAPPED * RUVM_PORT_PAGE + off % RUVM_PORT_PAGE);
@@ -86,19 +78,9 @@ _Noreturn void ruvm_port_restart(void)
 }
 
 #ifdef RUVM_DEVICE_EXIT
-/* Semihosting, SYS_EXIT_EXTENDED; the three instructions are its mark. */
 _Noreturn void ruvm_port_exit(uint32_t status)
 {
-    const uint32_t block[2] = {0x20026, status};
-    register uint32_t call __asm__("a0") = 0x20;
-    register const uint32_t *arguments __asm__("a1") = block;
-    for (;;)
-        __asm__ volatile(
-            ".option push\n.option norvc\n.balign 16\n"
-            "slli x0, x0, 0x1f\nebreak\nsrai x0, x0, 7\n.option pop"
-            :
-            : "r"(call), "r"(arguments)
-            : "memory");
+    ruvm_riscv_exit(status);
 }
 #endif
 
@@ -125,8 +107,7 @@ void ruvm_port_show(uint32_t address, uint32_t off, uint32_t bytes)
 
 _Noreturn void ruvm_port_jump(uint32_t entry)
 {
-    __asm__ volatile("fence.i\n jr %0" : : "r"(entry));
-    __builtin_unreachable();
+    ruvm_riscv_jump(entry);
 }
 
 #else

@@ -7,7 +7,7 @@
 enum { CALL_EXIT = 1, CALL_READ = 3, CALL_WRITE = 4 };
 enum { FLASH = 0x60100000, FLASH_BYTES = 16 << 20 };
 
-const struct ruvm_port ruvm_port = {.chip = "lx106-sim", .chip_id = 0};
+const struct ruvm_port ruvm_port = {.chip = "lx106-sim", .window_bytes = UINT32_MAX};
 
 static uint32_t call(uint32_t number, uint32_t a, uint32_t b, uint32_t c)
 {
@@ -65,4 +65,3 @@ const struct ruvm_kernels *ruvm_port_kernels(void)
 {
     return &ruvm_kernels_scalar;
 }
-
