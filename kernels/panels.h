@@ -9,10 +9,11 @@
  * each, and so on; behind them in the same way the bytes of the multipliers. So a
  * register takes one word of all 16 rows, sums need not be added up across its lanes, and
  * memory is read in one stream. A byte of INT8 is stored plus 128 where the table wants it
- * so (panel_zero), for VNNI multiplies unsigned by signed. INT4 has of 32 columns the first 16 in the lower nibbles of four words
- * and the others in the upper ones: sums of either are wanted, and of the upper ones they can
- * be had without a shift of the weights. Rows beyond the last one are zeros. It takes as much room
- * as the rows do, so a workstation makes it when a model is opened; a chip reads the image.
+ * so (panel_zero), for VNNI multiplies unsigned by signed. INT4 has of 32 columns the first 16 in
+ * the lower nibbles of four words and the others in the upper ones: sums of either are wanted, and
+ * of the upper ones they can be had without a shift of the weights. Rows beyond the last one are
+ * zeros. It takes as much room as the rows do, so a workstation makes it when a model is opened; a
+ * chip reads the image.
  */
 #ifndef RUVM_KERNELS_PANELS_H
 #define RUVM_KERNELS_PANELS_H
