@@ -18,7 +18,7 @@
 #include "lib/base/file.h"
 
 /* Large pages: a matrix is walked once a token, and each small page costs a look-up. */
-enum { HUGE_BYTES = 2 << 20 };
+enum { HUGE_BYTES = 2 << 20, PACKED_BYTES = 1 << 20 };
 
 static bool has_panels(const struct ruvm_tensor *t)
 {
@@ -33,16 +33,32 @@ static size_t bytes_of(const struct ruvm_tensor *t)
     return n * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
 }
 
-static void pack(uint8_t *to, const struct ruvm_tensor *t)
+/* As many rows as are packed before the file's own are let go: both are in memory until then. */
+static uint32_t rows_at_once(const struct ruvm_tensor *t)
 {
-    ruvm_panels_pack(to, &(struct ruvm_panels_source){
-                             .w = (const uint8_t *)t->data,
-                             .mult = t->mult,
-                             .bits = ruvm_codes_bits(t->type),
-                             .n_rows = t->rows,
-                             .row_bytes = t->row_bytes,
-                             .mult_bytes = t->mult_bytes,
-                         });
+    uint32_t n = PACKED_BYTES / (t->row_bytes + t->mult_bytes) / RUVM_PANEL_ROWS;
+    return (n ? n : 1) * RUVM_PANEL_ROWS;
+}
+
+static void pack(const struct ruvm_panels *p, uint8_t *to, const struct ruvm_tensor *t,
+                 const struct ruvm_map *map)
+{
+    size_t off = (size_t)((const uint8_t *)t->data - (const uint8_t *)p->img.data);
+    for (uint32_t row = 0, n; row < t->rows; row += n, off += (size_t)n * t->row_bytes) {
+        n = t->rows - row < rows_at_once(t) ? t->rows - row : rows_at_once(t);
+        ruvm_panels_pack(to, &(struct ruvm_panels_source){
+                                 .w = (const uint8_t *)t->data + (size_t)row * t->row_bytes,
+                                 .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
+                                 .bits = ruvm_codes_bits(t->type),
+                                 .zero = p->zero,
+                                 .n_rows = n,
+                                 .row_bytes = t->row_bytes,
+                                 .mult_bytes = t->mult_bytes,
+                             });
+        to += (size_t)(n / RUVM_PANEL_ROWS) * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
+        if (map)
+            ruvm_file_release(map, off, off + (size_t)n * t->row_bytes);
+    }
 }
 
 int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_bytes,
@@ -51,6 +67,7 @@ int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_byte
     *p = (struct ruvm_panels){0};
     if (!kernels->matmul_panels)
         return RUVM_OK;
+    p->zero = kernels->panel_zero;
     int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
     for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
@@ -77,12 +94,9 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
         if (!has_panels(&t))
             continue;
-        pack(to, &t);
+        pack(p, to, &t, map);
         p->of_tensor[i] = to;
         to += bytes_of(&t);
-        size_t off = (size_t)((const uint8_t *)t.data - p->img.data);
-        if (map)
-            ruvm_file_release(map, off, off + t.data_bytes);
     }
     return RUVM_OK;
 }

@@ -1,7 +1,7 @@
 /* How many threads help is a question to the machine and to the model: it is asked.
  *
- * One thread and more take turns at the matrices of a layer, and the medians decide, so that
- * a disturbance meets both and does not. What a run of the pool costs by itself then says how
+ * One thread and more take turns at the matrices of a layer, and the quiet rounds of both
+ * decide, so that a disturbance does not. What a run of the pool costs by itself then says how
  * much work is worth a run. A model whose layers are too small for any of this keeps its one
  * thread without being measured: its first token would have to wait.
  *
@@ -32,7 +32,7 @@ enum {
 #define SHORTEST_PAUSE_S 20e-3 /* after a loss: the next trial costs at most a time slice */
 #define LONGEST_PAUSE_S 1.0
 #define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
-#define LEAST_GAIN 0.9         /* of the time: less is not worth a processor */
+#define LEAST_GAIN 0.95        /* of the time: less is not worth a processor */
 #define RUNS_WORTH 4           /* work below so many runs is not split */
 
 /* ---- the pool as the core sees it ------------------------------------------------ */
@@ -132,11 +132,11 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* 2: the median; 4: what a quarter of them is below. */
-static double quantile(double *values, uint32_t n, uint32_t part)
+/* What a quarter of them is below. */
+static double quiet_of(double *values, uint32_t n)
 {
     qsort(values, n, sizeof *values, by_value);
-    return values[n / part];
+    return values[n / 4];
 }
 
 /* The matrices of a layer with one vector; returns their multiplications. */
@@ -197,7 +197,7 @@ static double measure_run(struct ruvm_threads *t)
         ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
         seconds[i] = ruvm_clock_s() - c.start;
     }
-    return quantile(seconds, MOST_ROUNDS, 4); /* a busy machine has its quiet moments */
+    return quiet_of(seconds, MOST_ROUNDS); /* a busy machine has its quiet moments */
 }
 
 /* Those asked for and one, or all by halves. */
@@ -211,14 +211,15 @@ static void list_choices(struct trial *m)
     }
 }
 
-/* The fastest, if it is not one thread: its numbers become the session's. */
+/* The fastest in its quiet moments, if it is not one thread: its numbers become the session's.
+ * What a busy machine takes away later is seen while it runs. */
 static void decide(struct trial *m)
 {
     struct ruvm_parallel *p = &m->t->parallel;
-    double one = quantile(m->choices[0].seconds, m->n_rounds, 2), best = LEAST_GAIN * one;
+    double one = quiet_of(m->choices[0].seconds, m->n_rounds), best = LEAST_GAIN * one;
     uint32_t n = m->t->asked ? m->t->asked : 1;
     for (uint32_t i = 1; i < m->n_choices; i++) {
-        double s = quantile(m->choices[i].seconds, m->n_rounds, 2);
+        double s = quiet_of(m->choices[i].seconds, m->n_rounds);
         if (s < best) {
             best = s;
             n = m->choices[i].n;

@@ -12,6 +12,7 @@
 #include "lib/vector/ask.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
+#include "lib/vector/knn.h"
 #include "lib/vector/pq.h"
 #include "lib/vector/recipe.h"
 #include "tests/support/repair_rag.h"
@@ -91,6 +92,26 @@ static void embed(const struct ruvm_rag *rag, const char *text)
         ruvm_recipe_embed(&recipe, x, rag->dims, text, strlen(text));
 }
 
+/* Neighbours of a state, where the blob is of such: logits only grow. */
+static void vote(const struct ruvm_rag *rag)
+{
+    enum { VOCAB = 64 };
+    struct ruvm_knn knn;
+    int32_t state[RUVM_RAG_MAX_DIMS], logits[VOCAB];
+    if (ruvm_knn_open(&knn, rag, ruvm_vector_kernels_select(NULL)) != RUVM_OK || rag->n > SMALL)
+        return;
+    for (uint32_t i = 0; i < rag->dims; i++)
+        state[i] = (int32_t)(i * 7919 % 1000) - 500;
+    for (int32_t i = 0; i < VOCAB; i++)
+        logits[i] = (i * 7919 % 1000 - 500) * 1000;
+    size_t bytes = ruvm_knn_bytes(&knn);
+    void *memory = aligned(bytes);
+    check(ruvm_knn_mix(&knn, state, logits, VOCAB, memory, bytes) >= 0);
+    for (int32_t i = 0; i < VOCAB; i++)
+        check(logits[i] >= (i * 7919 % 1000 - 500) * 1000);
+    free(memory);
+}
+
 static void search_words(const struct ruvm_rag *rag, const char *text)
 {
     const struct ruvm_rag_part *part = &rag->part[RUVM_RAG_BM25];
@@ -154,6 +175,7 @@ static void open_blob(const uint8_t *blob, size_t size)
     read_all(&rag);
     search(&rag);
     embed(&rag, "The pump starts at five bars.");
+    vote(&rag);
     search_words(&rag, "the pump starts at 5 bar, entry of shelf");
     ask(&rag, "the pump starts at 5 bar, entry of shelf", 40);
     ask(&rag, blob + size / 2, size / 2 < 300 ? size / 2 : 300);

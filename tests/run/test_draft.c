@@ -1,9 +1,13 @@
 /* Speculation against the same turns without: equal tokens, logits, texts and ends, whatever
  * is guessed and however long. And the pace, with a clock of our own. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+#include "lib/core/engine.h"
 #include "lib/run/draft.h"
 #include "tests/run/tiny_image.h"
 
@@ -189,6 +193,83 @@ Test(draft, the_demo_says_the_same_at_any_temperature)
         converse(&so, true, &o, &drafted, y);
         expect_equal(&plain, &drafted, x, y, so.draft);
     }
+}
+
+/* ---- sampling ---------------------------------------------------------------- */
+
+enum { DRAWN = 160, TEXTS = 40 };
+
+/* How far drawn tokens are from what the model gives each of them: the likeliest one's share,
+ * and how surprising they are. Given the text before it a token's deviation has mean 0 and a
+ * variance that the distribution tells, so the sums over theirs are normal, variance 1. */
+struct deviation {
+    double likeliest, likeliest_variance, surprise, surprise_variance;
+};
+
+static void add_token(struct deviation *d, const int32_t *logits, uint32_t vocab, uint16_t id)
+{
+    uint32_t best = ruvm_kernels_scalar.largest(logits, vocab);
+    double total = 0, mean = 0, square = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        total += exp((logits[i] - (double)logits[best]) / ONE);
+    for (uint32_t i = 0; i < vocab; i++) {
+        double log_p = (logits[i] - (double)logits[best]) / ONE - log(total);
+        mean -= exp(log_p) * log_p;
+        square += exp(log_p) * log_p * log_p;
+    }
+    double share = 1 / total;
+    d->likeliest += (id == best) - share;
+    d->likeliest_variance += share * (1 - share);
+    d->surprise += log(total) - (logits[id] - (double)logits[best]) / ONE - mean;
+    d->surprise_variance += square - mean * mean;
+}
+
+/* Texts of the demo at that temperature, held against its distribution at temperature 1. */
+static struct deviation draw_texts(const char *draft, uint32_t temperature)
+{
+    struct ruvm_session_options so = {.sampler = {.temperature_q16 = temperature}, .draft = draft};
+    struct ruvm_session *s = open_with(&so);
+    uint32_t vocab = s->info.vocab, n_accepted = 0;
+    int32_t *logits = malloc((size_t)s->context * vocab * sizeof *logits);
+    struct deviation d = {0};
+    if (s->draft)
+        s->draft->pace.always = true;
+    for (uint64_t seed = 1; seed <= TEXTS; seed++) {
+        const struct ruvm_generate_options o = {.prompt = "Once upon a time",
+                                                .n_prompt_bytes = 16,
+                                                .n_tokens = DRAWN,
+                                                .ignore_end = true};
+        ruvm_session_seed(s, seed);
+        struct ruvm_generate_result r = run(s, &o);
+        n_accepted += r.drafts.n_accepted;
+        ruvm_engine_rewind(s->engine, 0);
+        cr_assert_eq(ruvm_engine_eval(s->engine, s->tokens, s->n_tokens, logits), RUVM_OK);
+        for (uint32_t i = s->n_tokens - DRAWN; i < s->n_tokens; i++)
+            add_token(&d, logits + (size_t)(i - 1) * vocab, vocab, s->tokens[i]);
+    }
+    cr_assert(!draft || n_accepted > TEXTS, "%s: %u guesses were right: no test", draft,
+              n_accepted);
+    free(logits);
+    ruvm_session_close(s);
+    return d;
+}
+
+static double worst_of(struct deviation d)
+{
+    double a = fabs(d.likeliest) / sqrt(d.likeliest_variance);
+    double b = fabs(d.surprise) / sqrt(d.surprise_variance);
+    return a > b ? a : b;
+}
+
+Test(draft, sampled_tokens_are_distributed_as_the_model_says)
+{
+    static const char *const drafts[] = {NULL, "demo", "ngram"};
+    for (int i = 0; i < 3; i++) {
+        double worst = worst_of(draw_texts(drafts[i], ONE));
+        cr_assert_lt(worst, 3.5, "%s: %g standard deviations", drafts[i], worst);
+    }
+    double colder = worst_of(draw_texts("demo", ONE * 3 / 4));
+    cr_assert_gt(colder, 5, "the test sees nothing: %g standard deviations", colder);
 }
 
 Test(draft, a_text_that_repeats_is_guessed_from_itself)
