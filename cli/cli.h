@@ -144,6 +144,11 @@ int ruvm_output_finish(const char *verb, int rc);
 char *ruvm_output_visible(const void *bytes, size_t n);
 /* 1234567 as "1,234,567"; the text lives until the eighth next call. */
 const char *ruvm_output_grouped(uint64_t value);
+/* "1 chunk", "1,234 chunks": a number and its noun, with an s where there is not one of it;
+ * the text lives as long. */
+const char *ruvm_output_many(uint64_t value, const char *noun);
+/* A word for a POSIX shell, quoted where it must be; on standard output. */
+void ruvm_output_word(const char *word);
 /* Length of the valid UTF-8 character at bytes, 0 when there is none. */
 size_t ruvm_output_utf8(const uint8_t *bytes, size_t n);
 /* This process's memory high-water mark, measured by the system. */

@@ -194,7 +194,7 @@ static int on_row(void *user, const struct ruvm_classifier_info *info,
 
 static void print_summary(const struct ruvm_classifier_run_result *r)
 {
-    fprintf(stderr, "%s rows", ruvm_output_grouped(r->n_rows));
+    fputs(ruvm_output_many(r->n_rows, "row"), stderr);
     if (r->has_classes)
         fprintf(stderr, ", %s of them right (%.2f %%)", ruvm_output_grouped(r->n_right),
                 100.0 * r->n_right / r->n_rows);

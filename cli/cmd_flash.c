@@ -104,27 +104,12 @@ static bool in_parts(const struct ruvm_flash_options *o)
     return strcmp(o->to, "parts") == 0;
 }
 
-/* A word for a POSIX shell. */
-static void print_word(const char *word)
-{
-    static const char plain[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=:,@%";
-    if (*word && strspn(word, plain) == strlen(word)) {
-        fputs(word, stdout);
-        return;
-    }
-    putchar('\'');
-    for (; *word; word++)
-        fputs(*word == '\'' ? "'\\''" : (char[]){*word, '\0'}, stdout);
-    putchar('\'');
-}
-
 static void print_path(const struct ruvm_flash_options *o, const char *file)
 {
     char path[1024];
     if (file)
         snprintf(path, sizeof path, "%s/%s", o->output, file);
-    print_word(file ? path : o->output);
+    ruvm_output_word(file ? path : o->output);
 }
 
 static void emit_esptool(const struct ruvm_flash_options *o, const struct ruvm_flash_result *r)
@@ -164,9 +149,9 @@ static void emit_idf(const struct ruvm_flash_options *o, const struct ruvm_flash
 {
     printf("parttool.py --partition-table-offset 0x%x write_partition --partition-name ",
            r->table_off);
-    print_word(r->label);
+    ruvm_output_word(r->label);
     fputs(" --input ", stdout);
-    print_word(o->pack);
+    ruvm_output_word(o->pack);
     putchar('\n');
 }
 

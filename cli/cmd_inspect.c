@@ -82,7 +82,8 @@ static void print_network(const struct ruvm_inspect_result *r)
     if (r->parallel)
         printf(", parallel");
     if (r->window)
-        printf(", window %u in %u of %u layers", r->window, count_windowed(r), r->n_layers);
+        printf(", window %u in %u of %s", r->window, count_windowed(r),
+               ruvm_output_many(r->n_layers, "layer"));
     if (r->score_scale * r->score_scale * r->head_dim > 1.01 ||
         r->score_scale * r->score_scale * r->head_dim < 0.99)
         printf(", scores times %.4g", r->score_scale);
@@ -111,11 +112,10 @@ static void print_header(const char *path, const struct ruvm_inspect_result *r)
             "              it is; ruvm quantize --v0-scale makes an image of it\n",
             r->quant_type, quantization(r->quant_type));
     if (r->has_shape)
-        printf(
-            "  shape       vocab %u, dim %u, hidden %u, %u layers, %u heads of %u, %u kv heads, "
-            "context %u\n",
-            r->vocab, r->dim, r->hidden, r->n_layers, r->n_heads, r->head_dim, r->n_kv_heads,
-            r->context);
+        printf("  shape       vocab %u, dim %u, hidden %u, %s, %s of %u, %s, context %u\n",
+               r->vocab, r->dim, r->hidden, ruvm_output_many(r->n_layers, "layer"),
+               ruvm_output_many(r->n_heads, "head"), r->head_dim,
+               ruvm_output_many(r->n_kv_heads, "kv head"), r->context);
     if (r->has_model)
         print_network(r);
     printf("  parameters  %s\n", ruvm_output_grouped(r->parameters));
@@ -143,8 +143,8 @@ static void print_parts(const struct ruvm_args *args, const struct ruvm_inspect_
         puts("  tokenizer   none");
     }
     if (r->n_golden_tokens)
-        printf("  golden      %u tokens after a prompt of %u\n", r->n_golden_tokens,
-               r->n_golden_prompt);
+        printf("  golden      %s after a prompt of %u\n",
+               ruvm_output_many(r->n_golden_tokens, "token"), r->n_golden_prompt);
     if (r->is_image)
         printf(
             "  engine      %s bytes of memory at context %u, of them %s for keys of %u bits and "

@@ -114,7 +114,10 @@ static void print_chip(const struct ruvm_fit_result *r, const struct ruvm_fit_ch
     printf("    %-28s %12s, %s\n", "window of mapped flash", ruvm_output_grouped(c->window_bytes),
            c->fits_window ? "fits" : "does not fit");
     print_memory(r, c);
-    if (!r->is_classifier)
+    if (r->is_classifier)
+        puts(
+            "  firmware    that of ruvm runs no classifier: a program that links the library does");
+    else
         print_context(c);
     print_speed(r, c);
 }

@@ -11,8 +11,8 @@ static const struct ruvm_args_option options[] = {
     {"out", 'o', RUVM_ARGS_FILE, "FILE", .help = "what is written; - is standard output"},
     {"settings", 0, RUVM_ARGS_FILE, "FILE", .help = "JSON object of settings (section sett)"},
     {"knowledge", 0, RUVM_ARGS_FILE, "FILE", .help = "knowledge blob (section know)"},
-    {"gate", 0, RUVM_ARGS_FILE, "FILE", .help = "settings of a gate (section gate)"},
-    {"plugin", 0, RUVM_ARGS_FILE, "FILE", .help = "plugin (section plug)"},
+    {"gate", 0, RUVM_ARGS_FILE, "FILE", .help = "settings of a gate, carried as they are (section gate)"},
+    {"plugin", 0, RUVM_ARGS_FILE, "FILE", .help = "plugin, carried as it is (section plug)"},
     {"replace", 0, RUVM_ARGS_TEXT, "SECTION=FILE",
      .help = "put a file in the place of a section, or add it under that name", .repeats = true},
     {"remove", 0, RUVM_ARGS_TEXT, "SECTION", .help = "leave a section out", .repeats = true},
@@ -130,20 +130,25 @@ static int verify(const struct ruvm_args *args, const char *path)
     return RUVM_EXIT_DONE;
 }
 
-static int extract(const struct ruvm_args *args, const char *path)
+/* --extract and --emit-c: one thing taken out, which has a name and a size. */
+static int take_out(const struct ruvm_args *args, const char *action, const char *path)
 {
     struct ruvm_error err = {0};
-    int rc =
-        ruvm_pack_extract(path, ruvm_args_text(args, "extract"), ruvm_args_text(args, "out"), &err);
-    return finish(rc, &err);
-}
-
-static int emit_c(const struct ruvm_args *args, const char *path)
-{
-    struct ruvm_error err = {0};
-    int rc =
-        ruvm_pack_emit_c(path, ruvm_args_text(args, "emit-c"), ruvm_args_text(args, "out"), &err);
-    return finish(rc, &err);
+    const char *name = ruvm_args_text(args, action), *out = ruvm_args_text(args, "out");
+    bool section = strcmp(action, "extract") == 0;
+    uint64_t bytes;
+    int rc = section ? ruvm_pack_extract(path, name, out, &bytes, &err)
+                     : ruvm_pack_emit_c(path, name, out, &bytes, &err);
+    if (rc != RUVM_OK)
+        return finish(rc, &err);
+    if (!is_json(args) || out_is_taken(args))
+        return RUVM_EXIT_DONE;
+    struct cJSON *object = start_json(action);
+    ruvm_json_text(object, "file", out);
+    ruvm_json_text(object, section ? "section" : "array", name);
+    ruvm_json_count(object, "bytes", bytes);
+    ruvm_json_finish(object);
+    return RUVM_EXIT_DONE;
 }
 
 static int squeeze(const struct ruvm_args *args, const char *path)
@@ -321,10 +326,8 @@ static int run(const struct ruvm_args *args)
         return list(args, path);
     if (is(action, "verify"))
         return verify(args, path);
-    if (is(action, "extract"))
-        return extract(args, path);
-    if (is(action, "emit-c"))
-        return emit_c(args, path);
+    if (is(action, "extract") || is(action, "emit-c"))
+        return take_out(args, action, path);
     if (is(action, "against") || is(action, "apply"))
         return delta(args, path);
     return action ? squeeze(args, path) : make(args, path);

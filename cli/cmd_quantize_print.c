@@ -20,6 +20,16 @@ static void print_types(const struct ruvm_quantize_result *r)
         printf("  cache       keys %u bits, values %u bits\n", r->k_bits, r->v_bits);
 }
 
+/* The command is to be pasted: a name with spaces is quoted. */
+static void print_golden(const struct ruvm_quantize_result *r,
+                         const struct ruvm_quantize_options *o)
+{
+    printf("  golden      %s stored; check with: ruvm run --verify ",
+           ruvm_output_many(r->n_golden_tokens, "token"));
+    ruvm_output_word(o->output ? o->output : "OUT");
+    putchar('\n');
+}
+
 static void print_summary(const struct ruvm_quantize_call *call)
 {
     const struct ruvm_quantize_options *o = &call->o;
@@ -40,8 +50,7 @@ static void print_summary(const struct ruvm_quantize_call *call)
         printf("  engine      %s bytes of memory besides the image\n",
                ruvm_output_grouped(call->engine_bytes));
     if (r->n_golden_tokens && !o->dry_run)
-        printf("  golden      %u tokens stored; check with: ruvm run --verify %s\n",
-               r->n_golden_tokens, o->output ? o->output : "OUT");
+        print_golden(r, o);
     if (!o->dry_run)
         printf("  time        %.1f s\n", r->seconds);
 }

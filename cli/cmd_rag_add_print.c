@@ -44,11 +44,6 @@ static void print_excerpt(const char *text, size_t n)
     print_visible(line, used);
 }
 
-static const char *s_of(uint64_t n)
-{
-    return n == 1 ? "" : "s";
-}
-
 /* ---- --list ------------------------------------------------------------------------- */
 
 static void put_name(struct ruvm_table *t, const char *bytes, size_t n)
@@ -71,12 +66,10 @@ static void print_list(const struct ruvm_knowledge *k, const char *blob)
         ruvm_table_cell(&t, "%s", ruvm_output_grouped(s.n_chunks));
         put_name(&t, s.meta ? s.meta : "", s.n_meta);
     }
-    printf(
-        "%s: %s bytes, %s chunk%s of %s source%s; vectors %s of %u dimensions (%s), %s; rank "
-        "%s\n\n",
-        blob, ruvm_output_grouped(info.file_bytes), ruvm_output_grouped(info.n_chunks),
-        s_of(info.n_chunks), ruvm_output_grouped(info.n_sources), s_of(info.n_sources), info.type,
-        info.dims, info.embed, info.has_words ? "with words" : "without words", info.rank);
+    printf("%s: %s bytes, %s of %s; vectors %s of %u dimensions (%s), %s; rank %s\n\n", blob,
+           ruvm_output_grouped(info.file_bytes), ruvm_output_many(info.n_chunks, "chunk"),
+           ruvm_output_many(info.n_sources, "source"), info.type, info.dims, info.embed,
+           info.has_words ? "with words" : "without words", info.rank);
     ruvm_table_print(&t, RUVM_TABLE_TEXT);
     ruvm_table_free(&t);
 }
@@ -186,8 +179,7 @@ static void print_eval(const struct ruvm_knowledge_eval *e, const char *blob)
             ruvm_table_cell(&t, "%.4f", values[j]);
         ruvm_table_cell(&t, "%.3g", s->seconds_a_question * 1e3);
     }
-    printf("%s: %u question%s", blob, e->n_questions - e->n_without,
-           s_of(e->n_questions - e->n_without));
+    printf("%s: %s", blob, ruvm_output_many(e->n_questions - e->n_without, "question"));
     if (e->n_without)
         printf(", and %u left out that no chunk answers", e->n_without);
     puts("; measured\n");
@@ -247,17 +239,18 @@ static void print_taxonomy(const struct ruvm_rag_add_result *r, const char *blob
                                         "MAP",   "average distortion", "worst distortion"};
     const struct ruvm_taxonomy_report *t = &r->taxonomy;
     struct ruvm_table table = {.heads = heads, .align = "lrrrrr", .n_cols = 6};
-    printf("%s: %s bytes%s; %s nodes in %u levels, up to %s children\n\n", blob,
-           ruvm_output_grouped(r->file_bytes), dry_run ? "; not written" : "",
-           ruvm_output_grouped(t->n_nodes), t->n_levels, ruvm_output_grouped(t->max_children));
+    printf("%s: %s bytes%s; %s in %s, up to %s %s\n\n", blob, ruvm_output_grouped(r->file_bytes),
+           dry_run ? "; not written" : "", ruvm_output_many(t->n_nodes, "node"),
+           ruvm_output_many(t->n_levels, "level"), ruvm_output_grouped(t->max_children),
+           t->max_children == 1 ? "child" : "children");
     put_quality(&table, "hyperbolic (in the blob)", &t->hyperbolic);
     put_quality(&table, "Euclidean, to compare", &t->euclidean);
     ruvm_table_print(&table, RUVM_TABLE_TEXT);
     ruvm_table_free(&table);
     if (t->hyperbolic.map < t->euclidean.map)
         puts("\nof this tree the Euclidean embedding keeps more");
-    printf("\nint8 codes; MAP asked %s nodes; done in %.3g s; measured\n",
-           ruvm_output_grouped(t->hyperbolic.n_queries), r->seconds);
+    printf("\nint8 codes; MAP asked %s; done in %.3g s; measured\n",
+           ruvm_output_many(t->hyperbolic.n_queries, "node"), r->seconds);
 }
 
 static void put_quality_json(struct cJSON *parent, const char *name,
@@ -287,7 +280,7 @@ static void put_taxonomy_json(struct cJSON *parent, const struct ruvm_taxonomy_r
 static void print_changes(const struct ruvm_rag_add_result *r)
 {
     printf("  chunks      %s", ruvm_output_grouped(r->n_chunks));
-    printf(" of %s source%s: %s added", ruvm_output_grouped(r->n_sources), s_of(r->n_sources),
+    printf(" of %s: %s added", ruvm_output_many(r->n_sources, "source"),
            ruvm_output_grouped(r->n_added));
     if (r->n_removed)
         printf(", %s removed", ruvm_output_grouped(r->n_removed));
@@ -299,8 +292,7 @@ static void print_changes(const struct ruvm_rag_add_result *r)
     if (r->n_empty)
         printf("  note        %u of the sources added gave no chunk\n", r->n_empty);
     if (r->n_bad_bytes)
-        printf("  note        %s bytes are no UTF-8; they are kept\n",
-               ruvm_output_grouped(r->n_bad_bytes));
+        printf("  note        not UTF-8, but kept: %s\n", ruvm_output_many(r->n_bad_bytes, "byte"));
 }
 
 static void print_result(const struct ruvm_rag_add_result *r, const char *blob, bool dry_run)
@@ -314,7 +306,7 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
            ruvm_output_grouped(r->recipe_bytes));
     printf("  vectors     %s, %u dimensions, ", r->type, r->dims);
     if (r->degree)
-        printf("%u links each, ef %u: a search looks at %s\n", r->degree, r->ef,
+        printf("%s each, ef %u: a search looks at %s\n", ruvm_output_many(r->degree, "link"), r->ef,
                ruvm_output_grouped(r->distances));
     else
         puts("no graph: a search looks at all");
@@ -323,7 +315,7 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
     if (r->n_queries && r->degree)
         printf(", %.3f of the graph", r->recall_graph);
     if (r->n_queries)
-        printf("; measured with %u question%s\n", r->n_queries, s_of(r->n_queries));
+        printf("; measured with %s\n", ruvm_output_many(r->n_queries, "question"));
     printf("  done in     %.3g s; measured\n", r->seconds);
 }
 

@@ -89,8 +89,9 @@ static void print_verified(const struct ruvm_run *r, const struct ruvm_verify_re
 {
     if (!r->collect) {
         if (ok)
-            printf("verified: %u tokens after a prompt of %u, logits CRC-32 %08x, kernels %s\n",
-                   v->n_tokens, v->n_prompt, v->crc_found, ruvm_session_kernels(r->session));
+            printf("verified: %s after a prompt of %u, logits CRC-32 %08x, kernels %s\n",
+                   ruvm_output_many(v->n_tokens, "token"), v->n_prompt, v->crc_found,
+                   ruvm_session_kernels(r->session));
         return;
     }
     struct cJSON *object = ruvm_run_start_json(r);

@@ -47,11 +47,11 @@ void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_r
     if (n_threads > 1)
         snprintf(threads, sizeof threads, ", %u threads", n_threads);
     fprintf(stderr,
-            "%u prompt tokens%s in %.3g ms (%s/s), %u tokens in %.3g ms (%s/s); kernels %s%s, "
+            "%s%s in %.3g ms (%s/s), %s in %.3g ms (%s/s); kernels %s%s, "
             "engine %s bytes; measured\n",
-            g->n_prompt_tokens, reused, g->prompt_s * 1e3,
-            ruvm_output_grouped((uint64_t)prompt_rate(g)), g->n_tokens, g->generate_s * 1e3,
-            ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
+            ruvm_output_many(g->n_prompt_tokens, "prompt token"), reused, g->prompt_s * 1e3,
+            ruvm_output_grouped((uint64_t)prompt_rate(g)), ruvm_output_many(g->n_tokens, "token"),
+            g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
             ruvm_session_kernels(r->session), threads,
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
     if (ruvm_args_given(r->args, "mask"))

@@ -27,7 +27,7 @@ enum { N_VERBS = sizeof verbs / sizeof *verbs - 1 };
 
 static const struct ruvm_args_option ruvm_options[] = {
     RUVM_ARGS_HELP,
-    {"version", 0, RUVM_ARGS_FLAG, .help = "print the version and the kernels of this machine"},
+    {"version", 'V', RUVM_ARGS_FLAG, .help = "print the version and the kernels of this machine"},
     {"completion", 0, RUVM_ARGS_CHOICE, "SHELL", .help = "print the completion of a shell",
      .choices = "bash zsh fish"},
     {0},

@@ -134,6 +134,30 @@ const char *ruvm_output_grouped(uint64_t value)
     return end;
 }
 
+const char *ruvm_output_many(uint64_t value, const char *noun)
+{
+    enum { ROTATION = 8, LONGEST = 64 };
+    static char texts[ROTATION][LONGEST];
+    static unsigned next;
+    char *text = texts[next++ % ROTATION];
+    snprintf(text, LONGEST, "%s %s%s", ruvm_output_grouped(value), noun, value == 1 ? "" : "s");
+    return text;
+}
+
+void ruvm_output_word(const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+=:,@%";
+    if (*word && strspn(word, plain) == strlen(word)) {
+        fputs(word, stdout);
+        return;
+    }
+    putchar('\'');
+    for (; *word; word++)
+        fputs(*word == '\'' ? "'\\''" : (char[]){*word, '\0'}, stdout);
+    putchar('\'');
+}
+
 uint64_t ruvm_output_peak_rss_bytes(void)
 {
     struct rusage usage;

@@ -188,7 +188,7 @@ _ruvm()
     esac
     if [ -z "$words" ]; then
         case "$verb $cur" in
-        ' '*) words='quantize inspect run bench bench-rag pack flash rag-add help -h --help --version --completion' ;;
+        ' '*) words='quantize inspect run bench bench-rag pack flash rag-add help -h --help -V --version --completion' ;;
         'quantize -'*) words='-o --output --tokenizer -t --type --embed-type --head-type --tensor-type --keep --method --k-bits --v-bits --calib --calib-tokens --max-bytes --max-kl --target --plot --prune-heads --prune-ffn --drop-layer --vocab-prune --distill --checkpoint --threads --eval --eval-tokens --ctx --name --labels --input-range --v0-scale --seed --to --to-type --report --no-quality --dry-run --json -q --quiet --progress -h --help' ;;
         'inspect -'*) words='--ctx --tensor --hist --no-tensors --diff --fit --what-if --json -h --help' ;;
         'run -'*) words='-p --prompt -f --file --prompts --input --batch -n --tokens --temp --top-k --top-p --min-p --repeat-penalty --repeat-last --seed --stop --ignore-end --ctx --block --threads --kernels --mask --draft --draft-tokens --prompt-cache -i --interactive --chat --system --in-prefix --in-suffix --rag --rag-only --rag-results --rag-floor --rag-form --knn --knn-share --knn-k --knn-spread --tokenize --ids --no-prompt --verify --json -q --quiet -h --help' ;;

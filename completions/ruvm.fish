@@ -5,7 +5,7 @@ function __ruvm_kernels
 end
 
 complete -c ruvm -n '__fish_use_subcommand' -s h -l help -d 'print this help and exit'
-complete -c ruvm -n '__fish_use_subcommand' -l version -d 'print the version and the kernels of this machine'
+complete -c ruvm -n '__fish_use_subcommand' -s V -l version -d 'print the version and the kernels of this machine'
 complete -c ruvm -n '__fish_use_subcommand' -l completion -x -a 'bash zsh fish' -d 'print the completion of a shell'
 complete -c ruvm -n '__fish_use_subcommand' -f -a help -d 'print the help of a verb'
 complete -c ruvm -n '__fish_use_subcommand' -f -a quantize -d 'Turn a model into a RUVM image and measure what is lost.'

@@ -192,20 +192,53 @@ static void row_i8_scaled(const struct ruvm_view *v, uint64_t first, uint64_t n,
         out[i] = (float)values[first + i] * v->scale;
 }
 
-/* Exactly the weights that the engine computes with. Levels are unpacked into the last quarter
- * of the row, where each is read before a float is put over it. */
+/* Levels times a step: a level has 8 bits at most and a step 20, so that this product is rounded
+ * once, as any wider one would be. */
+static void scale_levels(const int8_t *levels, float step, uint32_t n, float *out)
+{
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = (float)levels[i] * step;
+}
+
+/* n levels of a row of codes from column `first` on, both multiples of 32 but for the row's end.
+ * Four bits, as most rows are: eight at a time. */
+static void unpack_levels(int type, const uint8_t *row, uint32_t first, uint32_t n, int8_t *levels)
+{
+    row += ruvm_codes_row_bytes(type, first);
+    if (type != RUVM_TYPE_INT4) {
+        ruvm_codes_unpack(type, levels, row, n);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i += 8, row += 4)
+        for (uint32_t k = 0; k < 4; k++) {
+            levels[i + k] = (int8_t)(2 * (row[k] & 15) - 15);
+            levels[i + k + 4] = (int8_t)(2 * (row[k] >> 4) - 15);
+        }
+}
+
+/* Exactly the weights that the engine computes with, a few columns at a time. Digits of ternary
+ * are strewn over the row: such a row is one piece, in the last quarter of the floats, where each
+ * level is read before a float is put over it. */
 static void row_codes(const struct ruvm_view *v, uint64_t row, uint32_t cols, float *out)
 {
+    enum { WIDTH = 256 };
+    int8_t room[WIDTH];
     const uint8_t *mult = v->scales + 2 * v->dims[0];
+    const uint8_t *codes = v->data + row * ruvm_codes_row_bytes(v->codes, cols);
     mult += row * ruvm_codes_mult_bytes(cols, v->group);
-    int8_t *levels = (int8_t *)out + 3 * (size_t)cols;
-    double scale = ruvm_load_u16(v->scales + 2 * row) * (double)v->scale;
-    ruvm_codes_unpack(v->codes, levels, v->data + row * ruvm_codes_row_bytes(v->codes, cols), cols);
-    uint32_t group = v->group ? v->group : cols;
-    for (uint32_t first = 0, g = 0; first < cols; first += group, g++) {
-        double step = (v->group ? ruvm_codes_mult(mult, g) : 1) * scale;
-        for (uint32_t i = first; i < cols && i < first + group; i++)
-            out[i] = (float)(levels[i] * step);
+    float scale = (float)ruvm_load_u16(v->scales + 2 * row) * v->scale;
+    uint32_t width = v->codes == RUVM_TYPE_TERNARY ? cols : WIDTH,
+             group = v->group ? v->group : cols;
+    int8_t *levels = v->codes == RUVM_TYPE_TERNARY ? (int8_t *)out + 3 * (size_t)cols : room;
+    for (uint32_t c = 0; c < cols; c += width) {
+        uint32_t left = cols - c, n = left < width ? left : width;
+        unpack_levels(v->codes, codes, c, n, levels);
+        for (uint32_t i = 0, end; i < n; i = end) {
+            end = ((c + i) / group + 1) * group - c;
+            end = end < n ? end : n;
+            float step = v->group ? (float)ruvm_codes_mult(mult, (c + i) / group) * scale : scale;
+            scale_levels(levels + i, step, end - i, out + c + i);
+        }
     }
 }
 

@@ -170,6 +170,7 @@ static const struct {
     bool whole_words;
 } patterns[] = {
     {"gpt-2", RUVM_PATTERN(RUVM_PATTERN_GPT2, 0), false},
+    {"phi-2", RUVM_PATTERN(RUVM_PATTERN_GPT2, 0), false},
     {"default", RUVM_PATTERN(RUVM_PATTERN_GPT2, 0), false},
     {"mpt", RUVM_PATTERN(RUVM_PATTERN_GPT2, 0), false},
     {"olmo", RUVM_PATTERN(RUVM_PATTERN_GPT2, 0), false},
@@ -177,9 +178,12 @@ static const struct {
     {"llama3", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), true},
     {"llama-v3", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), true},
     {"llama-bpe", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), true},
+    {"falcon3", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), true},
     {"dbrx", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), false},
     {"smaug-bpe", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 3), false},
     {"qwen2", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 1), false},
+    {"deepseek-r1-qwen", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 1), false},
+    {"megrez", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 1), false},
     {"stablelm2", RUVM_PATTERN(RUVM_PATTERN_LLAMA3, 1), false},
     {"smollm", RUVM_PATTERN(RUVM_PATTERN_GPT2, 1) | RUVM_PATTERN_SPLIT_DIGITS, false},
     {"starcoder", RUVM_PATTERN(RUVM_PATTERN_GPT2, 1) | RUVM_PATTERN_SPLIT_DIGITS, false},

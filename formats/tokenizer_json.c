@@ -321,22 +321,24 @@ bool ruvm_tokenizer_json_probe(const uint8_t *data, size_t size)
            memmem(data, size, "\"vocab\"", 7);
 }
 
+int ruvm_tokenizer_json_tree(struct ruvm_vocab *v, struct ruvm_arena *arena, const cJSON *root,
+                             size_t bytes, struct ruvm_error *err)
+{
+    struct reader r = {.v = v, .arena = arena, .root = root, .size = bytes, .err = err};
+    r.model = cJSON_GetObjectItemCaseSensitive(root, "model");
+    if (!cJSON_IsObject(r.model))
+        return ruvm_fail(err, RUVM_ERR_CORRUPT, "has no model");
+    return read_model(&r);
+}
+
 int ruvm_tokenizer_json_read(struct ruvm_vocab *v, struct ruvm_arena *arena, const uint8_t *data,
                              size_t size, struct ruvm_error *err)
 {
     const char *end = NULL;
-    struct reader r = {.v = v, .arena = arena, .size = size, .err = err};
     cJSON *root = cJSON_ParseWithLengthOpts((const char *)data, size, &end, 0);
-    r.root = root;
-    r.model = cJSON_GetObjectItemCaseSensitive(root, "model");
-    int rc;
-    if (!root)
-        rc = ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: is not JSON",
-                       end ? (size_t)(end - (const char *)data) : 0);
-    else if (!cJSON_IsObject(r.model))
-        rc = ruvm_fail(err, RUVM_ERR_CORRUPT, "has no model");
-    else
-        rc = read_model(&r);
+    int rc = root ? ruvm_tokenizer_json_tree(v, arena, root, size, err)
+                  : ruvm_fail(err, RUVM_ERR_CORRUPT, "byte %zu: is not JSON",
+                              end ? (size_t)(end - (const char *)data) : 0);
     cJSON_Delete(root);
     return rc;
 }

@@ -12,4 +12,9 @@ bool ruvm_tokenizer_json_probe(const uint8_t *data, size_t size);
 int ruvm_tokenizer_json_read(struct ruvm_vocab *vocab, struct ruvm_arena *arena,
                              const uint8_t *data, size_t size, struct ruvm_error *err);
 
+struct cJSON;
+/* The same of a parsed file, whose texts have no more than `bytes` bytes together. */
+int ruvm_tokenizer_json_tree(struct ruvm_vocab *vocab, struct ruvm_arena *arena,
+                             const struct cJSON *root, size_t bytes, struct ruvm_error *err);
+
 #endif

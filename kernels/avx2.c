@@ -4,6 +4,7 @@
  * saturates its sums of two at 16 bits: |x| * (w with the sign of x) gives the
  * same products, and two of them, at most 2 * 127 * 127, do fit. Eight sums are
  * built side by side and added up across the lanes together. */
+#include "kernels/avx2_panels.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -125,6 +126,17 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     x86_ternary_matmul(m);
 }
 
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    switch (m->bits) {
+    case 8: panel_s8(m); return;
+    case 4: panel_codes(4, m); return;
+    case 3: panel_codes(3, m); return;
+    case 2: panel_codes(2, m); return;
+    default: panel_codes(1, m);
+    }
+}
+
 const struct ruvm_kernels ruvm_kernels_avx2 = {
     .name = "avx2",
     .available = available,
@@ -135,6 +147,7 @@ const struct ruvm_kernels ruvm_kernels_avx2 = {
     .matmul_binary = matmul_binary,
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = ruvm_x86_xnor,
+    .matmul_panels = matmul_panels,
     .scores = ruvm_x86_scores,
     .weights = ruvm_x86_weights,
     .mix = ruvm_x86_mix,

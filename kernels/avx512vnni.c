@@ -212,6 +212,7 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
 const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
+    .panel_zero = 128,
     .matmul_s8 = matmul_s8,
     .matmul_int4 = matmul_int4,
     .matmul_int3 = matmul_int3,

@@ -66,7 +66,7 @@ static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes
  * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
  * x[v * x_stride + c], where a weight is an INT8 level, or with fewer bits that of INT4,
  * INT3, INT2 or BINARY times its multiplier. first_col is a multiple of 32, n_cols one of 16;
- * grouped matrices have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+ * those of fewer bits have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
 struct ruvm_matmul_panels {
     const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
     const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
@@ -125,6 +125,7 @@ struct ruvm_addition {
 struct ruvm_kernels {
     const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
+    uint8_t panel_zero;     /* what stands for 0 in its panels of INT8: 0 or 128 */
 
     void (*matmul_s8)(const struct ruvm_matmul *m);
     void (*matmul_int4)(const struct ruvm_matmul_codes *m);

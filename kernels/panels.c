@@ -21,7 +21,7 @@ static void part_nibbles(uint8_t *to, const uint8_t *w)
 static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source *s, uint32_t row)
 {
     const uint8_t *w = s->w + (size_t)row * s->row_bytes;
-    const uint32_t flip = s->bits == 8 ? 0x80808080u : 0;
+    const uint32_t flip = s->bits == 8 ? s->zero * 0x01010101u : 0;
     uint8_t *to = panel + (size_t)i * WORD;
     uint32_t c = 0;
     for (; s->bits == 4 && c + 4 * WORD <= s->row_bytes; c += 4 * WORD, to += 4 * WORDS_BYTES)

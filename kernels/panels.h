@@ -8,11 +8,12 @@
  * A panel holds 16 rows side by side: the first 32-bit word of each, then the second of
  * each, and so on; behind them in the same way the bytes of the multipliers. So a
  * register takes one word of all 16 rows, sums need not be added up across its lanes, and
- * memory is read in one stream. A byte of INT8 is stored plus 128, for VNNI multiplies
- * unsigned by signed. INT4 has of 32 columns the first 16 in the lower nibbles of four words
- * and the others in the upper ones: sums of either are wanted, and of the upper ones they can
- * be had without a shift of the weights. Rows beyond the last one are zeros. It takes as much room
- * as the rows do, so a workstation makes it when a model is opened; a chip reads the image.
+ * memory is read in one stream. A byte of INT8 is stored plus 128 where the table wants it
+ * so (panel_zero), for VNNI multiplies unsigned by signed. INT4 has of 32 columns the first 16 in
+ * the lower nibbles of four words and the others in the upper ones: sums of either are wanted, and
+ * of the upper ones they can be had without a shift of the weights. Rows beyond the last one are
+ * zeros. It takes as much room as the rows do, so a workstation makes it when a model is opened; a
+ * chip reads the image.
  */
 #ifndef RUVM_KERNELS_PANELS_H
 #define RUVM_KERNELS_PANELS_H
@@ -23,6 +24,7 @@
 struct ruvm_panels_source {
     const uint8_t *w, *mult; /* [n_rows, row_bytes], [n_rows, mult_bytes] */
     uint32_t bits;           /* 8, 4, 3, 2 or 1 */
+    uint8_t zero;            /* of the kernels that they are for */
     uint32_t n_rows, row_bytes, mult_bytes;
 };
 

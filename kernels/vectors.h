@@ -18,6 +18,8 @@ struct ruvm_vector_job {
     const uint32_t *ids; /* [n], or NULL: the first n rows */
     uint32_t n, row_bytes;
     size_t stride;
+    int streams; /* rows come from memory, not from a cache: read them in order. Results are
+                  * the same */
 };
 
 struct ruvm_vector_kernels {

@@ -53,7 +53,39 @@ static inline __m128i sum4(const __m512i *v)
         _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1)));
 }
 
-static inline __attribute__((always_inline)) void all_rows(
+static inline __attribute__((always_inline)) __m512i one_row(__m512i acc, const uint8_t *q,
+                                                             const uint8_t *row, uint32_t n,
+                                                             __m512i (*step)(__m512i, __m512i,
+                                                                             __m512i))
+{
+    uint32_t c = 0;
+    for (; c + 64 <= n; c += 64)
+        acc = step(acc, _mm512_loadu_si512(q + c), _mm512_loadu_si512(row + c));
+    if (c < n)
+        acc = step(acc, load(bytes_from(c, n), q + c), load(bytes_from(c, n), row + c));
+    return acc;
+}
+
+/* Row by row is as fast as memory can be read, since the machine sees that it goes in order; in
+ * turns is faster where a cache has them. */
+static inline __attribute__((always_inline)) void rows_in_order(
+    int32_t *out, const struct ruvm_vector_job *job, __m512i start,
+    __m512i (*step)(__m512i, __m512i, __m512i))
+{
+    const uint8_t *q = job->query;
+    for (uint32_t i = 0; i < job->n; i += 4) {
+        const uint8_t *row[4];
+        __m512i acc[4];
+        x86_rows4(row, job, i);
+        acc[0] = one_row(start, q, row[0], job->row_bytes, step);
+        acc[1] = one_row(start, q, row[1], job->row_bytes, step);
+        acc[2] = one_row(start, q, row[2], job->row_bytes, step);
+        acc[3] = one_row(start, q, row[3], job->row_bytes, step);
+        x86_store4(out, job, i, sum4(acc));
+    }
+}
+
+static inline __attribute__((always_inline)) void rows_in_turns(
     int32_t *out, const struct ruvm_vector_job *job, __m512i start,
     __m512i (*step)(__m512i, __m512i, __m512i))
 {
@@ -69,7 +101,7 @@ static inline __attribute__((always_inline)) void all_rows(
         for (; c + 64 <= job->row_bytes; c += 64) {
             __m512i part = _mm512_loadu_si512(q + c);
             if (!job->ids)
-                x86_fetch_ahead(row, c);
+                x86_fetch_ahead(row, c, 64);
             for (uint32_t k = 0; k < 4; k++)
                 acc[k] = step(acc[k], part, _mm512_loadu_si512(row[k] + c));
         }
@@ -80,6 +112,16 @@ static inline __attribute__((always_inline)) void all_rows(
         }
         x86_store4(out, job, i, sum4(acc));
     }
+}
+
+static inline __attribute__((always_inline)) void all_rows(
+    int32_t *out, const struct ruvm_vector_job *job, __m512i start,
+    __m512i (*step)(__m512i, __m512i, __m512i))
+{
+    if (job->streams)
+        rows_in_order(out, job, start, step);
+    else
+        rows_in_turns(out, job, start, step);
 }
 
 static void dot(int32_t *out, const struct ruvm_vector_job *job)

@@ -32,13 +32,13 @@ static inline void x86_store4(int32_t *out, const struct ruvm_vector_job *job, u
         out[i + k] = last[k];
 }
 
-/* Four rows that follow each other are read in turns, which no machine takes for reading in
- * order: so it is told. */
-static inline void x86_fetch_ahead(const uint8_t *const *row, uint32_t c)
+/* Four rows that follow each other are read in turns, `step` bytes of each, which no machine
+ * takes for reading in order: so what comes a few groups later is asked for, in order. */
+static inline void x86_fetch_ahead(const uint8_t *const *row, uint32_t c, uint32_t step)
 {
-    enum { AHEAD = 2048 };
-    for (uint32_t k = 0; k < 4; k++)
-        _mm_prefetch((const void *)(row[k] + c + AHEAD), _MM_HINT_T0);
+    enum { AHEAD = 6144, LINE = 64 };
+    for (uint32_t k = 0; k < 4 * step; k += LINE)
+        _mm_prefetch((const void *)(row[0] + AHEAD + 4 * c + k), _MM_HINT_T0);
 }
 
 /* The rows of the group from i on; behind the end, the last one. */

@@ -70,7 +70,7 @@ struct ruvm_quantize_result;
 struct ruvm_quantize_options {
     const char *input;                  /* foreign model file */
     const char *output;                 /* NULL: measure only */
-    const char *tokenizer;              /* tokenizer.bin, or NULL: none in the image */
+    const char *tokenizer;              /* file of any kind; "none"; NULL: the model's own */
     const char *type;                   /* of the layers' matrices; NULL: int8 */
     const char *embed_type, *head_type; /* NULL: int8 (head: as the embedding when tied) */
     /* "REGEX=TYPE": POSIX extended, matched anywhere in names like "layers.0.w_down"; a later
@@ -172,7 +172,7 @@ struct ruvm_quantize_result {
     char method[48]; /* "rtn", "mse", "gptq" or "distill"; "" in a dry run */
     uint32_t k_bits, v_bits;
     char tokenizer_notes[512]; /* what its texts will have otherwise than at the source, a line
-                                * each; "" nothing */
+                                * each, or that there is none; "" nothing */
     bool has_quality;
     struct ruvm_quality quality;
     bool has_quality_before; /* distilled: the same measure before it */
@@ -270,11 +270,11 @@ int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_err
  * (PEM or hex), or NULL: any key. RUVM_ERR_MISMATCH: not signed, by another key, wrong. */
 int ruvm_pack_verify(const char *path, const char *key, struct ruvm_pack_result *r,
                      struct ruvm_error *err);
-/* Writes the bytes of a section. */
-int ruvm_pack_extract(const char *path, const char *section, const char *output,
+/* Writes the bytes of a section; *bytes is how many. */
+int ruvm_pack_extract(const char *path, const char *section, const char *output, uint64_t *bytes,
                       struct ruvm_error *err);
-/* Writes a C header with the pack as an array `name`. */
-int ruvm_pack_emit_c(const char *path, const char *name, const char *output,
+/* Writes a C header of *bytes with the pack as an array `name`. */
+int ruvm_pack_emit_c(const char *path, const char *name, const char *output, uint64_t *bytes,
                      struct ruvm_error *err);
 /* For transport: a gzip file of a pack or a delta, and the exact bytes again. */
 int ruvm_pack_compress(const char *path, const char *output, uint64_t bytes[2],

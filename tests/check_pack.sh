@@ -26,7 +26,7 @@ agree()
 
 printf '{"temperature":0.123456,"max_tokens":7,"name":"\\u00e9 \\"q\\" \\\\ \\n\\u0001","x":-1.5,"on":true}' \
     > "$work/s.json"
-head -c 70000 /dev/urandom > "$work/know.bin"
+cp tests/golden/golden.rag "$work/know.bin"
 head -c 4096 /dev/zero | tr '\0' '\377' > "$work/erased.bin"
 seq 2000 > "$work/gate.bin"
 echo 9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60 > "$work/seed"
@@ -36,7 +36,7 @@ echo 9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60 > "$work/s
         --gate "$work/gate.bin" --plugin "$work/seed" --replace plg1="$work/seed" \
         --replace own1="$work/erased.bin" -o "$work/b"
     "$ruvm" pack "$work/b" --sign "$work/seed" --remove know -o "$work/c"
-    "$ruvm" pack --knowledge "$work/seed" -o "$work/d"
+    "$ruvm" pack --gate "$work/seed" -o "$work/d"
 } > "$work/log" 2>&1
 for name in a b c d; do agree "lists-$name" "$work/$name"; done
 

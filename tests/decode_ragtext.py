@@ -162,8 +162,11 @@ def check_vectors(blob, texts, rows):
     data = blob.sections["RCPE"]
     kind, gram, weight = data[0], data[1], data[2]
     buckets, = struct.unpack_from("<I", data, 12)
-    rule(kind <= 1 and len(data) == 16 + buckets, "recipe")
-    for text, row in zip(texts, rows) if kind else ():
+    dims = blob.header["dims"]
+    rule(kind <= 3 and len(data) == 16 + buckets, "recipe")
+    rule(buckets == {0: 0, 2: 8 + 4 * dims, 3: 8}.get(kind, buckets), "bytes of a model")
+    rule(kind != 3 or all(len(text) == 2 for text in texts), "tokens")
+    for text, row in zip(texts, rows) if kind == 1 else ():
         x = vector((gram, weight, data[16:]), len(row), text)
         dot = sum(a * b for a, b in zip(x, row))
         size = math.sqrt(sum(a * a for a in x) * sum(b * b for b in row))

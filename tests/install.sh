@@ -35,7 +35,8 @@ quiet_make install DESTDIR="$work/a stage" PREFIX=/usr
     echo usr/share/bash-completion/completions/ruvm
     echo usr/share/zsh/site-functions/_ruvm
     echo usr/share/fish/vendor_completions.d/ruvm.fish
-    for elf in build/firmware/*/app.elf build/firmware/*/boot.elf build/firmware/*/knowledge.elf; do
+    for elf in build/firmware/*/app.elf build/firmware/*/boot.elf build/firmware/*/knowledge.elf \
+        build/firmware/*/direct.elf; do
         [ ! -e "$elf" ] || echo "usr/share/ruvm/${elf#build/}"
     done
 } | sort > "$work/wanted"

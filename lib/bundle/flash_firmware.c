@@ -106,6 +106,8 @@ static int open_firmware(struct ruvm_flash_job *j)
         return is_missing(j, suitable(j), "a program (--firmware FILE)");
     rc = ruvm_flash_program_open(&j->firmware, j, j->firmware_path);
     j->is_ours = !given || (rc == RUVM_OK && is_ours(&j->firmware));
+    if (rc == RUVM_OK && given && j->is_ours)
+        rc = check_suits(j);
     if (rc == RUVM_OK && j->o->direct_boot && !j->firmware.is_direct)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: is no program for direct boot (which begins with 1d 04 db ae twice): "

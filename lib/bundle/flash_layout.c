@@ -19,6 +19,7 @@ enum {
     SELECT_BYTES = 32, /* a record of which slot is started: sequence, label, state, CRC */
     SELECT_STATE = 24,
     SELECT_CRC = 28,
+    OTHER_BOOT_OFF = 0x1000, /* where some chips look for an image that others have at 0 */
 };
 
 static const char *label_of(const struct ruvm_flash_job *j)
@@ -325,25 +326,41 @@ int ruvm_flash_layout_table(struct ruvm_flash_job *j, const char *name, const ui
     return rc == RUVM_OK ? put_pack(j) : rc;
 }
 
-/* A dump keeps all but one partition; it must be of this chip. */
+/* An image in a dump says which chip it is of. */
+static int check_dump_at(const struct ruvm_flash_job *j, size_t off)
+{
+    struct ruvm_esp_image image;
+    const char *path = j->o->dump;
+    size_t n = j->dump.size - off;
+    if (!ruvm_esp_image_probe(j->dump.data + off, n) ||
+        ruvm_esp_image_read(&image, path, j->dump.data + off, n, NULL) != RUVM_OK ||
+        image.header.chip_id == j->device->chip_id)
+        return RUVM_OK;
+    const struct ruvm_device *other = ruvm_devices_by_id(image.header.chip_id);
+    return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED, "%s: is the flash of %s%s, not of the %s", path,
+                     other ? "the " : "another chip", other ? other->family : "",
+                     j->device->family);
+}
+
+/* A dump keeps all but one partition; it must be of this chip: ROMs look for the first image in
+ * one of two places. */
 int ruvm_flash_layout_dump(struct ruvm_flash_job *j)
 {
     const char *path = j->o->dump;
-    struct ruvm_esp_image image;
-    size_t n = j->dump.size, boot = j->device->boot_off;
+    size_t n = j->dump.size;
     if (n < j->table_off + RUVM_ESP_TABLE_SECTOR || (n & (n - 1)) != 0)
         return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
                          "%s: has %zu bytes; the dump of a whole flash has a power of two of them, "
                          "1 MiB or more: read it again from offset 0 to its end",
                          path, n);
     j->flash_bytes = (uint32_t)n;
-    if (ruvm_esp_image_probe(j->dump.data + boot, n - boot) &&
-        ruvm_esp_image_read(&image, path, j->dump.data + boot, n - boot, NULL) == RUVM_OK &&
-        image.header.chip_id != j->device->chip_id) {
-        const struct ruvm_device *other = ruvm_devices_by_id(image.header.chip_id);
-        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED, "%s: is the flash of %s%s, not of the %s",
-                         path, other ? "the " : "another chip", other ? other->family : "",
-                         j->device->family);
-    }
-    return ruvm_flash_layout_table(j, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES);
+    int rc = check_dump_at(j, 0);
+    if (rc == RUVM_OK)
+        rc = check_dump_at(j, OTHER_BOOT_OFF);
+    if (rc == RUVM_OK)
+        rc = ruvm_flash_layout_table(j, path, j->dump.data + j->table_off, RUVM_ESP_TABLE_BYTES);
+    for (unsigned i = 0; i < j->table.n && rc == RUVM_OK; i++)
+        if (j->table.p[i].type == RUVM_ESP_APP)
+            rc = check_dump_at(j, j->table.p[i].off);
+    return rc;
 }

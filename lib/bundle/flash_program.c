@@ -205,6 +205,21 @@ static int check_chip(const struct ruvm_flash_job *j, const char *path,
                      image->header.chip_id, j->device->family, j->device->chip_id);
 }
 
+/* Chips of one kind of processor differ in where their memory is. */
+static int check_places(const struct ruvm_flash_job *j, const char *path,
+                        const struct ruvm_esp_image *image)
+{
+    for (unsigned i = 0; i < image->header.n_segments; i++) {
+        const struct ruvm_esp_segment *s = &image->segments[i];
+        if (s->address && s->bytes && !ruvm_devices_has_place(j->device, s->address, s->bytes))
+            return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                             "%s: has %u bytes for 0x%x, where the %s has no memory: build it for "
+                             "that chip",
+                             path, (unsigned)s->bytes, (unsigned)s->address, j->device->family);
+    }
+    return RUVM_OK;
+}
+
 static uint32_t mapped_bytes(const struct ruvm_flash_job *j, const struct ruvm_esp_image *image)
 {
     struct ruvm_esp_windows windows = ruvm_flash_windows(j->device);
@@ -226,6 +241,8 @@ static int finish_image(struct ruvm_flash_program *p, const struct ruvm_flash_jo
     int rc = ruvm_esp_image_read(&p->image, path, p->bytes.data, p->bytes.size, j->err);
     if (rc == RUVM_OK)
         rc = check_chip(j, path, &p->image);
+    if (rc == RUVM_OK)
+        rc = check_places(j, path, &p->image);
     if (rc != RUVM_OK)
         return rc;
     p->bytes.size = p->image.bytes; /* what stands behind is the file's, not the image's */

@@ -41,17 +41,17 @@ static int check_dims(uint64_t dims, const char *path, struct ruvm_error *err)
 
 /* ---- NumPy -------------------------------------------------------------------------- */
 
-static bool is_numpy(const struct ruvm_map *map)
+static bool is_numpy(const uint8_t *data, size_t size)
 {
-    return map->size >= 6 && memcmp(map->data, "\x93NUMPY", 6) == 0;
+    return size >= 6 && memcmp(data, "\x93NUMPY", 6) == 0;
 }
 
-static int read_numpy(struct ruvm_given *g, const struct ruvm_map *map, const char *path,
+static int read_numpy(struct ruvm_given *g, const char *path, const uint8_t *data, size_t size,
                       struct ruvm_error *err)
 {
     struct ruvm_arena arena = {0};
     struct ruvm_grid grid;
-    int rc = ruvm_grid_read(&grid, &arena, map->data, map->size, err);
+    int rc = ruvm_grid_read(&grid, &arena, data, size, err);
     if (rc != RUVM_OK)
         ruvm_error_prefix(err, path);
     else
@@ -159,11 +159,11 @@ static int read_line(struct reading *r, const char *line, size_t n)
     return rc;
 }
 
-static int read_jsonl(struct ruvm_given *g, const struct ruvm_map *map, const char *path,
+static int read_jsonl(struct ruvm_given *g, const char *path, const uint8_t *data, size_t size,
                       struct ruvm_error *err)
 {
     struct reading r = {.g = g, .path = path, .err = err};
-    const char *p = (const char *)map->data, *end = p + map->size;
+    const char *p = (const char *)data, *end = p + size;
     int rc = RUVM_OK;
     while (rc == RUVM_OK && p < end) {
         const char *newline = memchr(p, '\n', (size_t)(end - p));
@@ -175,6 +175,19 @@ static int read_jsonl(struct ruvm_given *g, const struct ruvm_map *map, const ch
     return rc;
 }
 
+int ruvm_given_parse(struct ruvm_given *g, const char *name, const uint8_t *data, size_t size,
+                     struct ruvm_error *err)
+{
+    *g = (struct ruvm_given){0};
+    int rc = is_numpy(data, size) ? read_numpy(g, name, data, size, err)
+                                  : read_jsonl(g, name, data, size, err);
+    if (rc == RUVM_OK && g->n == 0)
+        rc = ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: has no vectors", name);
+    if (rc != RUVM_OK)
+        ruvm_given_free(g);
+    return rc;
+}
+
 int ruvm_given_read(struct ruvm_given *g, const char *path, struct ruvm_error *err)
 {
     struct ruvm_map map;
@@ -182,11 +195,7 @@ int ruvm_given_read(struct ruvm_given *g, const char *path, struct ruvm_error *e
     int rc = ruvm_file_map(&map, path, err);
     if (rc != RUVM_OK)
         return rc;
-    rc = is_numpy(&map) ? read_numpy(g, &map, path, err) : read_jsonl(g, &map, path, err);
-    if (rc == RUVM_OK && g->n == 0)
-        rc = ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: has no vectors", path);
-    if (rc != RUVM_OK)
-        ruvm_given_free(g);
+    rc = ruvm_given_parse(g, path, map.data, map.size, err);
     ruvm_file_unmap(&map);
     return rc;
 }

@@ -23,6 +23,9 @@ struct ruvm_given {
 /* RUVM_ERR_CORRUPT with the line or the field; _UNSUPPORTED: dims that a blob's vectors cannot
  * have; _MEMORY, _IO. Nothing is left to free after a failure. */
 int ruvm_given_read(struct ruvm_given *g, const char *path, struct ruvm_error *err);
+/* The same of bytes, which the messages call `name`. */
+int ruvm_given_parse(struct ruvm_given *g, const char *name, const uint8_t *data, size_t size,
+                     struct ruvm_error *err);
 void ruvm_given_free(struct ruvm_given *g);
 
 /* x[dims] in the direction of v: the largest of them becomes +-2^24. */

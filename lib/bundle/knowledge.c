@@ -14,10 +14,11 @@
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_embed.h"
 #include "lib/bundle/rag_names.h"
+#include "lib/vector/ask.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
 
-enum { DEFAULT_K = 3, MAX_K = 1000, MIN_CANDIDATES = 50 };
+enum { DEFAULT_K = 3, MAX_K = 1000 };
 
 struct ruvm_knowledge {
     struct ruvm_map map;
@@ -60,33 +61,14 @@ static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_er
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: section BM25: is damaged", path);
 }
 
-/* The blob is the file, or the knowledge of a pack. */
-static int find_blob(struct ruvm_knowledge *k, const char *path, struct ruvm_error *err)
-{
-    struct ruvm_pack pack;
-    struct ruvm_pack_section s;
-    k->blob = k->map.data;
-    k->bytes = k->map.size;
-    if (!ruvm_pack_probe(k->blob, k->bytes))
-        return RUVM_OK;
-    int rc = ruvm_pack_open_bytes(&pack, path, k->blob, k->bytes, err);
-    if (rc != RUVM_OK)
-        return rc;
-    if (!ruvm_pack_find(&pack, RUVM_PACK_KNOWLEDGE, &s))
-        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
-                         "%s: the pack holds no knowledge: add a blob with ruvm pack --knowledge",
-                         path);
-    k->blob = s.data;
-    k->bytes = s.size;
-    return RUVM_OK;
-}
-
 static int open_blob(struct ruvm_knowledge *k, const char *path, struct ruvm_error *err)
 {
     struct ruvm_rag_fault fault = {0};
     int rc = ruvm_file_map(&k->map, path, err);
+    k->blob = k->map.data;
+    k->bytes = k->map.size;
     if (rc == RUVM_OK)
-        rc = find_blob(k, path, err);
+        rc = ruvm_pack_open_knowledge(&k->blob, &k->bytes, path, err);
     if (rc != RUVM_OK)
         return rc;
     rc = ruvm_rag_open(&k->rag, k->blob, k->bytes, &fault);
@@ -224,12 +206,9 @@ static int32_t cosine_of(void *context, uint32_t id)
     const struct asking *a = context;
     if (!a->has_vector)
         return 0;
-    int64_t distance = ruvm_distance_q16(&a->k->set, &a->query.q, id);
-    if (a->is_tree)
-        return (int32_t)(((int64_t)1 << 32) / (65536 + distance));
-    if (a->k->set.metric == RUVM_METRIC_HAMMING)
-        distance = 2 * distance / a->k->set.dims;
-    return (int32_t)(65536 - distance);
+    if (!a->is_tree)
+        return ruvm_distance_cosine_q16(&a->k->set, &a->query.q, id);
+    return (int32_t)(((int64_t)1 << 32) / (65536 + ruvm_distance_q16(&a->k->set, &a->query.q, id)));
 }
 
 static bool is_fresh(void *context, uint32_t id)
@@ -425,7 +404,7 @@ int ruvm_knowledge_ask(struct ruvm_knowledge *k, const struct ruvm_knowledge_ask
     struct asking a = {.k = k, .ask = ask, .now = ask->now_s ? ask->now_s : (uint32_t)time(NULL)};
     if (wanted > MAX_K)
         return ruvm_fail(err, RUVM_ERR_ARG, "%u hits: at most %d", wanted, MAX_K);
-    a.n = 4 * wanted > MIN_CANDIDATES ? 4 * wanted : MIN_CANDIDATES;
+    a.n = ruvm_ask_candidates(wanted);
     int rc = choose_rank(&a, err);
     if (rc == RUVM_OK)
         rc = ruvm_knowledge_context(&a.context, ask, a.now, err);

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "formats/formats.h"
+#include "formats/mlp_read.h"
 #include "formats/pack_write.h"
+#include "formats/rag_read.h"
 #include "formats/ruvm_diagnose.h"
 #include "lib/base/error.h"
 #include "lib/bundle/keys.h"
@@ -84,6 +86,10 @@ static int check_model(struct job *j, const char *path, const struct ruvm_map *m
                          format ? "a " : "",
                          format ? format->name : ruvm_formats_guess(m->data, m->size),
                          format ? ": make one with ruvm quantize" : "");
+    if (ruvm_mlp_image_probe(m->data, m->size))
+        return ruvm_fail(j->err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is a classifier, which packs do not hold: use the image as it is",
+                         path);
     int rc = ruvm_image_open(&img, m->data, m->size, &fault);
     if (rc != RUVM_OK)
         return ruvm_diagnose_fail(j->err, rc, path, &fault);
@@ -95,12 +101,31 @@ static int check_model(struct job *j, const char *path, const struct ruvm_map *m
     return RUVM_OK;
 }
 
-/* A file becomes a section of that name. */
+/* What a chip would find out at a question is told here. */
+static int check_knowledge(struct job *j, const char *path, const struct ruvm_map *m)
+{
+    struct ruvm_rag rag;
+    struct ruvm_rag_fault fault = {0};
+    int rc = ruvm_rag_open(&rag, m->data, m->size, &fault);
+    if (rc == RUVM_OK)
+        rc = ruvm_rag_check(&rag, &fault);
+    if (rc == RUVM_OK)
+        return RUVM_OK;
+    return ruvm_fail(j->err, rc,
+                     "%s: is no sound knowledge blob: byte %u%s%s: %s: make one with ruvm rag-add",
+                     path, fault.off, fault.section[0] ? ", section " : "", fault.section,
+                     fault.what ? fault.what : ruvm_status_text(rc));
+}
+
+/* A file becomes a section of that name. What gates and plugins hold is not known yet: they
+ * are carried as they are. */
 static int add(struct job *j, const char *name, const char *path, const struct ruvm_map *m)
 {
     int rc = check_name(j, name);
     if (rc == RUVM_OK && strcmp(name, RUVM_PACK_MODEL) == 0)
         rc = check_model(j, path, m);
+    if (rc == RUVM_OK && m->size && strcmp(name, RUVM_PACK_KNOWLEDGE) == 0)
+        rc = check_knowledge(j, path, m);
     if (rc != RUVM_OK)
         return rc;
     if (strcmp(name, RUVM_PACK_SETTINGS) != 0)

@@ -92,6 +92,25 @@ int ruvm_pack_open_model(struct ruvm_file *file, struct ruvm_error *err)
     return RUVM_OK;
 }
 
+int ruvm_pack_open_knowledge(const uint8_t **data, size_t *size, const char *path,
+                             struct ruvm_error *err)
+{
+    struct ruvm_pack pack;
+    struct ruvm_pack_section s;
+    if (!ruvm_pack_probe(*data, *size))
+        return RUVM_OK;
+    int rc = ruvm_pack_open_bytes(&pack, path, *data, *size, err);
+    if (rc != RUVM_OK)
+        return rc;
+    if (!ruvm_pack_find(&pack, RUVM_PACK_KNOWLEDGE, &s))
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: the pack holds no knowledge: add a blob with ruvm pack --knowledge",
+                         path);
+    *data = s.data;
+    *size = s.size;
+    return RUVM_OK;
+}
+
 /* ---- for people ----------------------------------------------------------------- */
 
 void ruvm_pack_hex(char *text, const uint8_t *bytes, size_t n)
@@ -147,11 +166,11 @@ int ruvm_pack_list(const char *path, struct ruvm_pack_result *r, struct ruvm_err
     return RUVM_OK;
 }
 
-int ruvm_pack_extract(const char *path, const char *section, const char *output,
+int ruvm_pack_extract(const char *path, const char *section, const char *output, uint64_t *bytes,
                       struct ruvm_error *err)
 {
     struct ruvm_pack_input in;
-    struct ruvm_pack_section s;
+    struct ruvm_pack_section s = {0};
     int rc = ruvm_pack_open_file(&in, path, err);
     if (rc != RUVM_OK)
         return rc;
@@ -161,6 +180,7 @@ int ruvm_pack_extract(const char *path, const char *section, const char *output,
         rc = ruvm_fail(err, RUVM_ERR_ARG,
                        "%s: has no section \"%s\": ruvm pack --list shows those it has", path,
                        section);
+    *bytes = s.size;
     ruvm_pack_close_file(&in);
     return rc;
 }

@@ -23,6 +23,10 @@ int ruvm_pack_open_bytes(struct ruvm_pack *pack, const char *name, const void *d
 /* When the file is a pack, it becomes the model in it; any other file stays as it is. */
 int ruvm_pack_open_model(struct ruvm_file *file, struct ruvm_error *err);
 
+/* When data is a pack, it becomes the knowledge in it; anything else stays as it is. */
+int ruvm_pack_open_knowledge(const uint8_t **data, size_t *size, const char *path,
+                             struct ruvm_error *err);
+
 /* What the pack holds, for people. */
 void ruvm_pack_describe(struct ruvm_pack_result *r, const struct ruvm_pack *pack);
 /* 2 * n digits and NUL. */

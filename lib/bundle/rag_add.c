@@ -178,6 +178,10 @@ static int plan_options(struct adding *a)
     bool new_size = o->chunk_bytes && o->chunk_bytes != r->chunk;
     if (o->chunk_bytes)
         r->chunk = (uint16_t)o->chunk_bytes;
+    if (o->has_overlap && o->overlap_bytes > r->chunk / 2u)
+        return ruvm_fail(a->err, RUVM_ERR_ARG,
+                         "an overlap of %u bytes is too large: half a chunk at most, here %u",
+                         o->overlap_bytes, r->chunk / 2u);
     if (o->has_overlap)
         r->overlap = (uint16_t)o->overlap_bytes;
     else if (!a->old.data || new_size)
@@ -202,10 +206,6 @@ static int check_options(const struct ruvm_rag_add_options *o, struct ruvm_error
     if (o->chunk_bytes && (o->chunk_bytes < MIN_CHUNK || o->chunk_bytes > RUVM_RAG_MAX_CHUNK))
         return ruvm_fail(err, RUVM_ERR_ARG, "chunks of %u bytes: there are %d to %d",
                          o->chunk_bytes, MIN_CHUNK, RUVM_RAG_MAX_CHUNK);
-    if (o->has_overlap && o->overlap_bytes > RUVM_RAG_MAX_CHUNK / 2)
-        return ruvm_fail(err, RUVM_ERR_ARG,
-                         "an overlap of %u bytes is too large: half a chunk at most",
-                         o->overlap_bytes);
     if (o->dims && (o->dims < RUVM_RAG_MIN_DIMS || o->dims > RUVM_RAG_MAX_DIMS || o->dims % 8))
         return ruvm_fail(err, RUVM_ERR_ARG, "%u dimensions: there are 8 to 1024, a multiple of 8",
                          o->dims);

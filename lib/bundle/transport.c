@@ -152,7 +152,8 @@ static void emit_c(struct ruvm_buffer *out, const char *name, const struct ruvm_
     ruvm_buffer_printf(out, "};\n");
 }
 
-int ruvm_pack_emit_c(const char *path, const char *name, const char *output, struct ruvm_error *err)
+int ruvm_pack_emit_c(const char *path, const char *name, const char *output, uint64_t *bytes,
+                     struct ruvm_error *err)
 {
     struct ruvm_pack_input in;
     struct ruvm_buffer out = {0};
@@ -164,6 +165,7 @@ int ruvm_pack_emit_c(const char *path, const char *name, const char *output, str
     emit_c(&out, name, &in.pack);
     rc = ruvm_buffer_ok(&out) ? ruvm_file_write(output, out.data, out.size, err)
                               : no_memory(err, path);
+    *bytes = out.size;
     ruvm_buffer_free(&out);
     ruvm_pack_close_file(&in);
     return rc;

@@ -29,16 +29,16 @@ enum {
     DEFAULT_EVAL_TOKENS = 16384,
     EXP_WEIGHTS = 32,   /* an exponential takes the time of so many weights */
     SAMPLE_TOKENS = 96, /* of the texts shown side by side */
-    /* Of a model that stays in its file, where a position takes a second or so. */
+    /* Of a model that stays in its file, where a position takes a tenth of a second or so. */
     CALIBRATION_TOKENS_LARGE = 256,
     EVAL_TOKENS_LARGE = 512,
-    SAMPLE_WINDOW = SAMPLE_TOKENS, /* positions of each text written side by side, at least */
-    WINDOW_LARGE = 1024,           /* of texts that are read */
-    CACHE_BYTES = 40 << 20,        /* keys and values of all texts being written */
-    PIECE_BYTES = 16 << 20,        /* of the image, between two reports */
+    SAMPLE_WINDOW = 32,     /* positions of each text written side by side, at least */
+    WINDOW_LARGE = 1024,    /* of texts that are read */
+    CACHE_BYTES = 40 << 20, /* keys and values of all texts being written */
+    PIECE_BYTES = 16 << 20, /* of the image, between two reports */
 };
 #define CALIBRATION_WORK ((uint64_t)1 << 36)
-#define EVAL_WORK ((uint64_t)1 << 38)
+#define EVAL_WORK ((uint64_t)1 << 36)
 
 /* Turns the seed of the calibration into an unrelated one for the measurement. */
 #define EVAL_SEED 0xD1B54A32D192ED03u
@@ -232,7 +232,7 @@ static int show_samples(struct ruvm_quantize_job *j)
 {
     uint16_t ids[SAMPLE_TOKENS];
     struct ruvm_tokenizer tok;
-    uint32_t context = j->source.model.context, vocab = j->source.model.vocab;
+    uint32_t context = ruvm_reference_context(j->reference), vocab = j->source.model.vocab;
     struct ruvm_greedy g = {.ids = ids,
                             .n_ids = context + 1 < SAMPLE_TOKENS ? context + 1 : SAMPLE_TOKENS};
     if (ruvm_tokenizer_init(&tok, j->image.data, j->image.size) != RUVM_OK)

@@ -92,6 +92,17 @@ static void share_losses(struct ruvm_quantize_result *r)
         r->tensors[i].loss_share = r->tensors[i].kl_estimate / sum;
 }
 
+/* Who did not ask for an image without words should hear of it before it is on a chip. */
+static void note_tokenizer(struct ruvm_quantize_job *j)
+{
+    const char *note = "";
+    if (j->source.has_vocab)
+        note = j->source.vocab.notes ? j->source.vocab.notes : "";
+    else if (!j->o->tokenizer)
+        note = "none: the image takes and gives token ids only; --tokenizer gives it one";
+    snprintf(j->r->tokenizer_notes, sizeof j->r->tokenizer_notes, "%s", note);
+}
+
 int ruvm_quantize_report(struct ruvm_quantize_job *j)
 {
     struct ruvm_quantize_result *r = j->r;
@@ -101,8 +112,7 @@ int ruvm_quantize_report(struct ruvm_quantize_job *j)
     if (!r->tensors)
         return ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for the report");
     r->n_tensors = b->n_tensors;
-    if (j->source.has_vocab && j->source.vocab.notes)
-        snprintf(r->tokenizer_notes, sizeof r->tokenizer_notes, "%s", j->source.vocab.notes);
+    note_tokenizer(j);
     for (uint32_t i = 0; i < b->n_tensors; i++) {
         r->tensors[i] = describe(j, i);
         weights += (uint64_t)b->tensors[i].rows * b->tensors[i].cols;

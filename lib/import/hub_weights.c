@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/formats.h"
 #include "formats/safetensors.h"
 #include "lib/base/json.h"
 #include "lib/base/problems.h"
@@ -55,7 +56,8 @@ static int read_file(struct ruvm_hub_opening *o, struct ruvm_hub_file *f)
     if (ruvm_safetensors_probe(f->map.data, f->map.size))
         rc = ruvm_safetensors_add(&hub->tensors, &hub->arena, f->map.data, f->map.size, o->err);
     else
-        rc = ruvm_fail(o->err, RUVM_ERR_CORRUPT, "is no safetensors file");
+        rc = ruvm_fail(o->err, RUVM_ERR_CORRUPT, "is no safetensors file; it looks like %s",
+                       ruvm_formats_guess(f->map.data, f->map.size));
     f->end_view = hub->tensors.n_views;
     if (rc != RUVM_OK)
         ruvm_error_prefix(o->err, f->path);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "formats/gguf_read.h"
+#include "formats/tokenizer_gpt2.h"
 #include "lib/import/hub_parts.h"
 
 enum { CONFIG_BYTES_MAX = 16 << 20 };
@@ -96,6 +97,42 @@ static int read_either(struct ruvm_vocab *v, struct ruvm_vocab_file *file, struc
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s", first.text);
 }
 
+/* ---- GPT-2's own files -------------------------------------------------------------- */
+
+static bool has_pair(struct ruvm_arena *arena, const char *folder)
+{
+    return find(arena, folder, ruvm_tokenizer_gpt2_names[RUVM_TOKENIZER_GPT2_VOCAB]) &&
+           find(arena, folder, ruvm_tokenizer_gpt2_names[RUVM_TOKENIZER_GPT2_MERGES]);
+}
+
+/* Nothing of the files is needed afterwards. */
+static int read_pair(struct ruvm_vocab *v, struct ruvm_arena *arena, const char *folder,
+                     struct ruvm_error *err)
+{
+    struct ruvm_map maps[RUVM_TOKENIZER_GPT2_FILES] = {{0}};
+    struct ruvm_tokenizer_gpt2 files = {0};
+    int rc = RUVM_OK;
+    for (int i = 0; i < RUVM_TOKENIZER_GPT2_FILES && rc == RUVM_OK; i++) {
+        const char *path = find(arena, folder, ruvm_tokenizer_gpt2_names[i]);
+        if (path)
+            rc = ruvm_file_map(&maps[i], path, err);
+        files.file[i].data = maps[i].data;
+        files.file[i].size = maps[i].size;
+    }
+    if (rc == RUVM_OK) {
+        rc = ruvm_tokenizer_gpt2_read(v, arena, &files, err);
+        if (rc != RUVM_OK)
+            ruvm_error_prefix(err, *folder ? folder : ".");
+    }
+    for (int i = 0; i < RUVM_TOKENIZER_GPT2_FILES; i++)
+        if (maps[i].data)
+            ruvm_file_unmap(&maps[i]);
+    const char *config = find(arena, folder, ruvm_tokenizer_gpt2_names[RUVM_TOKENIZER_GPT2_CONFIG]);
+    return rc == RUVM_OK && config ? read_config(v, arena, config, err) : rc;
+}
+
+/* ---- a folder ------------------------------------------------------------------------ */
+
 static int read_folder(struct ruvm_vocab *v, struct ruvm_vocab_file *file, struct ruvm_arena *arena,
                        const char *path, struct ruvm_error *err)
 {
@@ -104,8 +141,12 @@ static int read_folder(struct ruvm_vocab *v, struct ruvm_vocab_file *file, struc
         n && path[n - 1] == '/' ? path : (const char *)ruvm_hub_join(arena, path, "/");
     const char *const paths[2] = {find(arena, folder, "tokenizer.json"),
                                   find(arena, folder, "tokenizer.model")};
+    if (!paths[0] && !paths[1] && has_pair(arena, folder))
+        return read_pair(v, arena, folder, err);
     if (!paths[0] && !paths[1])
-        return ruvm_fail(err, RUVM_ERR_IO, "%s: holds neither tokenizer.json nor tokenizer.model",
+        return ruvm_fail(err, RUVM_ERR_IO,
+                         "%s: holds neither tokenizer.json nor tokenizer.model, nor vocab.json "
+                         "with merges.txt",
                          path);
     return read_either(v, file, arena, paths, err);
 }
@@ -144,8 +185,12 @@ static int read_hub(struct ruvm_vocab *v, bool *found, struct ruvm_vocab_file *f
 {
     const struct ruvm_hub *hub = &c->hub;
     const char *const paths[2] = {hub->tokenizer_json, hub->tokenizer_model};
-    *found = paths[0] || paths[1];
-    int rc = *found ? read_either(v, file, arena, paths, err) : RUVM_OK;
+    const char *folder = folder_of(arena, hub->config);
+    bool pair = !paths[0] && !paths[1] && has_pair(arena, folder);
+    *found = paths[0] || paths[1] || pair;
+    int rc = pair     ? read_pair(v, arena, folder, err)
+             : *found ? read_either(v, file, arena, paths, err)
+                      : RUVM_OK;
     if (rc == RUVM_OK && *found && hub->chat_template)
         v->chat = hub->chat_template; /* chat_template.jinja counts more */
     return rc;
@@ -156,7 +201,13 @@ static int read_beside(struct ruvm_vocab *v, bool *found, struct ruvm_vocab_file
 {
     const char *const paths[2] = {ruvm_container_beside(c, "tokenizer.json"),
                                   ruvm_container_beside(c, "tokenizer.model")};
-    *found = paths[0] || paths[1];
+    const char *pair =
+        ruvm_container_beside(c, ruvm_tokenizer_gpt2_names[RUVM_TOKENIZER_GPT2_VOCAB]);
+    const char *folder = pair && !paths[0] && !paths[1] ? folder_of(arena, pair) : NULL;
+    bool has = folder && has_pair(arena, folder);
+    *found = paths[0] || paths[1] || has;
+    if (has)
+        return read_pair(v, arena, folder, err);
     return *found ? read_either(v, file, arena, paths, err) : RUVM_OK;
 }
 

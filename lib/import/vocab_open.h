@@ -16,8 +16,9 @@ struct ruvm_vocab_file {
     struct ruvm_map map;
 };
 
-/* A tokenizer file of any kind, or a folder with a tokenizer.json or tokenizer.model; a
- * tokenizer_config.json beside a Hugging Face or SentencePiece file counts. Messages begin with
+/* A tokenizer file of any kind, or a folder with a tokenizer.json or tokenizer.model, or else
+ * GPT-2's vocab.json and merges.txt; a tokenizer_config.json beside a Hugging Face or
+ * SentencePiece file counts. Messages begin with
  * the path of the file. RUVM_ERR_IO, _CORRUPT, _UNSUPPORTED, _MEMORY. */
 int ruvm_vocab_open(struct ruvm_vocab *vocab, struct ruvm_vocab_file *file,
                     struct ruvm_arena *arena, const char *path, struct ruvm_error *err);

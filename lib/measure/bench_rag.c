@@ -4,6 +4,7 @@
  * two losses are told apart. Everything that is compared takes turns, so that a machine that
  * is busy with other things slows all of it alike; one thread, as a chip has.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "lib/bundle/codes.h"
 #include "lib/bundle/hnsw.h"
 #include "lib/measure/machine.h"
+#include "lib/measure/rag_crossover.h"
 #include "lib/measure/rag_truth.h"
 #include "lib/measure/roofs.h"
 #include "lib/measure/spread.h"
@@ -448,8 +450,8 @@ static int measure_sizes(struct bench *b)
             return rc;
         r->n_sizes++;
         faster = size->graph_us.median < size->scan_us.median ? faster + 1 : 0;
-        r->crossover = faster == 0 ? 0 : faster == 1 ? n : r->crossover;
     }
+    r->crossover = ruvm_rag_crossover(r->sizes, r->n_sizes);
     return rc;
 }
 

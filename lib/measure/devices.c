@@ -48,6 +48,10 @@ static const struct ruvm_device devices[] = {
         .drom_end = 0x3F800000,
         .irom_start = 0x400D0000,
         .irom_end = 0x40400000,
+        .loadable = {{0x3FFAE000, 0x40000000},
+                     {0x40070000, 0x400C2000},
+                     {0x3FF80000, 0x3FF82000},
+                     {0x50000000, 0x50002000}},
         .sram_bytes = 520 << 10,
         .memory_bytes = 0x30000,
         .static_bytes = 0x400,
@@ -75,6 +79,7 @@ static const struct ruvm_device devices[] = {
         .drom_end = 0x3F3F0000,
         .irom_start = 0x40080000,
         .irom_end = 0x40800000,
+        .loadable = {{0x3FF9E000, 0x40000000}, {0x40020000, 0x40072000}, {0x50000000, 0x50002000}},
         .sram_bytes = 320 << 10,
         .memory_bytes = 155648, /* with the largest caches */
         .static_bytes = OTHER_STATIC_BYTES,
@@ -99,6 +104,10 @@ static const struct ruvm_device devices[] = {
         .drom_end = 0x3E000000,
         .irom_start = 0x42000000,
         .irom_end = 0x44000000,
+        .loadable = {{0x3FC88000, 0x3FD00000},
+                     {0x40370000, 0x403E0000},
+                     {0x50000000, 0x50002000},
+                     {0x600FE000, 0x60100000}},
         .sram_bytes = 512 << 10,
         .memory_bytes = 341760,
         .static_bytes = OTHER_STATIC_BYTES,
@@ -126,6 +135,7 @@ static const struct ruvm_device devices[] = {
         .drom_end = 0x3C800000,
         .irom_start = 0x42000000,
         .irom_end = 0x42800000,
+        .loadable = {{0x3FC80000, 0x3FCE0000}, {0x4037C000, 0x403E0000}, {0x50000000, 0x50002000}},
         .sram_bytes = 400 << 10,
         .memory_bytes = 0x60000,
         .static_bytes = 0x2000,
@@ -151,6 +161,7 @@ static const struct ruvm_device devices[] = {
         .drom_end = 0x43000000,
         .irom_start = 0x42000000,
         .irom_end = 0x43000000,
+        .loadable = {{0x40800000, 0x40880000}, {0x50000000, 0x50004000}},
         .sram_bytes = 512 << 10,
         .memory_bytes = 0x80000,
         .static_bytes = 0x2000,
@@ -195,6 +206,20 @@ const struct ruvm_device *ruvm_devices_by_id(unsigned chip_id)
 const char *ruvm_devices_source(enum ruvm_devices_source source)
 {
     return sources[source];
+}
+
+static bool holds(uint64_t begin, uint64_t end, uint32_t address, uint32_t bytes)
+{
+    return address >= begin && (uint64_t)address + bytes <= end;
+}
+
+bool ruvm_devices_has_place(const struct ruvm_device *d, uint32_t address, uint32_t bytes)
+{
+    for (unsigned i = 0; i < RUVM_DEVICES_PLACES; i++)
+        if (holds(d->loadable[i][0], d->loadable[i][1], address, bytes))
+            return true;
+    return holds(d->drom_start, d->drom_end, address, bytes) ||
+           holds(d->irom_start, d->irom_end, address, bytes);
 }
 
 uint32_t ruvm_devices_window(const struct ruvm_device *d)

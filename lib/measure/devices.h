@@ -31,6 +31,8 @@ enum ruvm_devices_source {
     RUVM_N_SOURCES,
 };
 
+enum { RUVM_DEVICES_PLACES = 4 };
+
 struct ruvm_fact {
     double value;
     enum ruvm_devices_source source;
@@ -46,6 +48,8 @@ struct ruvm_device {
     uint32_t uf2_family;
     /* Addresses: the vendor's ext_mem_defs.h. Data window and code window may be one. */
     uint32_t drom_start, drom_end, irom_start, irom_end;
+    /* Addresses that programs are loaded to, by all buses: begin and end, zeros behind the last. */
+    uint32_t loadable[RUVM_DEVICES_PLACES][2];
     /* Memory of the chip; what its program may use of it, and what the program's code in RAM
      * with its variables and its stack take of that. Of lib/device's linker scripts, where
      * has_firmware; else what the vendor's bootloader leaves, and an estimate. */
@@ -67,6 +71,8 @@ int ruvm_devices_find(const struct ruvm_device **device, const char *name, struc
 /* The chip whose images carry that number, or NULL. */
 const struct ruvm_device *ruvm_devices_by_id(unsigned chip_id);
 const char *ruvm_devices_source(enum ruvm_devices_source source);
+/* Whether a program can have bytes there, in memory or mapped. */
+bool ruvm_devices_has_place(const struct ruvm_device *device, uint32_t address, uint32_t bytes);
 /* Of flash that can be mapped as data, bytes. */
 uint32_t ruvm_devices_window(const struct ruvm_device *device);
 

@@ -181,6 +181,11 @@ static uint32_t amax(const int32_t *x, uint32_t n)
     return call(part_of_amax())->amax(x, n);
 }
 
+static uint32_t largest(const int32_t *x, uint32_t n)
+{
+    return call(RUVM_PART_SAMPLING)->largest(x, n);
+}
+
 static void quantize(int8_t *q, const int32_t *x, uint32_t n, uint32_t n_padded, uint32_t up,
                      uint32_t down, uint32_t mult)
 {
@@ -280,6 +285,7 @@ static void replace(struct ruvm_kernels *t)
     t->unpack = unpack;
     t->rescale = rescale;
     t->amax = amax;
+    t->largest = largest;
     t->quantize = quantize;
     t->add_scaled = add_scaled;
     t->norm = norm;

@@ -8,6 +8,7 @@
 #include "lib/base/error.h"
 #include "lib/base/random.h"
 #include "lib/bundle/codes.h"
+#include "lib/bundle/pack_open.h"
 #include "lib/bundle/pq_learn.h"
 #include "lib/vector/search.h"
 
@@ -85,7 +86,12 @@ static int open_blob(struct ruvm_rag_subject *s, const char *path, struct ruvm_e
     if (s->map.size < RUVM_RAG_HDR_BYTES)
         return ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: %zu bytes are no knowledge blob", path,
                          s->map.size);
-    rc = ruvm_rag_open(&s->rag, s->map.data, s->map.size, &fault);
+    const uint8_t *blob = s->map.data;
+    size_t bytes = s->map.size;
+    rc = ruvm_pack_open_knowledge(&blob, &bytes, path, err);
+    if (rc != RUVM_OK)
+        return rc;
+    rc = ruvm_rag_open(&s->rag, blob, bytes, &fault);
     if (rc == RUVM_OK)
         rc = ruvm_rag_check(&s->rag, &fault);
     if (rc != RUVM_OK)

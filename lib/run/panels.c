@@ -40,16 +40,17 @@ static uint32_t rows_at_once(const struct ruvm_tensor *t)
     return (n ? n : 1) * RUVM_PANEL_ROWS;
 }
 
-static void pack(uint8_t *to, const struct ruvm_tensor *t, const uint8_t *image,
+static void pack(const struct ruvm_panels *p, uint8_t *to, const struct ruvm_tensor *t,
                  const struct ruvm_map *map)
 {
-    size_t off = (size_t)((const uint8_t *)t->data - image);
+    size_t off = (size_t)((const uint8_t *)t->data - (const uint8_t *)p->img.data);
     for (uint32_t row = 0, n; row < t->rows; row += n, off += (size_t)n * t->row_bytes) {
         n = t->rows - row < rows_at_once(t) ? t->rows - row : rows_at_once(t);
         ruvm_panels_pack(to, &(struct ruvm_panels_source){
                                  .w = (const uint8_t *)t->data + (size_t)row * t->row_bytes,
                                  .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
                                  .bits = ruvm_codes_bits(t->type),
+                                 .zero = p->zero,
                                  .n_rows = n,
                                  .row_bytes = t->row_bytes,
                                  .mult_bytes = t->mult_bytes,
@@ -66,6 +67,7 @@ int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_byte
     *p = (struct ruvm_panels){0};
     if (!kernels->matmul_panels)
         return RUVM_OK;
+    p->zero = kernels->panel_zero;
     int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
     for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
@@ -92,7 +94,7 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
         if (!has_panels(&t))
             continue;
-        pack(to, &t, p->img.data, map);
+        pack(p, to, &t, map);
         p->of_tensor[i] = to;
         to += bytes_of(&t);
     }

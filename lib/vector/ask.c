@@ -10,7 +10,7 @@
 #include "lib/vector/distance.h"
 #include "lib/vector/recipe.h"
 
-enum { MIN_CANDIDATES = 50, CANDIDATES_AN_ANSWER = 4, ALIGN = 16, ONE_Q16 = 1 << 16 };
+enum { MIN_CANDIDATES = 50, CANDIDATES_AN_ANSWER = 4, ALIGN = 16 };
 enum { OWN_BYTES = 272 }; /* of struct asking, on every machine the same */
 
 struct asking {
@@ -36,7 +36,7 @@ struct asking {
 
 _Static_assert(sizeof(struct asking) <= OWN_BYTES, "there is room for it");
 
-static uint32_t candidates(uint32_t k)
+uint32_t ruvm_ask_candidates(uint32_t k)
 {
     return CANDIDATES_AN_ANSWER * k > MIN_CANDIDATES ? CANDIDATES_AN_ANSWER * k : MIN_CANDIDATES;
 }
@@ -117,10 +117,7 @@ static int32_t cosine_of(void *context, uint32_t id)
     const struct asking *a = context;
     if (!a->has_vector)
         return 0;
-    int64_t distance = ruvm_distance_q16(&a->set, &a->query, id);
-    if (a->set.metric == RUVM_METRIC_HAMMING)
-        distance = 2 * distance / a->set.dims;
-    return (int32_t)(ONE_Q16 - distance);
+    return ruvm_distance_cosine_q16(&a->set, &a->query, id);
 }
 
 /* Both lists of candidates. */
@@ -173,7 +170,7 @@ static int blend(struct asking *a, uint32_t k, struct ruvm_answer *answers)
 static int begin(struct asking *a, const struct ruvm_rag *rag, uint32_t k)
 {
     a->rag = rag;
-    a->n = candidates(k);
+    a->n = ruvm_ask_candidates(k);
     return k == 0 || k > RUVM_ASK_MAX ? RUVM_ERR_ARG : open_parts(a);
 }
 

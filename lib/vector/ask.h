@@ -20,6 +20,9 @@ struct ruvm_answer {
 
 enum { RUVM_ASK_MAX = 32 }; /* answers to a question */
 
+/* Candidates that words and vectors each bring for k answers. */
+uint32_t ruvm_ask_candidates(uint32_t k);
+
 /* Memory for k answers, 16-byte aligned; 0: the blob cannot be asked in words, or k is out of
  * range. */
 size_t ruvm_ask_bytes(const struct ruvm_rag *rag, uint32_t k);

@@ -201,3 +201,12 @@ int64_t ruvm_distance_q16(const struct ruvm_vectors *set, const struct ruvm_vect
         set->kernels->dot(&product, &job);
     return of_codes(set, q, id, product);
 }
+
+int32_t ruvm_distance_cosine_q16(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
+                                 uint32_t id)
+{
+    int64_t distance = ruvm_distance_q16(set, q, id);
+    if (set->metric == RUVM_METRIC_HAMMING)
+        distance = 2 * distance / set->dims;
+    return (int32_t)((1 << Q16) - distance);
+}

@@ -19,4 +19,9 @@
 int64_t ruvm_distance_q16(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
                           uint32_t id);
 
+/* How like the query a row is, / 65536, 1 at most: the cosine; of bits, that of signs that
+ * differ in as many. Of a set of cosine or Hamming. */
+int32_t ruvm_distance_cosine_q16(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
+                                 uint32_t id);
+
 #endif

@@ -200,6 +200,10 @@ static void finish_keys(const struct ruvm_vectors *set, const struct ruvm_vector
     }
 }
 
+/* Rows beyond this many bytes are read from memory when all of them are; short rows are read in
+ * order whether in turns or not. */
+enum { LARGEST_CACHE = 32 << 20, SHORT_ROW = 128 };
+
 void ruvm_vectors_keys(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
                        const uint32_t *ids, uint32_t first, uint32_t n, uint32_t *keys)
 {
@@ -211,6 +215,8 @@ void ruvm_vectors_keys(const struct ruvm_vectors *set, const struct ruvm_vector_
         .n = n,
         .row_bytes = set->row_bytes,
         .stride = set->row_bytes,
+        .streams =
+            !ids && set->row_bytes > SHORT_ROW && (uint64_t)set->n * set->row_bytes > LARGEST_CACHE,
     };
     if (n == 0)
         return;

@@ -234,6 +234,7 @@ Test(knowledge, wrong_options_are_refused)
         {{.dims = 12}, "multiple of 8"},
         {{.chunk_bytes = 31}, "chunks of 31 bytes"},
         {{.has_overlap = true, .overlap_bytes = 40000}, "overlap"},
+        {{.chunk_bytes = 100, .has_overlap = true, .overlap_bytes = 51}, "at most, here 50"},
         {{.rank = "best"}, "rank"},
         {{.type = "float"}, "type of vectors"},
         {{.split = "word"}, "split"},

@@ -68,6 +68,15 @@ Test(output, grouped)
     cr_assert(*a == '1' && *b == '2', "two in one call of printf");
 }
 
+Test(output, one_of_a_thing_has_no_s)
+{
+    cr_assert_str_eq(ruvm_output_many(0, "chunk"), "0 chunks");
+    cr_assert_str_eq(ruvm_output_many(1, "chunk"), "1 chunk");
+    cr_assert_str_eq(ruvm_output_many(1234, "chunk"), "1,234 chunks");
+    const char *a = ruvm_output_many(1, "link"), *b = ruvm_output_many(2, "link");
+    cr_assert(*a == '1' && *b == '2', "two in one call of printf");
+}
+
 Test(output, failures_have_their_exit_codes)
 {
     struct ruvm_error err = {.code = RUVM_ERR_ARG, .text = "bad"};

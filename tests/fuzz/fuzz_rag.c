@@ -9,8 +9,10 @@
 #include "lib/base/error.h"
 #include "lib/bundle/hnsw.h"
 #include "lib/bundle/library.h"
+#include "lib/vector/ask.h"
 #include "lib/vector/blend.h"
 #include "lib/vector/distance.h"
+#include "lib/vector/knn.h"
 #include "lib/vector/pq.h"
 #include "lib/vector/recipe.h"
 #include "tests/support/repair_rag.h"
@@ -90,6 +92,26 @@ static void embed(const struct ruvm_rag *rag, const char *text)
         ruvm_recipe_embed(&recipe, x, rag->dims, text, strlen(text));
 }
 
+/* Neighbours of a state, where the blob is of such: logits only grow. */
+static void vote(const struct ruvm_rag *rag)
+{
+    enum { VOCAB = 64 };
+    struct ruvm_knn knn;
+    int32_t state[RUVM_RAG_MAX_DIMS], logits[VOCAB];
+    if (ruvm_knn_open(&knn, rag, ruvm_vector_kernels_select(NULL)) != RUVM_OK || rag->n > SMALL)
+        return;
+    for (uint32_t i = 0; i < rag->dims; i++)
+        state[i] = (int32_t)(i * 7919 % 1000) - 500;
+    for (int32_t i = 0; i < VOCAB; i++)
+        logits[i] = (i * 7919 % 1000 - 500) * 1000;
+    size_t bytes = ruvm_knn_bytes(&knn);
+    void *memory = aligned(bytes);
+    check(ruvm_knn_mix(&knn, state, logits, VOCAB, memory, bytes) >= 0);
+    for (int32_t i = 0; i < VOCAB; i++)
+        check(logits[i] >= (i * 7919 % 1000 - 500) * 1000);
+    free(memory);
+}
+
 static void search_words(const struct ruvm_rag *rag, const char *text)
 {
     const struct ruvm_rag_part *part = &rag->part[RUVM_RAG_BM25];
@@ -111,6 +133,22 @@ static void search_words(const struct ruvm_rag *rag, const char *text)
         struct ruvm_rag_text t = ruvm_rag_chunk(rag, found[i].id).text;
         check(ruvm_bm25_cover_q16(&q, t.text, t.bytes) <= 1u << 16);
     }
+}
+
+/* As a chip asks, in no more memory than was said; the question is some of the bytes. */
+static void ask(const struct ruvm_rag *rag, const void *question, size_t n)
+{
+    struct ruvm_answer answers[K];
+    if (rag->n > SMALL)
+        return;
+    size_t bytes = ruvm_ask_bytes(rag, K);
+    void *memory = aligned(bytes);
+    int found = ruvm_ask(rag, K, question, n, memory, bytes, answers);
+    check(found <= K && (bytes > 0 || found < 0));
+    for (int i = 0; i < found; i++)
+        check(answers[i].id < rag->n && answers[i].confidence_q16 <= 1u << 16);
+    check(bytes == 0 || ruvm_ask(rag, K, question, n, memory, bytes - 1, answers) < 0);
+    free(memory);
 }
 
 static void load(const struct ruvm_rag *rag)
@@ -137,7 +175,10 @@ static void open_blob(const uint8_t *blob, size_t size)
     read_all(&rag);
     search(&rag);
     embed(&rag, "The pump starts at five bars.");
+    vote(&rag);
     search_words(&rag, "the pump starts at 5 bar, entry of shelf");
+    ask(&rag, "the pump starts at 5 bar, entry of shelf", 40);
+    ask(&rag, blob + size / 2, size / 2 < 300 ? size / 2 : 300);
     if (ruvm_rag_check(&rag, &fault) != RUVM_OK)
         return;
     load(&rag);

@@ -236,6 +236,30 @@ Test(source, a_tokenizer_in_a_gguf_file_is_taken)
     ruvm_source_close(&s);
 }
 
+/* GPT-2's own files, in the model's folder and in one that a person names. */
+Test(source, the_pair_of_gpt2_is_a_tokenizer)
+{
+    static const char letters[] = "{\"a\":0,\"b\":1,\"ab\":2,\"<|endoftext|>\":3}";
+    const char *folder = container_write(CONTAINER_HUB, 4, NULL);
+    container_text(folder, "vocab.json", letters);
+    struct ruvm_source s = open_source(folder, NULL);
+    cr_expect(!s.has_vocab, "half of the pair is none");
+    ruvm_source_close(&s);
+    container_text(folder, "merges.txt", "#version: 0.2\na b\n");
+    container_text(folder, "tokenizer_config.json",
+                   "{\"tokenizer_class\":\"GPT2Tokenizer\",\"eos_token\":\"<|endoftext|>\"}");
+    for (int named = 0; named < 2; named++) {
+        s = open_source(folder, named ? folder : NULL);
+        cr_expect(s.has_vocab && s.vocab.n_pieces == 4 &&
+                      s.vocab.pieces[3].kind == RUVM_PIECE_CONTROL,
+                  "%d %u %u", s.has_vocab, s.vocab.n_pieces, s.vocab.eos);
+        cr_expect(s.vocab.options & RUVM_TOKN_BYTE_LEVEL);
+        ruvm_source_close(&s);
+    }
+    container_text(folder, "merges.txt", "a b\nb\n");
+    refuse(&(struct ruvm_source_options){.path = folder}, RUVM_ERR_CORRUPT, "merges.txt: line 2: ");
+}
+
 Test(source, a_given_tokenizer_counts_more)
 {
     unsigned vocab = pieces_of(tokenizer), other = pieces_of(other_tokenizer);

@@ -39,8 +39,11 @@ static int compare_panels_s8(const struct ruvm_kernels *k, const struct ruvm_mat
     uint8_t *rows = compare_array((size_t)m->n_rows * m->row_bytes);
     for (uint32_t r = 0; r < m->n_rows; r++)
         memcpy(rows + (size_t)r * m->row_bytes, m->w + (size_t)r * m->row_bytes, m->n_cols);
-    const struct ruvm_panels_source s = {
-        .w = rows, .bits = 8, .n_rows = m->n_rows, .row_bytes = m->row_bytes};
+    const struct ruvm_panels_source s = {.w = rows,
+                                         .bits = 8,
+                                         .zero = k->panel_zero,
+                                         .n_rows = m->n_rows,
+                                         .row_bytes = m->row_bytes};
     return compare_panels(k, &s,
                           (struct ruvm_matmul_panels){.x = m->x,
                                                       .n_rows = m->n_rows,

@@ -64,6 +64,7 @@ static int compare_vector_job(const struct ruvm_vector_kernels *k,
     for (uint32_t i = 0; i < n; i++)
         ids[i] = (uint32_t)(compare_random() % n_rows);
     job.ids = r >> 40 & 1 ? ids : NULL;
+    job.streams = r >> 41 & 1;
     int32_t *a = compare_array(n * sizeof *a), *b = compare_array(n * sizeof *b);
     call_vectors(k, which, a, &job);
     call_vectors(oracle, which, b, &job);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/crc32.h"
+#include "lib/measure/rag_crossover.h"
 #include "lib/measure/rag_truth.h"
 #include "lib/vector/distance.h"
 
@@ -162,6 +163,28 @@ Test(bench_rag, hyperbolic_truths_agree)
     ruvm_rag_subject_free(&sheet);
 }
 
+Test(bench_rag, one_disturbed_size_sets_no_crossover)
+{
+    static const struct {
+        double scan[5];
+        uint32_t crossover;
+    } cases[] = {
+        {{0.2, 0.5, 1.5, 2, 4}, 1024},   {{0.2, 1.3, 0.5, 2, 4}, 2048}, /* a scan was disturbed */
+        {{0.2, 0.5, 1.5, 0.8, 4}, 1024}, /* a graph was: still faster on average */
+        {{0.2, 0.3, 0.4, 0.5, 0.9}, 0},  {{2, 3, 4, 5, 6}, 256},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct ruvm_bench_rag_size sizes[5] = {0};
+        for (uint32_t j = 0; j < 5; j++) {
+            sizes[j].n = 256u << j;
+            sizes[j].scan_us.median = cases[i].scan[j];
+            sizes[j].graph_us.median = 1;
+        }
+        cr_expect_eq(ruvm_rag_crossover(sizes, 5), cases[i].crossover, "%zu: %u", i,
+                     ruvm_rag_crossover(sizes, 5));
+    }
+}
+
 Test(bench_rag, crossover_is_where_the_graph_was_faster)
 {
     struct ruvm_bench_rag_options o = small();
@@ -175,9 +198,8 @@ Test(bench_rag, crossover_is_where_the_graph_was_faster)
         const struct ruvm_bench_rag_size *s = &r.sizes[i];
         cr_expect_eq(s->n, 64u << i);
         cr_expect(s->scan_us.median > 0 && s->graph_us.median > 0 && s->ef >= 10);
-        if (s->n == r.crossover)
-            cr_expect_lt(s->graph_us.median, s->scan_us.median);
     }
+    cr_expect_eq(r.crossover, ruvm_rag_crossover(r.sizes, r.n_sizes));
 }
 
 static int stop(void *user, const char *stage, uint64_t done, uint64_t total)
