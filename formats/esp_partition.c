@@ -257,6 +257,11 @@ int ruvm_esp_table_parse(struct ruvm_esp_table *t, const char *name, const void 
     struct ruvm_problems problems = {0};
     uint32_t next = first_off;
     *t = (struct ruvm_esp_table){0};
+    if (size && memchr(text, 0, size))
+        return ruvm_fail(err, RUVM_ERR_UNSUPPORTED,
+                         "%s: is neither text nor a partition table: give lines of "
+                         "Name, Type, SubType, Offset, Size",
+                         name);
     for (unsigned number = 1; p < stop; number++) {
         const char *end = memchr(p, '\n', (size_t)(stop - p));
         const char *line = p, *what;
