@@ -15,6 +15,10 @@ enum {
     PANEL_MAX_STEPS = RUVM_PANELS_MAX_COLS / PANEL_STEP
 };
 
+/* How far ahead of a lone vector weights that are in memory are asked for, one line of each
+ * step: the machine finds the others of such a stream. */
+enum { PANEL_AHEAD = 16 << 10 };
+
 X86_INLINE int panel_max(int bits)
 {
     return (1 << bits) - 1;
@@ -25,6 +29,20 @@ X86_INLINE int panel_max(int bits)
 X86_INLINE uint32_t panel_sharing(int bits, int group, uint32_t vecs)
 {
     return vecs > 1 ? 1 : bits == 1 && !group ? 2 : PANEL_TILE;
+}
+
+/* How many of m's rows are multiplied by panels that share. From memory a vector alone reads one
+ * stream: four together give three quarters of its rate. */
+X86_INLINE uint32_t panel_shared_rows(const struct ruvm_matmul_panels *m, uint32_t vecs)
+{
+    return vecs == 1 && m->is_far ? 0 : m->n_rows;
+}
+
+/* One panel for one vector: the line that a step far ahead begins with is asked for. */
+X86_INLINE void panel_ask_ahead(struct panel_tile t, const uint8_t *w)
+{
+    if (t.panels == 1 && t.vecs == 1)
+        _mm_prefetch((const char *)w + PANEL_AHEAD, _MM_HINT_T1);
 }
 
 /* ---- codes to bytes ---------------------------------------------------------------- */
@@ -193,6 +211,7 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
     }
     uint32_t c = 0;
     for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP) {
+        panel_ask_ahead(t, at.w);
         panel_plain_step(bits, t, PANEL_FOURS, &s, &at);
         at.w += (size_t)bits * PANEL_WORDS;
         at.x += PANEL_STEP;
@@ -222,7 +241,7 @@ X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matm
         starts[j] = _mm512_mullo_epi32(x, _mm512_set1_epi32(panel_max(bits)));
     }
     uint32_t r = 0;
-    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+    for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, vecs); r += step)
         panel_plain_tile(bits, many, m, r, v, starts);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_plain_tile(bits, one, m, r, v, starts);
@@ -380,6 +399,7 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
             _mm512_setzero_si512();
     uint32_t c = 0;
     for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
+        panel_ask_ahead((struct panel_tile){panels, kind.vecs}, w);
         X86_UNROLL
         for (uint32_t p = 0; p < panels; p++)
             panel_group_step(
@@ -404,7 +424,7 @@ X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm
 {
     const uint32_t many = panel_sharing(kind.bits, 1, kind.vecs), step = many * RUVM_PANEL_ROWS;
     uint32_t r = 0;
-    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+    for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, kind.vecs); r += step)
         panel_group_tile(kind, many, m, r, v, g);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_group_tile(kind, 1, m, r, v, g);

@@ -75,6 +75,7 @@ struct ruvm_matmul_panels {
     uint32_t n_rows, first_col, n_cols, panel_bytes;
     uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;
+    uint32_t is_far; /* 1: the weights come from memory, not a cache; results are the same */
 };
 
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */
