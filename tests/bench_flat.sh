@@ -1,0 +1,101 @@
+#!/bin/bash
+# Searches that look at all vectors, beside this machine's memory and other libraries:
+# tests/bench_flat.sh [FOLDER]
+#
+#     scan      the 10 nearest of N int8 vectors (700000,384), in GB/s, and a loop that only
+#               reads as many bytes: SCAN says other shapes
+#     hamming   distances a second of rows of bits, for N,BITS of HAMMING (two shapes that fit
+#               into a cache, two that do not), and those of other programs in FOLDER
+#
+# This tree holds nothing of other libraries. Write a small program around one, build it as
+# fast as its compiler makes it, and put it into FOLDER with a name that ends with -hamming.
+# It is started with the path of a folder and finds in it `shape` (a line: rows, bytes of a
+# row), `rows` and `query`. For each line of standard input it computes the distances of all
+# rows from the query, and prints a line: the seconds of CPU that took, and their sum, which
+# must be ours.
+#
+# All programs stay in memory and take turns, ROUNDS (9) times, one thread each: median
+# [first quartile .. third quartile] of the rates, and of the ratios round by round. Needs
+# python3, a C compiler and `make`, which must have been run.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+[ -e build/release/libruvm.a ] || { echo "bench-flat: run make first" >&2; exit 1; }
+"${CC:-cc}" -std=c11 -O2 -I. tests/bench_flat.c build/release/libruvm.a \
+    -lcjson -lhogweed -lnettle -lz -lpthread -lm -o "$work/flat" || exit 1
+python3 - "$work" "${1:+$(realpath "$1")}" "${ROUNDS:-9}" "${SCAN:-700000,384}" \
+    "${HAMMING:-10000,64 2000,1024 8000000,64 500000,1024}" << 'PYTHON'
+import glob
+import os
+import statistics
+import subprocess
+import sys
+
+work, folder, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+ours = work + "/flat"
+
+
+class Program:
+    def __init__(self, *command):
+        self.name = os.path.basename(command[0])
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)
+
+    def once(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        words = self.process.stdout.readline().split()
+        if not words:
+            sys.exit("bench-flat: %s gave no answer" % self.name)
+        return float(words[0]), int(words[-1])
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def spread(values):
+    low, middle, high = statistics.quantiles(values, n=4)
+    return "%.4g [%.4g .. %.4g]" % (middle, low, high)
+
+
+def turns(programs, units, passes):
+    """The rates of each program, round by round; units are what a pass does."""
+    rates, sums = [[] for _ in programs], [0] * len(programs)
+    for r in range(rounds + 1):
+        order = range(len(programs)) if r % 2 else reversed(range(len(programs)))
+        for i in order:
+            seconds = 0
+            for _ in range(passes):
+                s, sums[i] = programs[i].once()
+                seconds += s
+            if r:  # the first one brings data near
+                rates[i].append(units * passes / seconds)
+    for p in programs:
+        p.close()
+    return rates, sums
+
+
+for shape in sys.argv[4].split():
+    n, dims = shape.split(",")
+    kinds = [Program(ours, kind, n, dims) for kind in ("scan", "read")]
+    (scan, read), _ = turns(kinds, int(n) * ((int(dims) + 15) // 16 * 16) / 1e9, 1)
+    print("scan of %s int8 vectors of %s dimensions: %s GB/s, reading alone %s GB/s: %s %%" % (
+        n, dims, spread(scan), spread(read),
+        spread([100 * a / b for a, b in zip(scan, read)])))
+for shape in sys.argv[5].split():
+    n, bits = shape.split(",")
+    first = Program(ours, "hamming", n, bits, work)
+    first.once()  # the files are there then
+    others = [Program(p, work) for p in sorted(glob.glob(folder + "/*-hamming")) if folder]
+    rates, sums = turns([first] + others, int(n), max(1, 4000000 // int(n)))
+    print("hamming, %s rows of %s bits: %s million/s" % (
+        n, bits, spread([x / 1e6 for x in rates[0]])))
+    for p, rate, s in zip(others, rates[1:], sums[1:]):
+        if s != sums[0]:
+            sys.exit("bench-flat: %s finds other distances" % p.name)
+        print("    %s: %s million/s, ours %s times" % (
+            p.name, spread([x / 1e6 for x in rate]),
+            spread([a / b for a, b in zip(rates[0], rate)])))
+PYTHON
