@@ -18,4 +18,11 @@ static inline uint32_t ruvm_window_pages(uint32_t off, uint32_t bytes)
     return (off % RUVM_PORT_PAGE + bytes + RUVM_PORT_PAGE - 1) / RUVM_PORT_PAGE;
 }
 
+/* Whether a window of `size` bytes has room for bytes of flash from off on; of flash its pages
+ * reach `reach` bytes. */
+static inline bool ruvm_window_fits(uint32_t off, uint32_t bytes, uint32_t size, uint32_t reach)
+{
+    return off < reach && bytes <= reach - off && off % RUVM_PORT_PAGE + bytes <= size;
+}
+
 #endif

@@ -82,7 +82,7 @@ static IN_RAM void set_entries(uint32_t entry, uint32_t page, uint32_t n)
 const uint8_t *ruvm_port_map(uint32_t off, uint32_t bytes)
 {
     const uint32_t reach = SOC_FLASH_PAGES * RUVM_PORT_PAGE;
-    if (off >= reach || bytes > reach - off || off % RUVM_PORT_PAGE + bytes > WINDOW)
+    if (!ruvm_window_fits(off, bytes, WINDOW, reach))
         return NULL;
     set_entries(SOC_FIRST_MAPPED, off / RUVM_PORT_PAGE, ruvm_window_pages(off, bytes));
     return (const uint8_t *)(SOC_FLASH + SOC_FIRST_MAPPED * RUVM_PORT_PAGE + off % RUVM_PORT_PAGE);
