@@ -65,6 +65,15 @@ int ruvm_args_usage(const struct ruvm_args *args, const char *fmt, ...)
     return RUVM_EXIT_USAGE;
 }
 
+int ruvm_args_check_knn(const struct ruvm_args *args)
+{
+    static const struct ruvm_args_option of_knn[] = {RUVM_ARGS_KNN};
+    for (size_t i = 0; i < sizeof of_knn / sizeof *of_knn; i++)
+        if (ruvm_args_given(args, of_knn[i].name) && !ruvm_args_given(args, "knn"))
+            return ruvm_args_usage(args, "--%s needs --knn BLOB", of_knn[i].name);
+    return RUVM_EXIT_DONE;
+}
+
 enum { MAX_WORD = 31 }; /* longest word that is compared; ours are shorter */
 
 /* Levenshtein's distance, one row of it at a time. */
@@ -442,6 +451,11 @@ uint32_t ruvm_args_u32(const struct ruvm_args *args, const char *name)
 double ruvm_args_number(const struct ruvm_args *args, const char *name)
 {
     return slot_of(args, name)->number;
+}
+
+uint32_t ruvm_args_q16(const struct ruvm_args *args, const char *name)
+{
+    return (uint32_t)lround(ruvm_args_number(args, name) * 65536);
 }
 
 const char *ruvm_args_text(const struct ruvm_args *args, const char *name)

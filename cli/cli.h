@@ -82,6 +82,25 @@ struct ruvm_args_command {
             .help = "progress on standard error; auto: only where that is a terminal",             \
             .fallback = "auto", .choices = "auto plain none"                                       \
     }
+/* How the neighbours of --knn vote. */
+#define RUVM_ARGS_KNN_SHARE                                                                        \
+    {                                                                                              \
+        "knn-share", 0, RUVM_ARGS_NUMBER, "X",                                                     \
+            .help = "share of the neighbours' votes in each probability", .fallback = "0.25",      \
+            .min = 0, .max = 0.999                                                                 \
+    }
+#define RUVM_ARGS_KNN_K                                                                            \
+    {                                                                                              \
+        "knn-k", 0, RUVM_ARGS_COUNT, "N", .help = "neighbours that vote", .fallback = "32",        \
+                                          .min = 1, .max = 256                                     \
+    }
+#define RUVM_ARGS_KNN_SPREAD                                                                       \
+    {                                                                                              \
+        "knn-spread", 0, RUVM_ARGS_NUMBER, "X",                                                    \
+            .help = "squared distance, of states of length 1, at which a vote is worth 1/e",       \
+            .fallback = "0.05", .min = 0.0001, .max = 100                                          \
+    }
+#define RUVM_ARGS_KNN RUVM_ARGS_KNN_SHARE, RUVM_ARGS_KNN_K, RUVM_ARGS_KNN_SPREAD
 
 /* Parses argv[0 .. argc), the words after the verb. *args is NULL when the process is
  * to end with the returned code at once: after --help, or a usage error. */
@@ -95,6 +114,8 @@ bool ruvm_args_given(const struct ruvm_args *args, const char *name);
 uint64_t ruvm_args_count(const struct ruvm_args *args, const char *name);
 uint32_t ruvm_args_u32(const struct ruvm_args *args, const char *name);
 double ruvm_args_number(const struct ruvm_args *args, const char *name);
+/* A number, as the library takes it: 65536 is 1. */
+uint32_t ruvm_args_q16(const struct ruvm_args *args, const char *name);
 const char *ruvm_args_text(const struct ruvm_args *args, const char *name);
 const char *const *ruvm_args_texts(const struct ruvm_args *args, const char *name, unsigned *n);
 /* Like _text, "-" read as standard input. */
@@ -110,6 +131,10 @@ int ruvm_args_fail(const struct ruvm_args_command *command, const char *fmt, ...
 /* The same from within a verb. */
 int ruvm_args_usage(const struct ruvm_args *args, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* RUVM_EXIT_DONE, or the message and RUVM_EXIT_USAGE when one of RUVM_ARGS_KNN is given without
+ * --knn. */
+int ruvm_args_check_knn(const struct ruvm_args *args);
 
 /* The word nearest to a misspelt one among n, or NULL when none is near. */
 const char *ruvm_args_nearest(const char *word, const char *const *words, unsigned n);

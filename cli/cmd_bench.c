@@ -10,7 +10,6 @@
 #include "cli/cmd_bench.h"
 #include "cli/cmd_classifier.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,14 +52,7 @@ static const struct ruvm_args_option options[] = {
      .fallback = "16384", .min = 1, .max = 1 << 24},
     {"knn", 0, RUVM_ARGS_FILE, "BLOB",
      .help = "also measure --eval with a blob of rag-add --knn-model voting for each token"},
-    {"knn-share", 0, RUVM_ARGS_NUMBER, "X",
-     .help = "share of the neighbours' votes in each probability", .fallback = "0.25", .min = 0,
-     .max = 0.999},
-    {"knn-k", 0, RUVM_ARGS_COUNT, "N", .help = "neighbours that vote", .fallback = "32", .min = 1,
-     .max = 256},
-    {"knn-spread", 0, RUVM_ARGS_NUMBER, "X",
-     .help = "squared distance, of states of length 1, at which a vote is worth 1/e",
-     .fallback = "0.05", .min = 0.0001, .max = 100},
+    RUVM_ARGS_KNN,
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
     {"sweep", 0, RUVM_ARGS_TEXT, "KEY=LIST",
      .help = "measure speed for each value, such as block=1,8,64; KEY: ctx, block, prompt, "
@@ -117,10 +109,9 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--knn needs a text to measure on: --eval FILE");
     if (ruvm_args_given(args, "knn") && ruvm_args_given(args, "quality"))
         return ruvm_args_usage(args, "--knn and --quality do not go together");
-    static const char *const of_knn[] = {"knn-share", "knn-k", "knn-spread"};
-    for (size_t i = 0; i < sizeof of_knn / sizeof *of_knn; i++)
-        if (ruvm_args_given(args, of_knn[i]) && !ruvm_args_given(args, "knn"))
-            return ruvm_args_usage(args, "--%s needs --knn BLOB", of_knn[i]);
+    int rc = ruvm_args_check_knn(args);
+    if (rc != RUVM_EXIT_DONE)
+        return rc;
     if (!ruvm_args_given(args, "no-speed"))
         return check_files(args);
     for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++)
@@ -177,8 +168,8 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .questions = ruvm_args_input(args, "questions"),
         .knn = ruvm_args_text(args, "knn"),
         .knn_k = ruvm_args_u32(args, "knn-k"),
-        .knn_share_q16 = (uint32_t)lround(ruvm_args_number(args, "knn-share") * 65536),
-        .knn_spread_q16 = (uint32_t)lround(ruvm_args_number(args, "knn-spread") * 65536),
+        .knn_share_q16 = ruvm_args_q16(args, "knn-share"),
+        .knn_spread_q16 = ruvm_args_q16(args, "knn-spread"),
         .kernel_rates = ruvm_args_given(args, "kernel-rates"),
         .profile = ruvm_args_given(args, "profile"),
         .no_speed = ruvm_args_given(args, "no-speed"),

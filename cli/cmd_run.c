@@ -10,7 +10,6 @@
 #include "cli/cmd_classifier.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -85,14 +84,7 @@ static const struct ruvm_args_option options[] = {
      .help = "prompt of --rag: %c is what was found, %q the prompt; default: a line each"},
     {"knn", 0, RUVM_ARGS_FILE, "BLOB",
      .help = "let the nearest states of a blob of rag-add --knn-model vote for each token"},
-    {"knn-share", 0, RUVM_ARGS_NUMBER, "X",
-     .help = "share of the neighbours' votes in each probability", .fallback = "0.25", .min = 0,
-     .max = 0.999},
-    {"knn-k", 0, RUVM_ARGS_COUNT, "N", .help = "neighbours that vote", .fallback = "32", .min = 1,
-     .max = 256},
-    {"knn-spread", 0, RUVM_ARGS_NUMBER, "X",
-     .help = "squared distance, of states of length 1, at which a vote is worth 1/e",
-     .fallback = "0.05", .min = 0.0001, .max = 100},
+    RUVM_ARGS_KNN,
     {"tokenize", 0, RUVM_ARGS_FLAG, .help = "show the prompt's tokens and exit"},
     {"ids", 0, RUVM_ARGS_FLAG, .help = "print the ids of the generated tokens, not their text"},
     {"no-prompt", 0, RUVM_ARGS_FLAG, .help = "print the new text only"},
@@ -175,11 +167,6 @@ static int on_token(void *user, uint16_t id)
 
 /* ---- options to the library's -------------------------------------------- */
 
-static uint32_t q16(const struct ruvm_args *args, const char *name)
-{
-    return (uint32_t)lround(ruvm_args_number(args, name) * 65536);
-}
-
 /* A block has room for a token of each text of a batch. */
 static uint32_t block_of(const struct ruvm_args *args)
 {
@@ -200,15 +187,15 @@ static struct ruvm_session_options session_options(const struct ruvm_args *args)
         .draft_tokens = ruvm_args_u32(args, "draft-tokens"),
         .knn = ruvm_args_text(args, "knn"),
         .knn_k = ruvm_args_u32(args, "knn-k"),
-        .knn_share_q16 = q16(args, "knn-share"),
-        .knn_spread_q16 = q16(args, "knn-spread"),
+        .knn_share_q16 = ruvm_args_q16(args, "knn-share"),
+        .knn_spread_q16 = ruvm_args_q16(args, "knn-spread"),
         .sampler =
             {
-                .temperature_q16 = q16(args, "temp"),
+                .temperature_q16 = ruvm_args_q16(args, "temp"),
                 .top_k = ruvm_args_u32(args, "top-k"),
-                .top_p_q16 = q16(args, "top-p"),
-                .min_p_q16 = q16(args, "min-p"),
-                .repeat_q16 = q16(args, "repeat-penalty"),
+                .top_p_q16 = ruvm_args_q16(args, "top-p"),
+                .min_p_q16 = ruvm_args_q16(args, "min-p"),
+                .repeat_q16 = ruvm_args_q16(args, "repeat-penalty"),
                 .repeat_last = ruvm_args_u32(args, "repeat-last"),
             },
     };
@@ -332,10 +319,9 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--draft-tokens needs --draft");
     if (ruvm_args_given(args, "batch") && !ruvm_args_given(args, "prompts"))
         return ruvm_args_usage(args, "--batch needs --prompts");
-    static const char *const of_knn[] = {"knn-share", "knn-k", "knn-spread"};
-    for (size_t i = 0; i < sizeof of_knn / sizeof *of_knn; i++)
-        if (ruvm_args_given(args, of_knn[i]) && !ruvm_args_given(args, "knn"))
-            return ruvm_args_usage(args, "--%s needs --knn BLOB", of_knn[i]);
+    int rc = ruvm_args_check_knn(args);
+    if (rc != RUVM_EXIT_DONE)
+        return rc;
     static const char *const of_rag[] = {"rag-only", "rag-results", "rag-floor", "rag-form"};
     for (size_t i = 0; i < sizeof of_rag / sizeof *of_rag; i++)
         if (ruvm_args_given(args, of_rag[i]) && !ruvm_run_rag_blob(args))
