@@ -87,7 +87,7 @@ enum { RUVM_MAX_PARTS = 64 };
 
 struct ruvm_engine_options {
     uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
-    uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
+    uint32_t block;   /* prompt tokens a thread multiplies together, 1..64; 0: 8 */
     const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
     struct ruvm_mask mask;
     /* The matrices once more as these kernels like them (kernels/panels.h), one pointer a

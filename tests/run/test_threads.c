@@ -87,6 +87,23 @@ Test(threads, choosing_leaves_the_text_alone)
     ruvm_session_close(s);
 }
 
+/* Of a machine whose processors are all taken a trial learns nothing. */
+Test(threads, are_used_when_none_of_them_comes_to_the_trial)
+{
+    struct ruvm_session *s = open_demo(2);
+    uint32_t expected = crc_of(s);
+    ruvm_pool_close(s->threads.pool);
+    cr_assert_eq(ruvm_pool_open(&s->threads.pool, 1, NULL), RUVM_OK);
+    s->threads.asked = 0;
+    ruvm_threads_choose(&s->threads, s->engine);
+    cr_assert_eq(ruvm_session_threads(s), 2);
+    cr_assert_gt(s->threads.parallel.min_work, 0);
+    cr_assert_lt(s->threads.parallel.min_work, 10u << 20);
+    s->threads.parallel.min_work = 0;
+    cr_assert_eq(crc_of(s), expected);
+    ruvm_session_close(s);
+}
+
 Test(threads, too_many_are_refused)
 {
     struct ruvm_session *s;
