@@ -79,8 +79,9 @@ struct ruvm_parallel {
      * when all have returned. */
     void (*run)(void *user, void (*part)(void *job, uint32_t i, uint32_t n_parts), void *job);
     void *user;
-    uint32_t n_parts;  /* 1..RUVM_MAX_PARTS */
-    uint64_t min_work; /* multiplications below which splitting costs more than it saves */
+    uint32_t n_parts;   /* 1..RUVM_MAX_PARTS */
+    uint64_t min_work;  /* multiplications below which splitting costs more than it saves */
+    uint64_t min_block; /* the same for all of a block: threads that sleep come too late */
 };
 
 enum { RUVM_MAX_PARTS = 64 };

@@ -410,7 +410,7 @@ static void run_stage(struct ruvm_engine *e, uint32_t stage, uint32_t n_tokens)
 /* A thread with enough tokens keeps them: what it computed of them need not come from another
  * processor's cache, and nobody waits but once a layer. The price is that every thread reads
  * all weights: from memory, that takes as long as so many tokens for each byte of a weight. */
-enum { FEW_TOKENS = 8, MANY_TOKENS = 32 };
+enum { FEW_TOKENS = 4, MANY_TOKENS = 32 };
 
 static bool splits_by_tokens(const struct ruvm_engine *e, uint32_t n_tokens)
 {
@@ -469,8 +469,15 @@ static void run_block(struct ruvm_engine *e, uint32_t n_tokens)
     }
 }
 
-/* The n tokens of e->rows, at most a block. */
-static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
+/* Multiplications of the matrices; of a block mostly one token's logits are wanted. */
+static uint64_t work_of_block(const struct ruvm_engine *e, uint32_t n_tokens)
+{
+    uint64_t rows = 2 * e->q_dim + 2 * e->kv_dim + 3u * e->img.hidden;
+    return (rows * e->img.n_layers * n_tokens + e->img.vocab) * e->img.dim;
+}
+
+/* The n tokens of e->rows, at most a block, by those who are in e->parallel. */
+static void compute_block(struct ruvm_engine *e, uint32_t n_tokens)
 {
     ruvm_parallel_refresh(e);
     if (ruvm_engine_parallel(e))
@@ -482,6 +489,15 @@ static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
     begin_layer(e, n_tokens);
     ruvm_vector_norm(e, 2u * e->img.n_layers, e->head_group, n_tokens);
     head(e, n_tokens);
+}
+
+static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    const struct ruvm_parallel *all = e->parallel;
+    if (ruvm_engine_parallel(e) && work_of_block(e, n_tokens) < all->min_block)
+        e->parallel = NULL;
+    compute_block(e, n_tokens);
+    e->parallel = all;
 }
 
 /* The next token of a text. */

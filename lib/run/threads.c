@@ -36,6 +36,7 @@ enum {
 #define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
 #define USUAL_RUN_S 1e-6       /* where nobody answered */
 #define LEAST_GAIN 0.95        /* of the time: less is not worth a processor */
+#define WAKING_S 50e-6         /* until a thread that sleeps is there */
 #define RUNS_WORTH 4           /* work below so many runs is not split */
 
 /* ---- the pool as the core sees it ------------------------------------------------ */
@@ -229,6 +230,7 @@ static void decide(struct trial *m, bool they_come)
     double run_s = measure_run(m->t);
     run_s = run_s < LONGEST_ANSWER_S ? run_s : USUAL_RUN_S;
     p->min_work = (uint64_t)(RUNS_WORTH * run_s * rate);
+    p->min_block = (uint64_t)(WAKING_S * rate);
 }
 
 void ruvm_threads_choose(struct ruvm_threads *t, struct ruvm_engine *e)

@@ -176,6 +176,27 @@ Test(parallel, little_work_is_not_split)
     free(image);
 }
 
+/* Nor is a block that is done before a thread could come. */
+Test(parallel, a_short_block_is_not_split)
+{
+    uint32_t n = 2;
+    const struct random_shape s = any_shape(0);
+    struct ruvm_parallel p = {
+        .run = run_backwards, .user = &n, .n_parts = n, .min_block = UINT64_MAX};
+    const struct ruvm_engine_options o = {.parallel = &p};
+    size_t bytes;
+    uint8_t *image = random_image(&s, &bytes);
+    uint16_t tokens[ANY_SHAPE_CONTEXT];
+    fill_tokens(tokens, s.context, s.vocab, 7);
+    n_runs = 0;
+    free(all_logits(image, bytes, &s, tokens, &o));
+    cr_assert_eq(n_runs, 0);
+    p.min_block = 1;
+    free(all_logits(image, bytes, &s, tokens, &o));
+    cr_assert_gt(n_runs, 0);
+    free(image);
+}
+
 Test(parallel, refuses_more_parts_than_there_may_be)
 {
     uint32_t n = RUVM_MAX_PARTS + 1;
