@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 [ -e build/release/libruvm.a ] || { echo "bench-flat: run make first" >&2; exit 1; }
 "${CC:-cc}" -std=c11 -O2 -I. tests/bench_flat.c build/release/libruvm.a \
     -lcjson -lhogweed -lnettle -lz -lpthread -lm -o "$work/flat" || exit 1
-python3 - "$work" "${1:+$(realpath "$1")}" "${ROUNDS:-9}" "${SCAN:-700000,384}" \
+python3 - "$work" "${1:+$(realpath "$1")}" "${ROUNDS:-9}" "${SCAN-700000,384}" \
     "${HAMMING:-10000,64 2000,1024 8000000,64 500000,1024}" << 'PYTHON'
 import glob
 import os
@@ -42,8 +42,8 @@ class Program:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
-    def once(self):
-        self.process.stdin.write("\n")
+    def run(self, passes):
+        self.process.stdin.write("%d\n" % passes)
         self.process.stdin.flush()
         words = self.process.stdout.readline().split()
         if not words:
@@ -66,12 +66,9 @@ def turns(programs, units, passes):
     for r in range(rounds + 1):
         order = range(len(programs)) if r % 2 else reversed(range(len(programs)))
         for i in order:
-            seconds = 0
-            for _ in range(passes):
-                s, sums[i] = programs[i].once()
-                seconds += s
+            seconds, sums[i] = programs[i].run(passes)
             if r:  # the first one brings data near
-                rates[i].append(units * passes / seconds)
+                rates[i].append(units / seconds)
     for p in programs:
         p.close()
     return rates, sums
@@ -86,16 +83,21 @@ for shape in sys.argv[4].split():
         spread([100 * a / b for a, b in zip(scan, read)])))
 for shape in sys.argv[5].split():
     n, bits = shape.split(",")
-    first = Program(ours, "hamming", n, bits, work)
-    first.once()  # the files are there then
-    others = [Program(p, work) for p in sorted(glob.glob(folder + "/*-hamming")) if folder]
-    rates, sums = turns([first] + others, int(n), max(1, 4000000 // int(n)))
-    print("hamming, %s rows of %s bits: %s million/s" % (
-        n, bits, spread([x / 1e6 for x in rates[0]])))
-    for p, rate, s in zip(others, rates[1:], sums[1:]):
-        if s != sums[0]:
-            sys.exit("bench-flat: %s finds other distances" % p.name)
-        print("    %s: %s million/s, ours %s times" % (
-            p.name, spread([x / 1e6 for x in rate]),
-            spread([a / b for a, b in zip(rates[0], rate)])))
+    bytes_ = int(n) * ((int(bits) + 63) // 64 * 8)
+    print("hamming, %s rows of %s bits, %.3g MB" % (n, bits, bytes_ / 1e6))
+    for kind in "distances", "nearest":
+        first = Program(ours, kind, n, bits, work)
+        first.run(1)  # the files are there then
+        reads = Program(ours, "bits", n, bits)
+        others = [Program(p, work, kind) for p in sorted(glob.glob(folder + "/*-hamming")) if folder]
+        rates, sums = turns([first, reads] + others, int(n), max(1, 50000000 // bytes_))
+        print("    %s: %s million/s, %s %% of reading alone" % (
+            kind, spread([x / 1e6 for x in rates[0]]),
+            spread([100 * a / b for a, b in zip(rates[0], rates[1])])))
+        for p, rate, s in zip(others, rates[2:], sums[2:]):
+            if s != sums[0]:
+                sys.exit("bench-flat: %s finds other distances" % p.name)
+            print("        %s: %s million/s, ours %s times" % (
+                p.name, spread([x / 1e6 for x in rate]),
+                spread([a / b for a, b in zip(rates[0], rate)])))
 PYTHON
