@@ -78,8 +78,8 @@ static void make_codes(struct ruvm_vectors *set, uint32_t n, uint64_t *state)
 static void make_bits(struct ruvm_vectors *set, uint32_t n, uint64_t *state)
 {
     uint8_t *rows = take((size_t)n * set->row_bytes);
-    for (size_t i = 0; i < (size_t)n * set->row_bytes; i++)
-        rows[i] = (uint8_t)(ruvm_random_next(state) >> 56);
+    for (size_t i = 0; i < (size_t)n * set->row_bytes; i += 4)
+        ruvm_store_u32(rows + i, (uint32_t)(ruvm_random_next(state) >> 32));
     set->rows = rows;
     set->n = n;
 }
