@@ -266,3 +266,23 @@ Test(session, beside_another_shares_its_weights_and_computes_the_same)
     expect_logits(host, expected);
     ruvm_session_close(host);
 }
+
+/* An embedding that is not the head is only looked up, in the image: it has no copy. */
+Test(session, lays_out_what_is_multiplied_and_nothing_else)
+{
+    static const char *const checkpoints[] = {"tests/golden/tiny-v1.bin",
+                                              "tests/golden/tiny-v1-untied.bin"};
+    for (int untied = 0; untied < 2; untied++) {
+        struct ruvm_session *s;
+        struct ruvm_error err = {0};
+        struct ruvm_session_options o = {.model = tiny_image(checkpoints[untied], NULL)};
+        cr_assert_eq(ruvm_session_open(&s, &o, &err), RUVM_OK, "%s", err.text);
+        const struct ruvm_image *img = &s->panels.img;
+        for (uint32_t i = 0; s->panels.of_tensor && i < img->n_tensors; i++) {
+            struct ruvm_tensor t = ruvm_image_tensor(img, i);
+            bool has = s->panels.of_tensor[i] != NULL;
+            cr_assert_eq(has, t.kind != RUVM_TENSOR_EMBED || !untied, "tensor %u", i);
+        }
+        ruvm_session_close(s);
+    }
+}
