@@ -67,6 +67,8 @@ void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_st
 /* "matmul_s8 2048 x 768, L2" */
 void ruvm_cmd_bench_kernel_name(char *text, size_t size, const struct ruvm_bench_kernel *k,
                                 const struct ruvm_bench_roofs *roofs);
+/* Whether the roofs differ so much from round to round that shares of them mean little. */
+bool ruvm_cmd_bench_is_disturbed(const struct ruvm_bench_roofs *r);
 /* Kernels and roofs, when they were measured; below: something stands above them. */
 void ruvm_cmd_bench_kernels(const struct ruvm_bench_list *list, enum ruvm_table_style style,
                             bool below);

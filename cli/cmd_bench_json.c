@@ -95,6 +95,7 @@ static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
 {
     struct cJSON *roofs = ruvm_json_object(object, "roofs");
     ruvm_json_bool(roofs, "cache_sizes_assumed", r->sizes_assumed);
+    ruvm_json_bool(roofs, "disturbed", ruvm_cmd_bench_is_disturbed(r));
     ruvm_json_text(roofs, "multiply", r->instruction);
     add_spread(roofs, "gmac_per_s", &r->gmac_per_s);
     struct cJSON *levels = ruvm_json_array(roofs, "levels");
