@@ -12,6 +12,7 @@
 #include "kernels/exact.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/arrays.h"
+#include "tests/kernels/compare_attend.h"
 #include "tests/kernels/compare_codes.h"
 #include "tests/kernels/compare_panels.h"
 #include "tests/kernels/naive.h"
@@ -517,6 +518,7 @@ static const struct compare_case compare_cases[] = {
     {"scores", compare_scores},
     {"mix", compare_mix},
     {"weights", compare_weights},
+    {"attend", compare_attend},
     {"rotate", compare_rotate},
     {"to_cache", compare_to_cache},
     {"narrow", compare_narrow},
