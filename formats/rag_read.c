@@ -17,6 +17,7 @@ enum { BLOB_ALIGN = 16 };
 const char ruvm_rag_names[RUVM_RAG_N_PARTS][5] = {
     RUVM_RSEC_VECT, RUVM_RSEC_SIDE, RUVM_RSEC_GRPH, RUVM_RSEC_DEAD, RUVM_RSEC_CHNK, RUVM_RSEC_TEXT,
     RUVM_RSEC_SRCE, RUVM_RSEC_STRS, RUVM_RSEC_RCPE, RUVM_RSEC_BM25, RUVM_RSEC_BITS, RUVM_RSEC_BOOK,
+    RUVM_RSEC_WORD,
 };
 
 /* ---- shapes ---------------------------------------------------------------- */
