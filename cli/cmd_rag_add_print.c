@@ -304,7 +304,9 @@ static void print_table(const struct ruvm_rag_add_result *r)
     printf("; of %s different words of the texts %s are not in it\n",
            ruvm_output_grouped(r->n_text_words), ruvm_output_grouped(r->n_unknown_words));
     if (r->is_old_table && r->n_added && r->n_unknown_words)
-        puts("  note        the table is the one of the blob: for words that it lacks give --embed words:FILE again");
+        puts(
+            "  note        the table is the one of the blob: for words that it lacks give --embed "
+            "words:FILE again");
 }
 
 static void print_result(const struct ruvm_rag_add_result *r, const char *blob, bool dry_run)

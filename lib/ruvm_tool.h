@@ -738,8 +738,8 @@ struct ruvm_rag_add_result {
     uint32_t degree, ef; /* 0: no graph, every search looks at all */
     uint64_t text_bytes, vector_bytes, graph_bytes, word_bytes, recipe_bytes, table_bytes;
     uint64_t file_bytes;
-    uint32_t n_table_words; /* in the blob; 0: it has no table of word vectors */
-    bool is_old_table;      /* the one that the blob had */
+    uint32_t n_table_words;                 /* in the blob; 0: it has no table of word vectors */
+    bool is_old_table;                      /* the one that the blob had */
     uint32_t n_text_words, n_unknown_words; /* different words of the texts, with a table, and those
                                              * that it lacked */
     uint32_t n_queries;               /* that the recalls were measured with; 0: they were not */

@@ -29,9 +29,9 @@ struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree;                  /* 0: the smallest that meets the goal */
-    struct ruvm_recipe recipe;        /* of the hashed kind all but its weights */
-    const struct ruvm_rag_rows *rows; /* of the kinds that are not made of text alone, or NULL */
+    uint32_t degree;                     /* 0: the smallest that meets the goal */
+    struct ruvm_recipe recipe;           /* of the hashed kind all but its weights */
+    const struct ruvm_rag_rows *rows;    /* of the kinds that are not made of text alone, or NULL */
     const struct ruvm_word_table *table; /* of that kind, else NULL */
     uint32_t max_words;                  /* of it */
     uint32_t generation;

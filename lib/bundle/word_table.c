@@ -3,7 +3,8 @@
  * What all word vectors of a table share tells no text from another, and it is much of them: their
  * mean and the direction in which they differ most are taken off ("All-but-the-top", Mu and
  * Viswanath 2018). As sums of vectors are linear, that is done here once and costs a question
- * nothing. It needs no texts, of which a blob may have few, as the common part of these would. Sums of floats are in a fixed order, so that the same file gives the same bytes.
+ * nothing. It needs no texts, of which a blob may have few, as the common part of these would. Sums
+ * of floats are in a fixed order, so that the same file gives the same bytes.
  */
 #include "lib/bundle/word_table.h"
 
@@ -186,8 +187,8 @@ static bool has_word(const void *context, uint32_t hash)
 }
 
 int ruvm_word_table_read(struct ruvm_word_table *w, const struct ruvm_word_table_source *source,
-                         const struct ruvm_embed_texts *texts,
-                         const struct ruvm_progress *progress, struct ruvm_error *err)
+                         const struct ruvm_embed_texts *texts, const struct ruvm_progress *progress,
+                         struct ruvm_error *err)
 {
     const struct ruvm_word_vectors_wanted wanted = {.first = source->first,
                                                     .wants = has_word,

@@ -35,8 +35,8 @@ struct ruvm_word_table_source {
     uint32_t first; /* words from its beginning that are kept, besides those of the texts */
 };
 int ruvm_word_table_read(struct ruvm_word_table *w, const struct ruvm_word_table_source *source,
-                         const struct ruvm_embed_texts *texts,
-                         const struct ruvm_progress *progress, struct ruvm_error *err);
+                         const struct ruvm_embed_texts *texts, const struct ruvm_progress *progress,
+                         struct ruvm_error *err);
 /* The table that a blob has, whose recipe is of that kind. */
 int ruvm_word_table_load(struct ruvm_word_table *w, const struct ruvm_rag *rag,
                          const struct ruvm_embed_texts *texts, struct ruvm_error *err);

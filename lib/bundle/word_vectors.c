@@ -194,8 +194,8 @@ static bool read_head(struct line l, uint64_t *n_words, uint64_t *dims)
     const char *first = next_column(&l, &n[0]), *second = next_column(&l, &n[1]);
     next_column(&l, &n[2]);
     if (n[2] || !read_number(first, n[0], &count) || !read_number(second, n[1], &width) ||
-        !(count >= 0 && count < 0x1p53 && width >= 0 && width < 0x1p31) ||
-        count != floor(count) || width != floor(width))
+        !(count >= 0 && count < 0x1p53 && width >= 0 && width < 0x1p31) || count != floor(count) ||
+        width != floor(width))
         return false;
     *n_words = (uint64_t)count;
     *dims = (uint64_t)width;
@@ -359,9 +359,9 @@ int ruvm_word_vectors_parse(struct ruvm_word_vectors *t, const char *name, const
 {
     struct reading r = {.t = t, .wanted = wanted, .name = name, .err = err};
     *t = (struct ruvm_word_vectors){0};
-    int rc = size ? read_any(&r, (const char *)data, size)
-                  : ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: is empty: no word vectors are in it",
-                              name);
+    int rc =
+        size ? read_any(&r, (const char *)data, size)
+             : ruvm_fail(err, RUVM_ERR_CORRUPT, "%s: is empty: no word vectors are in it", name);
     if (rc == RUVM_OK && t->n == 0)
         rc = ruvm_fail(err, RUVM_ERR_CORRUPT,
                        "%s: none of its %llu entries is a word that is wanted: are they words?",

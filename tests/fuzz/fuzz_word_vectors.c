@@ -28,7 +28,8 @@ static int compare(const void *a, const void *b)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct ruvm_word_vectors_wanted wanted = {.first = size % 7, .wants = wants_odd};
+    const struct ruvm_word_vectors_wanted wanted = {.first = (uint32_t)(size % 7),
+                                                    .wants = wants_odd};
     struct ruvm_error err = {0};
     struct ruvm_word_vectors t;
     int rc = ruvm_word_vectors_parse(&t, "fuzzed", data, size, &wanted, &err);
