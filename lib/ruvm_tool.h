@@ -855,6 +855,7 @@ enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
 struct ruvm_spread { /* of repeated measurements */
     double median, min, max;
     uint32_t n;
+    double q1, q3; /* quartiles */
 };
 
 struct ruvm_bench_options {
@@ -943,6 +944,8 @@ struct ruvm_bench_result {
     bool has_mask;
     char mask[40];
     uint32_t cached_positions;          /* of the context: a mask may forget the others */
+    uint32_t seen_positions;            /* by the last token of the context, its own among them */
+    uint64_t kv_bytes;                  /* of the engine's: keys and values of all layers */
     uint32_t image_crc, context, block; /* context and block: the engine's */
     uint32_t threads;                   /* that shared the work */
     uint32_t batch;                     /* texts together; their tokens are added up */
@@ -974,6 +977,13 @@ struct ruvm_bench_result {
 
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err);
+/* n measurements of o[0].model that differ in other options. Their speeds are measured in
+ * turns, a b c, c b a and so on, so that what disturbs the machine meets all alike; weights
+ * and panels are in memory once. o[0] has the repetitions, and says whether kernels are
+ * measured: beside the first result. r[i] is of o[i], unless errs[i].code says that it failed,
+ * which takes no other one with it. Returns the status of the first that failed. */
+int ruvm_bench_each(const struct ruvm_bench_options *o, uint32_t n, struct ruvm_bench_result *r,
+                    struct ruvm_error *errs);
 void ruvm_bench_free(struct ruvm_bench_result *r);
 
 /* ---- bench rag --------------------------------------------------------------- */

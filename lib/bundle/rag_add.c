@@ -226,6 +226,10 @@ static int check_options(const struct ruvm_rag_add_options *o, struct ruvm_error
 
 static int delete_sources(struct adding *a)
 {
+    if (a->o->n_deletes && !a->old.data)
+        return ruvm_fail(a->err, RUVM_ERR_ARG,
+                         "%s: is not there, so that nothing can be deleted from it: check the name",
+                         a->o->blob);
     for (uint32_t i = 0; i < a->o->n_deletes; i++)
         if (!ruvm_library_forget(&a->lib, a->o->deletes[i]))
             return ruvm_fail(a->err, RUVM_ERR_ARG,
@@ -303,6 +307,10 @@ static int add_source(struct adding *a, uint32_t i, enum ruvm_document_format fo
     if (rc != RUVM_OK)
         return rc;
     bool is_stdin = strcmp(path, "/dev/stdin") == 0;
+    if (is_stdin && a->sources[i].size == 0)
+        return ruvm_fail(a->err, RUVM_ERR_IO,
+                         "standard input: is empty: check what writes to it (--delete takes a "
+                         "source out)");
     struct ruvm_library_add add = {
         .document = {.name = is_stdin ? (o->stdin_name ? o->stdin_name : "stdin") : path,
                      .data = (const char *)a->sources[i].data,

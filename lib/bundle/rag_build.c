@@ -115,23 +115,31 @@ static int embed_chunk(const struct building *b, struct ruvm_embedder *e,
                 : ruvm_embed_chunk(e, x, b->set.dims, chunk->text, chunk->n_text);
 }
 
+/* Of a large blob only the first vectors are kept as they were: rounding costs any of them
+ * about as much. */
+static int make_room_for_exact(struct ruvm_rag_sections *s, uint32_t n, uint32_t dims)
+{
+    uint32_t most = MAX_EXACT_BYTES / (dims * (uint32_t)sizeof *s->exact);
+    free(s->exact);
+    s->n_exact = n < most ? n : most;
+    s->exact = calloc((size_t)s->n_exact * dims + 1, sizeof *s->exact);
+    return s->exact ? RUVM_OK : RUVM_ERR_MEMORY;
+}
+
 static int embed(struct building *b)
 {
     struct ruvm_embedder e = {.recipe = &b->recipe};
     uint32_t n = b->lib->n_chunks, dims = b->set.dims;
     int32_t x[RUVM_RAG_MAX_DIMS];
-    int rc = RUVM_OK;
+    int rc = make_room_for_exact(b->s, n, dims);
     b->s->vectors.size = b->s->side.size = 0;
-    free(b->s->exact);
-    bool few = (uint64_t)n * dims * sizeof *x <= MAX_EXACT_BYTES;
-    b->s->exact = few && n ? calloc((size_t)n * dims, sizeof *x) : NULL;
     for (uint32_t i = 0; rc == RUVM_OK && i < n; i++) {
         rc = i % REPORT_EVERY ? RUVM_OK : report(b, "vectors", i, n);
         if (rc == RUVM_OK)
             rc = embed_chunk(b, &e, &b->lib->chunks[i], x);
         if (rc == RUVM_OK)
             put_row(b, x);
-        if (rc == RUVM_OK && b->s->exact)
+        if (rc == RUVM_OK && i < b->s->n_exact)
             memcpy(b->s->exact + (size_t)i * dims, x, dims * sizeof *x);
     }
     ruvm_embedder_free(&e);
@@ -236,7 +244,7 @@ static int measure(struct ruvm_buffer *file, const struct building *b, struct ru
     rc = ruvm_rag_open(&rag, file->data, file->size, &fault);
     if (rc != RUVM_OK)
         return ruvm_fail(b->err, rc, "the blob made is none: %s", fault.what);
-    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact};
+    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact, b->s->n_exact};
     rc = report(b, "measuring", 0, 1);
     return rc == RUVM_OK ? ruvm_rag_measure(&m, d, b->err) : rc;
 }
@@ -270,8 +278,7 @@ static int choose_degree(struct building *b, struct building *trial)
         struct ruvm_rag_draft d = trial_of(trial);
         if (rc == RUVM_OK)
             rc = measure(&file, trial, &d);
-        met = !d.figures.n_queries ||
-              (d.figures.recall_graph >= RUVM_RAG_GOAL_65535 && d.ef <= TRIAL_EF);
+        met = d.figures.recall_graph >= RUVM_RAG_GOAL_65535 && d.ef <= TRIAL_EF;
     }
     ruvm_buffer_free(&file);
     b->degree = trial->degree;

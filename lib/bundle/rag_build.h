@@ -41,7 +41,8 @@ struct ruvm_rag_plan {
 struct ruvm_rag_sections {
     struct ruvm_library_text text;
     struct ruvm_buffer recipe, table, words, vectors, side, graph, book;
-    int32_t *exact; /* [n, dims] vectors before they were rounded, or NULL: too many */
+    int32_t *exact;   /* [n_exact, dims] the first vectors before they were rounded */
+    uint32_t n_exact; /* all, or as many as memory is spent on */
 };
 void ruvm_rag_sections_free(struct ruvm_rag_sections *s);
 
@@ -61,7 +62,8 @@ struct ruvm_rag_measure {
     const struct ruvm_library *lib; /* whose first chunks are those of rag */
     const struct ruvm_recipe *recipe;
     const struct ruvm_rag *rag; /* of a file with all but the figures */
-    const int32_t *exact;       /* or NULL */
+    const int32_t *exact;       /* [n_exact, dims] as in the sections */
+    uint32_t n_exact;
 };
 int ruvm_rag_measure(const struct ruvm_rag_measure *m, struct ruvm_rag_draft *draft,
                      struct ruvm_error *err);
