@@ -61,6 +61,7 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .n_vecs = p->n_tokens,
         .x_stride = e->x_stride,
         .out_stride = p->out_stride,
+        .is_odd = p->row / RUVM_PANEL_ROWS % 2,
         .is_far = ruvm_engine_is_far(e),
     });
 }
