@@ -597,7 +597,7 @@ uint32_t ruvm_session_context(const struct ruvm_session *s);
 uint32_t ruvm_session_cached(const struct ruvm_session *s);
 /* Threads that share the work. */
 uint32_t ruvm_session_threads(const struct ruvm_session *s);
-/* Prompt tokens that are multiplied together. */
+/* Prompt tokens that a thread multiplies together. */
 uint32_t ruvm_session_block(const struct ruvm_session *s);
 
 /* Begins the drawing anew, as a session opened with this seed does. */

@@ -407,7 +407,7 @@ static void attend_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint
 static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens)
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
-    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
+    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2 * RUVM_WORK_OF_ATTENTION;
     if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);
