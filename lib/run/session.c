@@ -91,15 +91,17 @@ static uint32_t block_of(const struct ruvm_session_options *o)
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
+    uint32_t block = block_of(o);
     struct ruvm_engine_options engine = {
         .context = s->context,
-        .block = block_of(o),
+        .block = block,
         .kernels = s->kernels,
         .mask = s->mask,
         .panels = s->panels.of_tensor,
     };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     s->memory_bytes = s->engine_bytes;
+    s->block = block < s->context ? block : s->context;
     engine.parallel = s->threads.parallel.n_parts > 1 ? &s->threads.parallel : NULL;
     if (rc == RUVM_OK && engine.parallel)
         rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->memory_bytes);
@@ -289,7 +291,7 @@ uint32_t ruvm_session_threads(const struct ruvm_session *s)
 
 uint32_t ruvm_session_block(const struct ruvm_session *s)
 {
-    return s->engine->block;
+    return s->block;
 }
 
 uint32_t ruvm_session_cached(const struct ruvm_session *s)

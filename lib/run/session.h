@@ -27,6 +27,7 @@ struct ruvm_session {
     size_t memory_bytes;
     size_t engine_bytes; /* that one thread needs of it */
     uint32_t context;    /* positions the engine has room for */
+    uint32_t block;      /* prompt tokens that a thread multiplies together */
     struct ruvm_mask mask;
     bool has_tokenizer;
     struct ruvm_tokenizer tokenizer;
