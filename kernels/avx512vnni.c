@@ -5,8 +5,10 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/avx512_attend.h"
 #include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
+#include "kernels/avx512_panels_tables.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -205,7 +207,11 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
     case 4: panel_codes(4, m); return;
     case 3: panel_codes(3, m); return;
     case 2: panel_codes(2, m); return;
-    default: panel_codes(1, m);
+    default:
+        if (m->group)
+            panel_codes(1, m);
+        else
+            panel_tables(m);
     }
 }
 
@@ -213,6 +219,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
     .panel_zero = 128,
+    .panel_pairs = 1,
     .matmul_s8 = matmul_s8,
     .matmul_int4 = matmul_int4,
     .matmul_int3 = matmul_int3,
@@ -224,6 +231,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .scores = avx512_scores,
     .weights = avx512_weights,
     .mix = avx512_mix,
+    .attend = avx512_attend,
     .rotate = avx512_rotate,
     .to_cache = avx512_to_cache,
     .narrow = avx512_narrow,

@@ -21,6 +21,7 @@ void ruvm_rag_sections_free(struct ruvm_rag_sections *s)
 {
     ruvm_library_text_free(&s->text);
     ruvm_buffer_free(&s->recipe);
+    ruvm_buffer_free(&s->table);
     ruvm_buffer_free(&s->words);
     ruvm_buffer_free(&s->vectors);
     ruvm_buffer_free(&s->side);
@@ -64,9 +65,12 @@ static int learn(struct building *b)
 {
     const struct ruvm_embed_texts texts = ruvm_rag_texts(b->lib);
     const struct ruvm_embed_options o = {b->plan->recipe, b->plan->max_buckets};
-    b->s->recipe.size = 0;
+    b->s->recipe.size = b->s->table.size = 0;
     int rc = report(b, "learning", 0, 1);
-    if (rc == RUVM_OK && b->plan->rows)
+    if (rc == RUVM_OK && b->plan->table)
+        rc = ruvm_word_table_write(b->plan->table, &b->plan->recipe, b->plan->max_words,
+                                   &b->s->recipe, &b->s->table, b->err);
+    else if (rc == RUVM_OK && b->plan->rows)
         ruvm_embed_recipe(&b->s->recipe, &b->plan->recipe);
     else if (rc == RUVM_OK)
         rc = ruvm_embed_learn(&b->s->recipe, &o, &texts, b->err);
@@ -77,6 +81,9 @@ static int learn(struct building *b)
     if (!ruvm_buffer_ok(&b->s->recipe))
         return ruvm_fail(b->err, RUVM_ERR_MEMORY, "no memory for a recipe");
     rc = ruvm_recipe_open(&b->recipe, b->s->recipe.data, (uint32_t)b->s->recipe.size);
+    if (rc == RUVM_OK && b->plan->table)
+        rc = ruvm_recipe_set_table(&b->recipe, b->s->table.data, (uint32_t)b->s->table.size,
+                                   b->set.dims);
     return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "the recipe of the blob is not one");
 }
 
@@ -100,6 +107,10 @@ static int embed_chunk(const struct building *b, struct ruvm_embedder *e,
                        const struct ruvm_library_chunk *chunk, int32_t *x)
 {
     const struct ruvm_rag_rows *rows = b->plan->rows;
+    if (b->plan->table) {
+        ruvm_recipe_embed(&b->recipe, x, b->set.dims, chunk->text, chunk->n_text);
+        return RUVM_OK;
+    }
     return rows ? rows->row(rows->context, chunk, x, b->err)
                 : ruvm_embed_chunk(e, x, b->set.dims, chunk->text, chunk->n_text);
 }
@@ -194,6 +205,7 @@ static struct ruvm_rag_draft draft_of(const struct building *b)
     d.part[RUVM_RAG_SRCE] = part_of(&s->text.sources);
     d.part[RUVM_RAG_STRS] = part_of(&s->text.strings);
     d.part[RUVM_RAG_RCPE] = part_of(&s->recipe);
+    d.part[RUVM_RAG_WORD] = part_of(&s->table);
     if (b->plan->words)
         d.part[RUVM_RAG_BM25] = part_of(&s->words);
     return d;
@@ -306,6 +318,8 @@ static void note(const struct building *b, const struct ruvm_rag_draft *d, size_
     r->graph_bytes = s->graph.size;
     r->word_bytes = b->plan->words ? s->words.size : 0;
     r->recipe_bytes = s->recipe.size;
+    r->table_bytes = s->table.size;
+    r->n_table_words = b->plan->table ? b->recipe.n_buckets : 0;
     r->file_bytes = file_bytes;
     r->n_queries = d->figures.n_queries;
     r->recall_code = d->figures.recall_code / 65535.0;

@@ -5,6 +5,7 @@
 #include "lib/bundle/embed.h"
 #include "lib/bundle/hnsw.h"
 #include "lib/bundle/library.h"
+#include "lib/bundle/word_table.h"
 #include "lib/ruvm_tool.h"
 
 enum {
@@ -28,16 +29,18 @@ struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree;                  /* 0: the smallest that meets the goal */
-    struct ruvm_recipe recipe;        /* of the hashed kind all but its weights */
-    const struct ruvm_rag_rows *rows; /* of the other kinds, else NULL */
+    uint32_t degree;                     /* 0: the smallest that meets the goal */
+    struct ruvm_recipe recipe;           /* of the hashed kind all but its weights */
+    const struct ruvm_rag_rows *rows;    /* of the kinds that are not made of text alone, or NULL */
+    const struct ruvm_word_table *table; /* of that kind, else NULL */
+    uint32_t max_words;                  /* of it */
     uint32_t generation;
 };
 
 /* The sections on their way; zero it, free it. */
 struct ruvm_rag_sections {
     struct ruvm_library_text text;
-    struct ruvm_buffer recipe, words, vectors, side, graph, book;
+    struct ruvm_buffer recipe, table, words, vectors, side, graph, book;
     int32_t *exact;   /* [n_exact, dims] the first vectors before they were rounded */
     uint32_t n_exact; /* all, or as many as memory is spent on */
 };
