@@ -26,6 +26,20 @@ static void spread_cells(struct ruvm_table *t, const struct ruvm_spread *s)
     ruvm_table_cell(t, "%.4g", s->max);
 }
 
+/* A quarter of the measurements far below another quarter: somebody else was at work. */
+static bool is_uneven(const struct ruvm_spread *s)
+{
+    return s->q1 < 0.8 * s->q3;
+}
+
+bool ruvm_cmd_bench_is_disturbed(const struct ruvm_bench_roofs *r)
+{
+    for (uint32_t i = 0; i < r->n_levels; i++)
+        if (is_uneven(&r->levels[i].gb_per_s))
+            return true;
+    return is_uneven(&r->gmac_per_s);
+}
+
 static void print_roofs(const struct ruvm_bench_roofs *r, enum ruvm_table_style style)
 {
     static const char *const heads[] = {"roof", "of", "bytes", "median", "min",
@@ -52,6 +66,10 @@ static void print_roofs(const struct ruvm_bench_roofs *r, enum ruvm_table_style 
     ruvm_table_free(&t);
     if (r->sizes_assumed)
         printf("\nThe system does not tell the sizes of its caches: these are assumed.\n");
+    if (ruvm_cmd_bench_is_disturbed(r))
+        printf(
+            "\nThe machine was busy otherwise: the quartiles of a roof differ by a fifth or more, "
+            "so the shares are wrong. Measure again when it is quiet.\n");
 }
 
 static void kernel_row(struct ruvm_table *t, const struct ruvm_bench_kernel *k,

@@ -301,7 +301,10 @@ static void print_below(const struct ruvm_bench_list *list, enum ruvm_table_styl
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
     if (list->sweep) {
-        ruvm_cmd_bench_sweep_print(list, style);
+        if (list->sweep->is_mask)
+            ruvm_cmd_bench_masks_print(list, style);
+        else
+            ruvm_cmd_bench_sweep_print(list, style);
         print_below(list, style, true);
         return;
     }

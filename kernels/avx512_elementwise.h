@@ -216,68 +216,107 @@ static inline uint64_t avx512_norm(int32_t *y, const int32_t *h, const int16_t *
 
 /* ---- SwiGLU -------------------------------------------------------------------------- */
 
-/* The first 256 entries of the sigmoid's table; the last one of all equals them at their
- * end, so no other is needed. */
+/* The sigmoid's table in registers of 32 entries, each with what it is to the next one. Few
+ * models need all of it: how many do is told by how large a gate can be. */
+enum { SIGMOID_PARTS = 8 };
 struct sigmoid_table {
-    __m512i part[8];
+    __m512i entry[SIGMOID_PARTS], rise[SIGMOID_PARTS];
 };
 
-static inline struct sigmoid_table sigmoid_load(void)
+X86_INLINE struct sigmoid_table sigmoid_load(uint32_t parts)
 {
     struct sigmoid_table t;
-    for (size_t i = 0; i < 8; i++)
-        t.part[i] = _mm512_loadu_si512(ruvm_scalar_sigmoid + 32 * i);
+    X86_UNROLL
+    for (size_t i = 0; i < parts; i++) {
+        t.entry[i] = _mm512_loadu_si512(ruvm_scalar_sigmoid + 32 * i);
+        t.rise[i] = _mm512_loadu_si512(ruvm_scalar_sigmoid + 32 * i + 1);
+        t.rise[i] = _mm512_sub_epi16(t.rise[i], t.entry[i]);
+    }
     return t;
 }
 
 /* Entries of 16 bits by number: each permutation knows 64 of them. */
-static inline __m512i sigmoid_look_up(const struct sigmoid_table *t, __m512i number)
+X86_INLINE __m512i sigmoid_look_up(uint32_t parts, const __m512i *part, __m512i number)
 {
-    __m512i a = _mm512_permutex2var_epi16(t->part[0], number, t->part[1]);
-    __m512i b = _mm512_permutex2var_epi16(t->part[2], number, t->part[3]);
-    __m512i c = _mm512_permutex2var_epi16(t->part[4], number, t->part[5]);
-    __m512i d = _mm512_permutex2var_epi16(t->part[6], number, t->part[7]);
+    __m512i a = _mm512_permutex2var_epi16(part[0], number, part[1]);
+    if (parts == 2)
+        return a;
     __mmask32 odd = _mm512_test_epi16_mask(number, _mm512_set1_epi16(64));
-    __mmask32 high = _mm512_test_epi16_mask(number, _mm512_set1_epi16(128));
+    __m512i b = _mm512_permutex2var_epi16(part[2], number, part[3]);
     a = _mm512_mask_mov_epi16(a, odd, b);
-    c = _mm512_mask_mov_epi16(c, odd, d);
-    return _mm512_mask_mov_epi16(a, high, c);
+    if (parts == 4)
+        return a;
+    __mmask32 high = _mm512_test_epi16_mask(number, _mm512_set1_epi16(128));
+    __m512i c = _mm512_permutex2var_epi16(part[4], number, part[5]);
+    __m512i d = _mm512_permutex2var_epi16(part[6], number, part[7]);
+    return _mm512_mask_mov_epi16(a, high, _mm512_mask_mov_epi16(c, odd, d));
 }
 
-/* As x86_sigmoid, of 16 lanes. */
-static inline __m512i avx512_sigmoid(const struct sigmoid_table *t, __m512i g)
+/* ruvm_sigmoid_q15 of 32 lanes, those of g in the lower and those of h in the upper halves of
+ * 16. vpmulhrsw is (x * y + 2^14) >> 15, so a 256th of the rise is rounded as it should be. */
+X86_INLINE __m512i avx512_sigmoid(uint32_t parts, const struct sigmoid_table *t, __m512i g,
+                                  __m512i h)
 {
-    __m512i a = _mm512_min_epu32(_mm512_abs_epi32(g), _mm512_set1_epi32(RUVM_SIGMOID_LAST));
-    __m512i first = _mm512_srli_epi32(a, 8);
-    __m512i next =
-        _mm512_min_epu32(_mm512_add_epi32(first, _mm512_set1_epi32(1)), _mm512_set1_epi32(255));
-    __m512i pair = sigmoid_look_up(t, _mm512_or_si512(first, _mm512_slli_epi32(next, 16)));
-    pair = _mm512_xor_si512(pair, _mm512_set1_epi32((int32_t)0x80008000));
-    __m512i right = _mm512_and_si512(a, _mm512_set1_epi32(255));
-    __m512i left = _mm512_sub_epi32(_mm512_set1_epi32(256), right);
-    __m512i parts = _mm512_or_si512(left, _mm512_slli_epi32(right, 16));
-    __m512i s = _mm512_dpwssd_epi32(_mm512_set1_epi32(128), pair, parts);
-    s = _mm512_add_epi32(_mm512_srai_epi32(s, 8), _mm512_set1_epi32(32768));
-    __mmask16 negative = _mm512_cmplt_epi32_mask(g, _mm512_setzero_si512());
-    return _mm512_mask_sub_epi32(s, negative, _mm512_set1_epi32(32768), s);
+    const __mmask32 second = 0xaaaaaaaa;
+    __m512i sign = _mm512_mask_mov_epi16(_mm512_srli_epi32(g, 16), second, h);
+    __m512i last = _mm512_set1_epi32(RUVM_SIGMOID_LAST);
+    g = _mm512_min_epu32(_mm512_abs_epi32(g), last);
+    h = _mm512_min_epu32(_mm512_abs_epi32(h), last);
+    __m512i a = _mm512_or_si512(g, _mm512_slli_epi32(h, 16));
+    __m512i number = _mm512_srli_epi16(a, 8);
+    __m512i part = _mm512_srli_epi16(_mm512_slli_epi16(a, 8), 1);
+    __m512i rise = sigmoid_look_up(parts, t->rise, number);
+    __m512i s = sigmoid_look_up(parts, t->entry, number);
+    s = _mm512_add_epi16(s, _mm512_mulhrs_epi16(rise, part));
+    return _mm512_mask_sub_epi16(s, _mm512_movepi16_mask(sign), _mm512_set1_epi16(-32768), s);
+}
+
+/* Shifts as registers. */
+struct swiglu_shifts {
+    __m128i up, gate, to_q12;
+    __m512i mult;
+};
+
+/* (g * s + 2^14 >> 15) * u, u being shifted. */
+X86_INLINE void swiglu_end(int32_t *x, const int32_t *up, __mmask16 lanes, __m512i g, __m512i s,
+                           const struct swiglu_shifts *by)
+{
+    s = _mm512_add_epi32(_mm512_mullo_epi32(g, s), _mm512_set1_epi32(16384));
+    __m512i u = _mm512_sra_epi32(load32(lanes, up), by->up);
+    store32(x, lanes, _mm512_mullo_epi32(_mm512_srai_epi32(s, 15), u));
+}
+
+X86_INLINE void swiglu_walk(uint32_t parts, int32_t *x, const int32_t *up, const int32_t *gate,
+                            uint32_t n, const struct swiglu_shifts *by)
+{
+    const struct sigmoid_table table = sigmoid_load(parts);
+    for (uint32_t i = 0; i < n; i += 2 * LANES) {
+        __mmask16 low = lanes_from(i, n), high = i + LANES < n ? lanes_from(i + LANES, n) : 0;
+        __m512i g = _mm512_sra_epi32(load32(low, gate + i), by->gate);
+        __m512i h = _mm512_sra_epi32(load32(high, gate + i + LANES), by->gate);
+        __m512i s = avx512_sigmoid(parts, &table,
+                                   _mm512_sra_epi32(_mm512_mullo_epi32(g, by->mult), by->to_q12),
+                                   _mm512_sra_epi32(_mm512_mullo_epi32(h, by->mult), by->to_q12));
+        swiglu_end(x + i, up + i, low, g, _mm512_and_si512(s, _mm512_set1_epi32(0xffff)), by);
+        if (high)
+            swiglu_end(x + i + LANES, up + i + LANES, high, h, _mm512_srli_epi32(s, 16), by);
+    }
 }
 
 static inline void avx512_swiglu(int32_t *x, const int32_t *up, const int32_t *gate, uint32_t n,
                                  const struct ruvm_swiglu *p)
 {
-    __m128i up_down = _mm_cvtsi32_si128((int32_t)p->up_down);
-    __m128i gate_down = _mm_cvtsi32_si128((int32_t)p->gate_down);
-    __m128i shift = _mm_cvtsi32_si128((int32_t)p->shift);
-    __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
-    const struct sigmoid_table table = sigmoid_load();
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i g = _mm512_sra_epi32(load32(lanes, gate + i), gate_down);
-        __m512i s = avx512_sigmoid(&table, _mm512_sra_epi32(_mm512_mullo_epi32(g, mult), shift));
-        s = _mm512_add_epi32(_mm512_mullo_epi32(g, s), _mm512_set1_epi32(16384));
-        __m512i u = _mm512_sra_epi32(load32(lanes, up + i), up_down);
-        store32(x + i, lanes, _mm512_mullo_epi32(_mm512_srai_epi32(s, 15), u));
-    }
+    const struct swiglu_shifts by = {
+        _mm_cvtsi32_si128((int32_t)p->up_down), _mm_cvtsi32_si128((int32_t)p->gate_down),
+        _mm_cvtsi32_si128((int32_t)p->shift), _mm512_set1_epi32((int32_t)p->mult)};
+    /* The last entry that a gate can need: shifting the lowest one rounds away from zero. */
+    uint32_t largest = (((p->mult << 15) >> p->shift) + 1) >> 8;
+    if (largest < 64)
+        swiglu_walk(2, x, up, gate, n, &by);
+    else if (largest < 128)
+        swiglu_walk(4, x, up, gate, n, &by);
+    else
+        swiglu_walk(8, x, up, gate, n, &by);
 }
 
 #endif

@@ -301,17 +301,23 @@ static inline __m512i avx512_exp2(__m512i f, __m512i n)
     return _mm512_srlv_epi16(_mm512_srli_epi16(p, 2), n);
 }
 
+/* The weights of 16 t in the lower halves of the lanes, and those of another 16 in the upper
+ * ones. */
+static inline __m512i softmax_pairs(__m512i t, __m512i u)
+{
+    const __mmask32 second = 0xaaaaaaaa;
+    __m512i f = _mm512_mask_mov_epi16(t, second, _mm512_slli_epi32(u, 16));
+    __m512i n = _mm512_mask_mov_epi16(_mm512_srli_epi32(t, 15), second, _mm512_slli_epi32(u, 1));
+    return avx512_exp2(_mm512_and_si512(f, _mm512_set1_epi16(32767)), n);
+}
+
 /* The weights of two times 16 scores, in order. */
 X86_INLINE __m512i softmax_weights(const struct softmax *m, bool is_high, __m512i a, __m512i b)
 {
     const __m512i in_order =
         _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1, 30, 28, 26, 24,
                          22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    const __mmask32 second = 0xaaaaaaaa;
-    __m512i t = softmax_t(m, is_high, a), u = softmax_t(m, is_high, b);
-    __m512i f = _mm512_mask_mov_epi16(t, second, _mm512_slli_epi32(u, 16));
-    __m512i n = _mm512_mask_mov_epi16(_mm512_srli_epi32(t, 15), second, _mm512_slli_epi32(u, 1));
-    __m512i w = avx512_exp2(_mm512_and_si512(f, _mm512_set1_epi16(32767)), n);
+    __m512i w = softmax_pairs(softmax_t(m, is_high, a), softmax_t(m, is_high, b));
     return _mm512_permutexvar_epi16(in_order, w);
 }
 

@@ -5,6 +5,7 @@
  * minus it. Sixteen sums are built side by side, one row each for one vector or
  * four rows for four vectors, and added up across the lanes together. Rows end
  * with masked loads, so any multiple of 16 columns is as good as another. */
+#include "kernels/avx512_attend.h"
 #include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
 #include "kernels/avx512_panels_tables.h"
@@ -230,6 +231,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .scores = avx512_scores,
     .weights = avx512_weights,
     .mix = avx512_mix,
+    .attend = avx512_attend,
     .rotate = avx512_rotate,
     .to_cache = avx512_to_cache,
     .narrow = avx512_narrow,

@@ -118,6 +118,32 @@ struct ruvm_turned {
     uint32_t down, largest;
 };
 
+/* How divide() is told to divide by a sum of softmax weights. */
+struct ruvm_divisor {
+    uint32_t down, inverse;
+};
+
+static inline struct ruvm_divisor ruvm_divisor_of(uint32_t total)
+{
+    uint32_t down = total >> 16 ? 16u - (uint32_t)__builtin_clz(total) : 0;
+    return (struct ruvm_divisor){down, (1u << 31) / (total >> down)};
+}
+
+/* Attention of several queries over the cache of one head: arrays by query. */
+enum { RUVM_ATTEND_QUERIES = 16, RUVM_ATTEND_MAX_DIM = 128 };
+struct ruvm_attend {
+    uint32_t n, head_dim;             /* queries, at least one; a multiple of 8 */
+    const int8_t *keys, *values;      /* [largest n_pos, head_dim] */
+    const uint16_t *scale;            /* [head_dim] of divide */
+    int32_t *v[RUVM_ATTEND_QUERIES];  /* [head_dim] what narrow takes, then the result */
+    uint32_t up[RUVM_ATTEND_QUERIES]; /* of narrow, and the next two */
+    uint32_t down[RUVM_ATTEND_QUERIES];
+    uint32_t narrow_mult[RUVM_ATTEND_QUERIES];
+    uint32_t n_pos[RUVM_ATTEND_QUERIES]; /* positions it sees: 1 .. RUVM_MIX_BLOCK */
+    uint32_t mult[RUVM_ATTEND_QUERIES];  /* of weights, and the next one */
+    uint32_t shift[RUVM_ATTEND_QUERIES];
+};
+
 /* How sums of a matrix join a vector: scales of rows, and what is common to all. */
 struct ruvm_addition {
     const uint16_t *scale;
@@ -156,6 +182,10 @@ struct ruvm_kernels {
      * or several, so it never overflows. */
     void (*mix)(int32_t *acc, const uint16_t *e, const int8_t *v, uint32_t n_pos, uint32_t head_dim,
                 uint32_t stride);
+
+    /* What narrow, scores, weights, mix and divide with ruvm_divisor_of() the sum of the weights
+     * make of each query with the first of its positions. NULL: it is no faster than those. */
+    void (*attend)(const struct ruvm_attend *a);
 
     /* Brings each head to 14 bits and turns its first pairs: v[i] >>= down (floor), where
      * down leaves max |v| 14 bits; then for p < n_pairs, with c = turn[p],

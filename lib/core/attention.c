@@ -125,18 +125,23 @@ static void cache_heads(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint3
     }
 }
 
-/* Quantizes q, rotated and with the key scales folded in, to +-RUVM_Q_MAX in e->query;
- * returns the worth of one unit of a score. */
-static struct ruvm_real prepare_query(struct ruvm_engine *e, const int32_t *q,
-                                      struct ruvm_turned turned, struct ruvm_real unit)
+/* How a query becomes +-RUVM_Q_MAX, and its scores what weights() takes: exp2 in Q15. */
+struct query {
+    uint32_t up, down, mult;
+    struct ruvm_ratio to_exp2;
+};
+
+/* Of one that is turned, with the key scales folded in; unit: the worth of a step before that. */
+static struct query query_of(const struct ruvm_engine *e, struct ruvm_turned turned,
+                             struct ruvm_real unit)
 {
     unit = ruvm_real_shift(unit, (int32_t)turned.down);
     struct ruvm_window w = ruvm_fixed_window(turned.largest);
     uint32_t mult = w.top ? ((uint32_t)RUVM_Q_MAX << 18) / w.top : 0;
-    e->k->narrow(e->query, q, e->img.head_dim, w.up, w.down, mult);
     struct ruvm_real step = ruvm_fixed_window_top(w);
     step = ruvm_real_mul(step, (struct ruvm_real){0x80040020u, -44}); /* 1/8191 to 2^-30 */
-    return ruvm_real_mul(step, unit);
+    unit = ruvm_real_mul(ruvm_real_mul(step, unit), e->score_unit);
+    return (struct query){w.up, w.down, mult, ruvm_real_ratio(ruvm_real_shift(unit, 15))};
 }
 
 /* Scores of the n_pos slots from `first` on. */
@@ -187,15 +192,19 @@ static void mix_head(struct ruvm_engine *e, const struct ruvm_cache *cache, uint
 static void divide_head(struct ruvm_engine *e, int32_t *out, uint32_t n_pos, uint32_t total,
                         const uint16_t *v_scale)
 {
-    uint32_t hd = e->img.head_dim, bits = ruvm_bits(total);
-    uint32_t down = bits > 16 ? bits - 16 : 0;
-    uint32_t inverse = (1u << 31) / (total >> down); /* total >= RUVM_E_MAX */
+    uint32_t hd = e->img.head_dim;
+    struct ruvm_divisor by = ruvm_divisor_of(total); /* total >= RUVM_E_MAX */
     if (n_pos > RUVM_MIX_BLOCK) {
         for (uint32_t i = 0; i < hd; i++)
-            e->mixed[i] = (int32_t)((e->mixed_sum[i] + e->mixed[i]) >> down);
-        down = 0;
+            e->mixed[i] = (int32_t)((e->mixed_sum[i] + e->mixed[i]) >> by.down);
+        by.down = 0;
     }
-    e->k->divide(out, e->mixed, v_scale, hd, down, inverse);
+    e->k->divide(out, e->mixed, v_scale, hd, by.down, by.inverse);
+}
+
+static uint32_t heads_a_cache(const struct ruvm_engine *e)
+{
+    return e->img.n_heads / e->img.n_kv_heads;
 }
 
 /* The slots that a token looks at, and the oldest position it sees. */
@@ -212,30 +221,40 @@ static struct span span_of(const struct ruvm_engine *e, uint32_t layer, uint32_t
     return (struct span){first, n_pos, position, oldest};
 }
 
-/* Heads h .. h + n of token t, at most HEADS_TOGETHER; what they mix takes the place of their
- * queries, in units of 2^(v_exp - 8). */
+/* Turns the queries of heads h .. h + n of token t, at most HEADS_TOGETHER; of is what becomes
+ * of them then. Returns where they are. */
+static int32_t *turn_queries(const struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h,
+                             uint32_t n, struct query *of)
+{
+    struct kv_scales s = scales_of(e, layer);
+    struct ruvm_turned turned[HEADS_TOGETHER];
+    struct ruvm_turn turn = turn_of(e, t, n);
+    int32_t *q = queries_of(e, t) + (size_t)h * e->img.head_dim;
+    turn.scale = s.k;
+    turn.first = h;
+    turn.share = heads_a_cache(e);
+    e->k->rotate(turned, q, &turn);
+    struct ruvm_real unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
+    for (uint32_t i = 0; i < n; i++)
+        of[i] = query_of(e, turned[i], unit);
+    return q;
+}
+
+/* What these heads mix takes the place of their queries, in units of 2^(v_exp - 8). */
 static void attend_some(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h, uint32_t n)
 {
     struct kv_scales s = scales_of(e, layer);
     const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
     const struct span at = span_of(e, layer, t);
-    struct ruvm_turned turned[HEADS_TOGETHER];
-    struct ruvm_turn turn = turn_of(e, t, n);
+    struct query of[HEADS_TOGETHER];
     uint32_t hd = e->img.head_dim;
-    int32_t *q = queries_of(e, t) + (size_t)h * hd;
-    turn.scale = s.k;
-    turn.first = h;
-    turn.share = e->img.n_heads / e->img.n_kv_heads;
-    e->k->rotate(turned, q, &turn);
-    struct ruvm_real q_unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
+    int32_t *q = turn_queries(e, layer, t, h, n, of);
     for (uint32_t i = 0; i < n; i++, q += hd) {
-        uint32_t j = (h + i) / turn.share, head = layer * e->img.n_kv_heads + j;
-        struct ruvm_real unit = prepare_query(e, q, turned[i], q_unit);
-        /* weights() takes exp2 in Q15 */
-        unit = ruvm_real_shift(ruvm_real_mul(unit, e->score_unit), 15);
-        struct ruvm_ratio r = ruvm_real_ratio(unit);
+        uint32_t j = (h + i) / heads_a_cache(e), head = layer * e->img.n_kv_heads + j;
+        e->k->narrow(e->query, q, hd, of[i].up, of[i].down, of[i].mult);
         score_head(e, &keys, head, at.first, at.n_pos);
-        uint32_t total = ruvm_mask_weights(e, at.first, at.n_pos, at.position, at.oldest, r);
+        uint32_t total =
+            ruvm_mask_weights(e, at.first, at.n_pos, at.position, at.oldest, of[i].to_exp2);
         mix_head(e, &values, head, at.first, at.n_pos);
         divide_head(e, q, at.n_pos, total, s.v + (size_t)j * hd);
     }
@@ -307,9 +326,79 @@ static void quantize_tokens(struct ruvm_engine *e, void *job, uint32_t first, ui
         ruvm_vector_quantize(e, t, queries_of(e, t), e->q_dim, e->x_stride, unit);
 }
 
+/* ---- several tokens at once ---------------------------------------------------- */
+
+/* Fewer take longer than one after the other: a kernel does as much for one as for all. */
+enum { FEWEST_QUERIES = 5 };
+
+/* How many tokens of one text from `first` on the kernel for several takes, if it takes any:
+ * each sees all positions up to its own, and they are bytes in the cache. */
+static uint32_t tokens_together(const struct ruvm_engine *e, uint32_t layer, uint32_t first,
+                                uint32_t end)
+{
+    uint32_t hd = e->img.head_dim, n = 0;
+    if (RUVM_CORE_SMALL || !e->k->attend || hd % 8 || hd > RUVM_ATTEND_MAX_DIM ||
+        e->mask.kind != RUVM_MASK_NONE || e->keys.bits != 8 || e->values.bits != 8)
+        return 0;
+    while (n < RUVM_ATTEND_QUERIES && first + n < end && e->rows[first + n].of == e->rows[first].of)
+        n++;
+    const struct span last = span_of(e, layer, first + n - 1);
+    return n >= FEWEST_QUERIES && last.first == 0 && last.n_pos <= RUVM_MIX_BLOCK ? n : 0;
+}
+
+/* Query i of a call, which is that of token t. */
+static void put_query(struct ruvm_attend *a, uint32_t i, int32_t *q, const struct query *of,
+                      uint32_t n_pos)
+{
+    a->v[i] = q;
+    a->n_pos[i] = n_pos;
+    a->up[i] = of->up;
+    a->down[i] = of->down;
+    a->narrow_mult[i] = of->mult;
+    a->mult[i] = of->to_exp2.mult;
+    a->shift[i] = of->to_exp2.shift;
+}
+
+/* Heads h .. h + n_heads, at most HEADS_TOGETHER, of those tokens. */
+static void attend_heads_together(struct ruvm_engine *e, uint32_t layer, uint32_t first,
+                                  uint32_t n_tokens, uint32_t h, uint32_t n_heads)
+{
+    struct kv_scales s = scales_of(e, layer);
+    const struct ruvm_cache keys = keys_of(e, first), values = values_of(e, first);
+    struct ruvm_attend all[HEADS_TOGETHER];
+    uint32_t hd = e->img.head_dim, n_pos = span_of(e, layer, first).n_pos, n = UINT32_MAX;
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        struct query of[HEADS_TOGETHER];
+        int32_t *q = turn_queries(e, layer, first + t, h, n_heads, of);
+        for (uint32_t i = 0; i < n_heads; i++, q += hd)
+            put_query(&all[i], t, q, &of[i], n_pos + t);
+    }
+    for (uint32_t i = 0; i < n_heads; i++) {
+        uint32_t j = (h + i) / heads_a_cache(e), head = layer * e->img.n_kv_heads + j;
+        all[i].n = n_tokens;
+        all[i].head_dim = hd;
+        all[i].keys = ruvm_cache_read(&keys, head, 0, &n);
+        all[i].values = ruvm_cache_read(&values, head, 0, &n);
+        all[i].scale = s.v + (size_t)j * hd;
+        e->k->attend(&all[i]);
+    }
+}
+
 static void attend_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint32_t end)
 {
-    attend_items(e, job, first * e->img.n_heads, end * e->img.n_heads);
+    const struct attention *a = job;
+    uint32_t n_heads = e->img.n_heads;
+    for (uint32_t t = first, n; t < end; t += n) {
+        n = tokens_together(e, a->layer, t, end);
+        for (uint32_t h = 0, some; n && h < n_heads; h += some) {
+            some = together(h, n_heads);
+            attend_heads_together(e, a->layer, t, n, h, some);
+        }
+        if (n == 0) {
+            attend_heads(e, a->layer, t, 0, n_heads);
+            n = 1;
+        }
+    }
     quantize_tokens(e, job, first, end);
 }
 
@@ -318,7 +407,7 @@ static void attend_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint
 static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens)
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
-    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
+    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2 * RUVM_WORK_OF_ATTENTION;
     if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);

@@ -26,6 +26,9 @@ enum {
     VECTORS = -2,
 };
 
+/* 15 bits become 127, or a query */
+enum { TO_127 = (127 << 24) / 32768, TO_QUERY = (RUVM_Q_MAX << 18) / 32768 };
+
 /* ---- matrices ----------------------------------------------------------------- */
 
 static void run_s8(const struct ruvm_kernel_call *c, const struct ruvm_kernels *k,
@@ -117,6 +120,27 @@ static void run_mix(const struct ruvm_kernel_call *c, const struct ruvm_kernels 
     k->mix(r->out, r->weight, (const int8_t *)values, c->rows, c->cols, c->cols);
 }
 
+/* Half of the rows are keys, half are values, and all queries see all of them. */
+static void run_attend(const struct ruvm_kernel_call *c, const struct ruvm_kernels *k,
+                       const struct ruvm_kernel_room *r, const uint8_t *cached)
+{
+    const int8_t *keys = (const int8_t *)cached;
+    struct ruvm_attend a = {.n = RUVM_ATTEND_QUERIES,
+                            .head_dim = c->cols,
+                            .keys = keys,
+                            .values = keys + (size_t)c->rows / 2 * c->cols,
+                            .scale = r->scale};
+    memcpy(r->out, r->a, (size_t)a.n * a.head_dim * sizeof *r->out);
+    for (uint32_t i = 0; i < a.n; i++) {
+        a.v[i] = r->out + (size_t)i * a.head_dim;
+        a.narrow_mult[i] = TO_QUERY;
+        a.n_pos[i] = c->rows / 2;
+        a.mult[i] = 1 << 30;
+        a.shift[i] = 33;
+    }
+    k->attend(&a);
+}
+
 /* ---- vectors -------------------------------------------------------------------- */
 
 #define VECTOR_RUN(name, call)                                                                     \
@@ -128,12 +152,10 @@ static void run_mix(const struct ruvm_kernel_call *c, const struct ruvm_kernels 
         call;                                                                                      \
     }
 
-/* 15 bits become 12; 15 bits become 127, or a query */
+/* 15 bits become 12 */
 static const struct ruvm_swiglu swiglu = {.mult = 1 << 12, .shift = 15};
 static const struct ruvm_gelu gelu = {.mult = 1 << 12, .shift = 15};
 static const struct ruvm_centre centre = {.up = 8};
-enum { TO_127 = (127 << 24) / 32768, TO_QUERY = (RUVM_Q_MAX << 18) / 32768 };
-
 static void to_cache(const struct ruvm_kernels *k, const struct ruvm_kernel_room *r, uint32_t n)
 {
     const struct ruvm_to_cache p = {.inverse = r->scale, .zero = r->gain, .mult = 1, .shift = 24};
@@ -197,6 +219,7 @@ static const struct ruvm_kernel_kind kinds[] = {
     {"matmul_panels/binary/32", RUVM_TYPE_BINARY, 32, 0, run_panels},
     {"scores", CACHED, 0, 0, run_scores},
     {"mix", CACHED, 0, 0, run_mix},
+    {"attend", CACHED, 0, 0, run_attend},
     {"weights", VECTORS, 0, 6, run_weights},
     {"rotate", VECTORS, 0, 12, run_rotate},
     {"to_cache", VECTORS, 0, 9, run_to_cache},
@@ -218,12 +241,14 @@ static const struct ruvm_kernel_kind kinds[] = {
     {"relu", VECTORS, 0, 8, run_relu},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
+_Static_assert(RUVM_ATTEND_QUERIES *HEAD_DIM <= RUVM_MIX_BLOCK, "vectors are as many queries");
 
 /* ---- the list ------------------------------------------------------------------- */
 
 bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c)
 {
-    return c->kind->run != run_panels || k->matmul_panels;
+    return (c->kind->run != run_panels || k->matmul_panels) &&
+           (c->kind->run != run_attend || k->attend);
 }
 
 /* Of n rows of a matrix, or n keys or values. */
@@ -283,8 +308,10 @@ uint32_t ruvm_kernel_calls_list(struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS]
             calls[n++] = vector_of(kind);
             continue;
         }
+        uint32_t vectors = kind->run == run_attend ? RUVM_ATTEND_QUERIES : 1;
         for (uint32_t level = 0; level < roofs->n_levels; level++)
-            calls[n++] = call_of(kind, kind->type == CACHED ? HEAD_DIM : WIDE, 1, level, roofs);
+            calls[n++] =
+                call_of(kind, kind->type == CACHED ? HEAD_DIM : WIDE, vectors, level, roofs);
         if (kind->type == CACHED)
             continue;
         calls[n++] = call_of(kind, NARROW, 1, second, roofs);

@@ -54,7 +54,7 @@ enum { RUVM_KERNEL_CALLS = 144 };
 uint32_t ruvm_kernel_calls_list(struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS],
                                 const struct ruvm_bench_roofs *roofs);
 
-/* Whether a table has its kernel: some have no panels. */
+/* Whether a table has its kernel: some have no panels, or none for several queries. */
 bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c);
 
 int ruvm_kernel_room_open(struct ruvm_kernel_room *r, struct ruvm_error *err);

@@ -137,6 +137,13 @@ static void divide(int32_t *out, const int32_t *x, const uint16_t *by, uint32_t 
     enter(RUVM_PART_CACHE);
 }
 
+/* All of several queries at once, which no single token has. */
+static void attend(const struct ruvm_attend *a)
+{
+    call(RUVM_PART_MIX)->attend(a);
+    enter(RUVM_PART_CACHE);
+}
+
 static void unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos, uint32_t n)
 {
     call(RUVM_PART_CACHE)->unpack(v, codes, m, n_pos, n);
@@ -264,7 +271,7 @@ static void relu(int32_t *x, const int32_t *in, uint32_t n)
 /* ---- the table ------------------------------------------------------------------ */
 
 /* A kernel that is not replaced here is called unwatched, and belongs to the part before.
- * Where a table has no panels, nobody may believe that it has. */
+ * Where a table lacks one, nobody may believe that it has it. */
 static void replace(struct ruvm_kernels *t)
 {
     t->matmul_s8 = matmul_s8;
@@ -278,6 +285,7 @@ static void replace(struct ruvm_kernels *t)
     t->scores = scores;
     t->weights = weights;
     t->mix = mix;
+    t->attend = t->attend ? attend : NULL;
     t->rotate = rotate;
     t->to_cache = to_cache;
     t->narrow = narrow;

@@ -1,6 +1,7 @@
 /* Lays the matrices of an image out for the vector unit, once, when it is opened.
  *
- * TERNARY and XNOR have no panels: their bytes are read as they are.
+ * TERNARY and XNOR have no panels: their bytes are read as they are. Nor has what is looked up
+ * row by row, positions and an embedding that is not the head as well.
  * One block of memory holds all of them in the order of the image, so that matrices
  * which follow each other there still do.
  */
@@ -20,9 +21,11 @@
 /* Large pages: a matrix is walked once a token, and each small page costs a look-up. */
 enum { HUGE_BYTES = 2 << 20, PACKED_BYTES = 1 << 20 };
 
-static bool has_panels(const struct ruvm_tensor *t)
+static bool has_panels(const struct ruvm_image *img, const struct ruvm_tensor *t)
 {
-    if (t->kind == RUVM_TENSOR_POSITION || t->cols > RUVM_PANELS_MAX_COLS)
+    bool is_multiplied =
+        t->kind != RUVM_TENSOR_POSITION && (t->kind != RUVM_TENSOR_EMBED || img->tied);
+    if (!is_multiplied || t->cols > RUVM_PANELS_MAX_COLS)
         return false;
     return t->type != RUVM_TYPE_TERNARY && t->type != RUVM_TYPE_XNOR;
 }
@@ -80,7 +83,7 @@ int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_byte
     int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
     for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
-        p->bytes += has_panels(&t) ? bytes_of(p, &t) : 0;
+        p->bytes += has_panels(&p->img, &t) ? bytes_of(p, &t) : 0;
     }
     if (rc != RUVM_OK || p->bytes == 0)
         return rc;
@@ -101,7 +104,7 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
     uint8_t *to = p->data;
     for (unsigned i = 0; i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
-        if (!has_panels(&t))
+        if (!has_panels(&p->img, &t))
             continue;
         pack(p, to, &t, map);
         p->of_tensor[i] = to;

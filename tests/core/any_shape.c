@@ -89,6 +89,17 @@ static const struct random_shape shapes[] = {
      .kv_heads = 1,
      .tied = true,
      .seed = 8},
+    /* blocks of queries on both sides of what kernels mix in one call */
+    {.vocab = 24,
+     .dim = 24,
+     .hidden = 16,
+     .context = 1060,
+     .head_dim = 8,
+     .layers = 1,
+     .heads = 2,
+     .kv_heads = 1,
+     .tied = true,
+     .seed = 9},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 

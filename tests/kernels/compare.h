@@ -12,6 +12,7 @@
 #include "kernels/exact.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/arrays.h"
+#include "tests/kernels/compare_attend.h"
 #include "tests/kernels/compare_codes.h"
 #include "tests/kernels/compare_panels.h"
 #include "tests/kernels/naive.h"
@@ -378,6 +379,10 @@ static int compare_swiglu(const struct ruvm_kernels *k, const struct ruvm_kernel
         uint32_t n = compare_length(i % 80), bytes = n * 4;
         struct ruvm_swiglu p = {.up_down = i % 17, .gate_down = i / 3 % 17, .shift = i % 31};
         p.mult = (uint32_t)compare_random() & 32767;
+        if (i % 10 == 9) { /* the largest gate just reaches a 4th, half or all of the table */
+            p.mult = 32767 - i / 10 % 3;
+            p.shift = 14 + i / 30 % 3;
+        }
         compare_slot = 0;
         const int32_t *up = compare_s32(n, (int)(i % 5), compare_limit15(p.up_down));
         const int32_t *gate = compare_s32(n, (int)(i / 5 % 5), compare_limit15(p.gate_down));
@@ -517,6 +522,7 @@ static const struct compare_case compare_cases[] = {
     {"scores", compare_scores},
     {"mix", compare_mix},
     {"weights", compare_weights},
+    {"attend", compare_attend},
     {"rotate", compare_rotate},
     {"to_cache", compare_to_cache},
     {"narrow", compare_narrow},

@@ -187,16 +187,22 @@ Test(kernel_rates, are_of_every_table_and_their_shares_follow)
     struct ruvm_bench_options o = {.repetitions = 3, .kernel_rates = true, .no_speed = true};
     struct ruvm_bench_result r;
     struct ruvm_error err = {0};
-    uint32_t n_tables = 0, n_panels = 0, n_with_panels = 0;
+    uint32_t n_tables = 0, n_panels = 0, n_with_panels = 0, n_attend = 0, n_with_attend = 0;
     bool available;
     cr_assert_eq(ruvm_bench(&o, &r, &err), RUVM_OK, "%s", err.text);
     for (unsigned i = 0; ruvm_kernels_list(i, &available); i++)
         n_tables += available;
-    for (unsigned i = 0; ruvm_kernels_all[i]; i++)
-        n_with_panels += ruvm_kernels_all[i]->available() && ruvm_kernels_all[i]->matmul_panels;
-    for (uint32_t i = 0; i < r.n_kernels; i++)
+    for (unsigned i = 0; ruvm_kernels_all[i]; i++) {
+        bool is_here = ruvm_kernels_all[i]->available();
+        n_with_panels += is_here && ruvm_kernels_all[i]->matmul_panels;
+        n_with_attend += is_here && ruvm_kernels_all[i]->attend;
+    }
+    for (uint32_t i = 0; i < r.n_kernels; i++) {
         n_panels += strncmp(r.kernel_list[i].name, "matmul_panels", 13) == 0;
-    cr_assert(r.n_kernels >= 20 * n_tables && (r.n_kernels - n_panels) % n_tables == 0);
+        n_attend += strcmp(r.kernel_list[i].name, "attend") == 0;
+    }
+    cr_assert(r.n_kernels >= 20 * n_tables && (r.n_kernels - n_panels - n_attend) % n_tables == 0);
+    cr_assert_eq(n_attend, n_with_attend * r.roofs.n_levels);
     /* of five types, two of them in groups as well, at each level and in three more shapes */
     cr_assert_eq(n_panels, n_with_panels * 7 * (r.roofs.n_levels + 3));
     for (uint32_t i = 0; i < r.n_kernels; i++) {
