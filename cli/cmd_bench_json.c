@@ -98,6 +98,10 @@ static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
     ruvm_json_bool(roofs, "disturbed", ruvm_cmd_bench_is_disturbed(r));
     ruvm_json_text(roofs, "multiply", r->instruction);
     add_spread(roofs, "gmac_per_s", &r->gmac_per_s);
+    bool has_threads = r->n_threads > 1;
+    ruvm_json_count(roofs, "threads", r->n_threads);
+    if (has_threads)
+        add_spread(roofs, "threads_gmac_per_s", &r->threads_gmac_per_s);
     struct cJSON *levels = ruvm_json_array(roofs, "levels");
     for (uint32_t i = 0; i < r->n_levels; i++) {
         struct cJSON *x = ruvm_json_object(levels, NULL);
@@ -106,6 +110,8 @@ static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
             ruvm_json_count(x, "cache_bytes", r->levels[i].bytes);
         ruvm_json_count(x, "read_bytes", r->levels[i].placed_bytes);
         add_spread(x, "gb_per_s", &r->levels[i].gb_per_s);
+        if (has_threads)
+            add_spread(x, "threads_gb_per_s", &r->levels[i].threads_gb_per_s);
     }
 }
 

@@ -58,8 +58,8 @@ static const struct ruvm_args_option options[] = {
      .help = "where vectors come from: words, words:FILE (a table of word vectors), vectors:FILE "
              "(.npy or JSONL) or model:MODEL; default: the blob's, or words"},
     {"table-words", 0, RUVM_ARGS_COUNT, "N",
-     .help = "of a table so many first words are kept, besides those of the texts",
-     .fallback = "10000", .max = 1000000},
+     .help = "of a table so many first words are kept, besides those of the texts; default: 10,000",
+     .max = 1000000},
     {"query-vector", 0, RUVM_ARGS_FILE, "FILE",
      .help = "show what is found for a vector, .npy or JSONL; with --query, for both"},
     {"knn-model", 0, RUVM_ARGS_FILE, "MODEL",

@@ -1,5 +1,6 @@
 /* The long check of a knowledge blob: everything the page ruvm-rag(5) promises, but that the
  * graph is connected. Freestanding, so that a chip can do it after an update, too. */
+#define RUVM_RAGCHECK_DEFINED_HERE 1
 #include "formats/ragcheck_read.h"
 
 #include "formats/ragtext_layout.h"

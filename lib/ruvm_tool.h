@@ -887,7 +887,7 @@ struct ruvm_bench_level { /* of memory, the nearest first; the last one is DRAM 
     char name[8];
     uint64_t bytes;        /* its size; 0 for DRAM */
     uint64_t placed_bytes; /* what is read there again and again: fits well */
-    struct ruvm_spread gb_per_s;
+    struct ruvm_spread gb_per_s, threads_gb_per_s;
 };
 
 struct ruvm_bench_roofs {
@@ -895,7 +895,8 @@ struct ruvm_bench_roofs {
     struct ruvm_bench_level levels[4];
     bool sizes_assumed;   /* the system does not say how large its caches are */
     char instruction[48]; /* that multiplies */
-    struct ruvm_spread gmac_per_s;
+    struct ruvm_spread gmac_per_s, threads_gmac_per_s;
+    uint32_t n_threads; /* of the rates of all threads together; below 2 there are none */
 };
 
 /* One kernel of one table with one shape. Which roof binds: reading its bytes from its

@@ -6,9 +6,9 @@
  *
  * A file is text, a line a word and its numbers, as GloVe writes it, or with a first line of
  * "words dimensions" before, as word2vec and fastText do; or that line and binary floats behind
- * each word, word2vec's .bin; or a .npy array beside a list of words. The first of equal words
- * counts; what is not one word as lib/vector/words.h cuts texts is left out. A file is read once
- * from its beginning to its end, and only what is wanted of it is kept.
+ * each word, word2vec's .bin. The first of equal words counts; what is not one word as
+ * lib/vector/words.h cuts texts is left out. A file is read once from its beginning to its end,
+ * and only what is wanted of it is kept.
  */
 #ifndef RUVM_BUNDLE_WORD_VECTORS_H
 #define RUVM_BUNDLE_WORD_VECTORS_H

@@ -426,10 +426,12 @@ static bool splits_by_tokens(const struct ruvm_engine *e, uint32_t n_tokens)
 
 /* A token late in the text looks at more of it. So a block is cut into two pieces a thread, and
  * every second piece changes places with the one as far from the block's end as it is from its
- * begin: all threads get as many early tokens as late ones. */
+ * begin: all threads get as many early tokens as late ones. Tokens that attention takes together
+ * stay together. */
 static void deal_tokens(struct ruvm_engine *e, uint32_t n_tokens)
 {
     uint32_t pieces = 2 * e->parallel->n_parts, n = n_tokens / pieces;
+    n -= n % RUVM_ATTEND_QUERIES;
     for (uint32_t piece = 1; piece < pieces / 2; piece += 2) {
         struct ruvm_block_row *a = e->rows + (size_t)piece * n;
         struct ruvm_block_row *b = e->rows + (size_t)(pieces - piece) * n;
