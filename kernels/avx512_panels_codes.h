@@ -45,6 +45,23 @@ X86_INLINE void panel_ask_ahead(struct panel_tile t, const uint8_t *w)
         _mm_prefetch((const char *)w + PANEL_AHEAD, _MM_HINT_T1);
 }
 
+/* Panels that share a lone vector are soon done with, before the machine finds what comes next:
+ * while they and the next ones fit into the first-level cache, every second line of those is
+ * asked for. */
+enum { PANEL_SOON_BYTES = 3 << 10 };
+
+X86_INLINE void panel_ask_next(int bits, struct panel_tile t, const uint8_t *w, size_t panel_bytes)
+{
+    if (t.panels == 1 || t.vecs > 1 || panel_bytes > PANEL_SOON_BYTES)
+        return;
+    X86_UNROLL
+    for (uint32_t p = t.panels; p < 2 * t.panels; p++) {
+        X86_UNROLL
+        for (uint32_t i = 0; i < (uint32_t)bits; i += 2)
+            _mm_prefetch((const char *)w + p * panel_bytes + (size_t)i * PANEL_WORDS, _MM_HINT_T0);
+    }
+}
+
 /* ---- codes to bytes ---------------------------------------------------------------- */
 
 /* A step's registers of one panel. */
@@ -400,6 +417,7 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
     uint32_t c = 0;
     for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
         panel_ask_ahead((struct panel_tile){panels, kind.vecs}, w);
+        panel_ask_next(kind.bits, (struct panel_tile){panels, kind.vecs}, w, next);
         X86_UNROLL
         for (uint32_t p = 0; p < panels; p++)
             panel_group_step(

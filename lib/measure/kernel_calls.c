@@ -251,6 +251,15 @@ bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kerne
            (c->kind->run != run_attend || k->attend);
 }
 
+/* Pairs of panels are looked up. */
+bool ruvm_kernel_calls_multiplies(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c)
+{
+    const struct ruvm_kernel_kind *kind = c->kind;
+    bool are_pairs = kind->type == RUVM_TYPE_BINARY && kind->group == 0 && k->panel_pairs;
+    return kind->type != VECTORS && kind->type != RUVM_TYPE_XNOR &&
+           !(kind->run == run_panels && are_pairs);
+}
+
 /* Of n rows of a matrix, or n keys or values. */
 static uint32_t bytes_of(const struct ruvm_kernel_kind *kind, uint32_t n, uint32_t cols)
 {
@@ -288,7 +297,6 @@ static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint
         .level = level,
         .bytes = bytes,
         .advance = (uint32_t)ruvm_align_up(bytes, ALIGN),
-        .has_products = kind->type != RUVM_TYPE_XNOR,
     };
 }
 

@@ -42,9 +42,8 @@ struct ruvm_kernel_kind {
 struct ruvm_kernel_call {
     const struct ruvm_kernel_kind *kind;
     uint32_t rows, cols, vectors, level;
-    uint32_t bytes;    /* that a call reads of its level, and for vectors writes */
-    uint32_t advance;  /* from these weights to the next ones; 0: vectors */
-    bool has_products; /* of bytes, which the machine's peak of multiplying bounds */
+    uint32_t bytes;   /* that a call reads of its level, and for vectors writes */
+    uint32_t advance; /* from these weights to the next ones; 0: vectors */
 };
 
 enum { RUVM_KERNEL_CALLS = 144 };
@@ -56,6 +55,8 @@ uint32_t ruvm_kernel_calls_list(struct ruvm_kernel_call calls[RUVM_KERNEL_CALLS]
 
 /* Whether a table has its kernel: some have no panels, or none for several queries. */
 bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c);
+/* Whether the table's kernel multiplies bytes, which the machine's peak of that bounds. */
+bool ruvm_kernel_calls_multiplies(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c);
 
 int ruvm_kernel_room_open(struct ruvm_kernel_room *r, struct ruvm_error *err);
 void ruvm_kernel_room_close(struct ruvm_kernel_room *r);

@@ -107,11 +107,13 @@ static double work_of(const struct ruvm_kernel_call *c)
 }
 
 /* Seconds that the slower of the two roofs needs for a call, over those that it took. */
-static void set_share(struct ruvm_bench_kernel *out, const struct ruvm_kernel_call *c,
+static void set_share(struct ruvm_bench_kernel *out, const struct cell *cell,
                       const struct ruvm_bench_roofs *roofs, double calls_per_s)
 {
+    const struct ruvm_kernel_call *c = &cell->call;
+    const bool multiplies = ruvm_kernel_calls_multiplies(cell->kernels, c);
     double read_s = c->bytes * 1e-9 / roofs->levels[c->level].gb_per_s.median;
-    double multiply_s = c->has_products ? work_of(c) * 1e-9 / roofs->gmac_per_s.median : 0;
+    double multiply_s = multiplies ? work_of(c) * 1e-9 / roofs->gmac_per_s.median : 0;
     out->arithmetic_binds = multiply_s > read_s;
     out->roof_share = (out->arithmetic_binds ? multiply_s : read_s) * calls_per_s;
 }
@@ -130,7 +132,7 @@ static void report(struct ruvm_bench_kernel *out, const struct cell *c,
     strncpy(out->name, call->kind->name, sizeof out->name - 1);
     out->gmac_per_s = ruvm_spread_scaled(calls, work_of(call) * 1e-9);
     out->gb_per_s = ruvm_spread_scaled(calls, call->bytes * 1e-9);
-    set_share(out, call, roofs, calls.median);
+    set_share(out, c, roofs, calls.median);
 }
 
 /* The measurements as a list, the caller's. */
