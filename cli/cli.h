@@ -222,6 +222,7 @@ struct cJSON *ruvm_json_array(struct cJSON *parent, const char *key);
 /* Adders; key NULL: parent is an array. Measured numbers keep six significant digits. */
 void ruvm_json_number(struct cJSON *parent, const char *key, double value);
 void ruvm_json_count(struct cJSON *parent, const char *key, uint64_t value);
+void ruvm_json_signed(struct cJSON *parent, const char *key, int64_t value);
 void ruvm_json_bool(struct cJSON *parent, const char *key, bool value);
 void ruvm_json_text(struct cJSON *parent, const char *key, const char *text);
 /* Any bytes: what is not UTF-8, and NUL, becomes U+FFFD. */

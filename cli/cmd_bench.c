@@ -56,7 +56,7 @@ static const struct ruvm_args_option options[] = {
     {"seed", 0, RUVM_ARGS_SEED, "N", .help = "seed of the samples", .fallback = "1"},
     {"sweep", 0, RUVM_ARGS_TEXT, "KEY=LIST",
      .help = "measure speed for each value, such as block=1,8,64; KEY: ctx, block, prompt, "
-             "tokens, batch, threads or kernels"},
+             "tokens, batch, threads, kernels or mask"},
     {"plot", 0, RUVM_ARGS_FILE, "FILE",
      .help = "also draw the sweep, or the kernels below their roofs, as SVG"},
     {"compare", 0, RUVM_ARGS_FILE, "FILE",
@@ -123,24 +123,35 @@ static int check_options(const struct ruvm_args *args)
                                "kernels predict the same");
     if (!ruvm_args_given(args, "quality") && !ruvm_args_given(args, "eval") &&
         !ruvm_args_given(args, "questions") && !ruvm_args_given(args, "kernel-rates") &&
-        !ruvm_args_given(args, "profile"))
+        !ruvm_args_given(args, "profile") && !ruvm_args_given(args, "sweep"))
         return ruvm_args_usage(args,
                                "--no-speed leaves nothing to measure: add --quality, "
                                "--eval, --questions, --profile or --kernel-rates");
     return RUVM_EXIT_DONE;
 }
 
+/* What no value of a sweep changes; of masks the perplexity is as interesting as the speed. */
+static int check_beside_sweep(const struct ruvm_args *args, const struct ruvm_bench_sweep *sweep)
+{
+    static const char *const others[] = {"quality", "questions", "knn", "eval", "no-speed"};
+    size_t n = sizeof others / sizeof *others;
+    for (size_t i = 0; i < (sweep->is_mask ? n - 2 : n); i++)
+        if (ruvm_args_given(args, others[i]))
+            return ruvm_args_usage(
+                args, "--sweep %s measures speed%s: it does not go together with --%s", sweep->key,
+                sweep->is_mask ? ", memory and --eval" : "", others[i]);
+    if (ruvm_args_given(args, "profile") && !is_json(args))
+        return ruvm_args_usage(args, "--sweep with --profile needs --json");
+    return RUVM_EXIT_DONE;
+}
+
 /* What --sweep and --plot need and exclude. */
 static int check_sweep(const struct ruvm_args *args, const struct ruvm_bench_sweep *sweep)
 {
-    static const char *const others[] = {"quality", "eval", "questions", "no-speed"};
     bool rates = ruvm_args_given(args, "kernel-rates"), plot = ruvm_args_given(args, "plot");
-    for (size_t i = 0; sweep->n && i < sizeof others / sizeof *others; i++)
-        if (ruvm_args_given(args, others[i]))
-            return ruvm_args_usage(
-                args, "--sweep measures speed: it does not go together with --%s", others[i]);
-    if (sweep->n && ruvm_args_given(args, "profile") && !is_json(args))
-        return ruvm_args_usage(args, "--sweep with --profile needs --json");
+    int rc = sweep->n ? check_beside_sweep(args, sweep) : RUVM_EXIT_DONE;
+    if (rc != RUVM_EXIT_DONE)
+        return rc;
     if (plot && !sweep->n && !rates)
         return ruvm_args_usage(args, "--plot needs --sweep or --kernel-rates");
     if (plot && sweep->n && rates)
@@ -160,6 +171,7 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .block = ruvm_args_u32(args, "block"),
         .threads = ruvm_args_u32(args, "threads"),
         .batch = ruvm_args_u32(args, "batch"),
+        .kernels = ruvm_args_text(args, "kernels"),
         .mask = ruvm_args_text(args, "mask"),
         .quality = ruvm_args_input(args, "quality"),
         .eval_text = ruvm_args_input(args, "eval"),
@@ -176,97 +188,6 @@ static struct ruvm_bench_options options_from(const struct ruvm_args *args)
         .seed = ruvm_args_count(args, "seed"),
         .progress = ruvm_output_progress(ruvm_args_text(args, "progress")),
     };
-}
-
-/* ---- measuring ----------------------------------------------------------- */
-
-static int measure(struct ruvm_bench_list *list, const struct ruvm_bench_options *o)
-{
-    struct ruvm_error err = {0};
-    struct ruvm_bench_result *r = &list->results[list->n];
-    if (ruvm_bench(o, r, &err) == RUVM_OK) {
-        list->n++;
-        return RUVM_EXIT_DONE;
-    }
-    ruvm_bench_free(r);
-    struct ruvm_bench_failure *failure = &list->failures[list->n_failures++];
-    failure->model = o->model ? o->model : "demo";
-    failure->err = err;
-    return ruvm_output_failure("bench", &err);
-}
-
-/* With --kernels all one measurement a table; what does not depend on the kernels is
- * measured with the first only. */
-static int measure_kernels(struct ruvm_bench_list *list, struct ruvm_bench_options o,
-                           const char *kernels)
-{
-    bool available;
-    int rc = RUVM_EXIT_DONE;
-    if (!kernels || strcmp(kernels, "all") != 0) {
-        o.kernels = kernels;
-        return measure(list, &o);
-    }
-    for (unsigned i = 0; rc == 0 && (o.kernels = ruvm_kernels_list(i, &available)); i++) {
-        if (!available)
-            continue;
-        rc = measure(list, &o);
-        o.kernel_rates = false;
-        o.quality = o.eval_text = o.questions = NULL;
-    }
-    return rc;
-}
-
-static unsigned count_kernels(void)
-{
-    bool available;
-    unsigned n = 0;
-    while (ruvm_kernels_list(n, &available))
-        n++;
-    return n;
-}
-
-/* One model: once, or for each value of the sweep. */
-static int measure_points(struct ruvm_bench_list *list, struct ruvm_bench_options o,
-                          const char *kernels)
-{
-    int rc = RUVM_EXIT_DONE;
-    if (!list->sweep)
-        return measure_kernels(list, o, kernels);
-    for (unsigned i = 0; i < list->sweep->n && !ruvm_output_signal(); i++) {
-        unsigned first = list->n;
-        ruvm_cmd_bench_sweep_set(&o, list->sweep, i);
-        int failed = measure_kernels(list, o, list->sweep->is_number ? kernels : o.kernels);
-        for (unsigned j = first; j < list->n; j++)
-            list->points[j] = i;
-        o.kernel_rates = o.kernel_rates && failed;
-        rc = rc ? rc : failed;
-    }
-    return rc;
-}
-
-/* The code of the first failure; only a signal ends the list. */
-static int measure_models(struct ruvm_bench_list *list, const struct ruvm_args *args)
-{
-    struct ruvm_bench_options o = options_from(args);
-    const char *kernels = ruvm_args_text(args, "kernels");
-    unsigned n = ruvm_args_n_operands(args), n_points = list->sweep ? list->sweep->n : 1;
-    int rc = RUVM_EXIT_DONE;
-    n = n ? n : 1; /* without MODEL: the demo */
-    list->n_asked = n * n_points;
-    list->source = o.quality;
-    list->no_speed = o.no_speed;
-    list->cap = n * n_points * count_kernels();
-    list->results = ruvm_output_alloc(list->cap, sizeof *list->results);
-    list->points = ruvm_output_alloc(list->cap, sizeof *list->points);
-    list->failures = ruvm_output_alloc((size_t)n * n_points, sizeof *list->failures);
-    for (unsigned i = 0; i < n && !ruvm_output_signal(); i++) {
-        o.model = ruvm_args_operand(args, i);
-        int failed = measure_points(list, o, kernels);
-        o.kernel_rates = o.kernel_rates && failed; /* the machine is the same for all models */
-        rc = rc ? rc : failed;
-    }
-    ruvm_output_progress_end();
-    return rc;
 }
 
 /* ---- the verb ---------------------------------------------------------------- */
@@ -321,7 +242,8 @@ static int run(const struct ruvm_args *args)
     list.sweep = sweep.n ? &sweep : NULL;
     rc = rc ? rc : ruvm_cmd_bench_compare_open(&comparison, args);
     if (rc == 0) {
-        rc = measure_models(&list, args);
+        const struct ruvm_bench_options o = options_from(args);
+        rc = ruvm_cmd_bench_measure(&list, args, &o);
         int compared = compare_and_print(args, &list, &comparison);
         rc = rc ? rc : compared;
         const char *plot = ruvm_args_text(args, "plot");
@@ -342,6 +264,7 @@ const struct ruvm_args_command ruvm_cmd_bench = {
         "  ruvm bench\n"
         "  ruvm bench stories.ruvm --kernels all -o md\n"
         "  ruvm bench stories.ruvm --sweep ctx=64,128,256 --plot context.svg\n"
+        "  ruvm bench stories.ruvm --sweep mask=none,window:64,4,bigbird:32,4,8 --eval text.txt\n"
         "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,

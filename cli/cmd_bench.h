@@ -1,5 +1,6 @@
-/* The parts of `ruvm bench`: cmd_bench.c measures, cmd_bench_table.c prints tables,
- * cmd_bench_json.c one object, cmd_bench_kernels.c the kernels against the roofs. */
+/* The parts of `ruvm bench`: cmd_bench.c has the options, cmd_bench_measure.c measures,
+ * cmd_bench_table.c prints tables, cmd_bench_json.c one object, cmd_bench_kernels.c the kernels
+ * against the roofs, cmd_bench_masks.c what masks cost. */
 #ifndef RUVM_CMD_BENCH_H
 #define RUVM_CMD_BENCH_H
 
@@ -27,6 +28,11 @@ struct ruvm_bench_list {
     unsigned *points;                               /* [n] of the sweep's values; owned */
 };
 
+/* All models with all values and tables, into the list. Returns enum ruvm_cli_exit, failures
+ * reported. */
+int ruvm_cmd_bench_measure(struct ruvm_bench_list *list, const struct ruvm_args *args,
+                           const struct ruvm_bench_options *options);
+
 /* ---- cmd_bench_sweep.c: one option with several values ---------------------------- */
 
 enum { RUVM_BENCH_SWEEP_MOST = 64 };
@@ -34,7 +40,7 @@ enum { RUVM_BENCH_SWEEP_MOST = 64 };
 struct ruvm_bench_sweep {
     char *text; /* owned: the values are in it */
     const char *key;
-    bool is_number;
+    bool is_number, is_mask;
     const char *values[RUVM_BENCH_SWEEP_MOST];
     unsigned n; /* 0: no sweep */
 };
@@ -47,6 +53,8 @@ int ruvm_cmd_bench_sweep_open(struct ruvm_bench_sweep *s, const struct ruvm_args
 void ruvm_cmd_bench_sweep_set(struct ruvm_bench_options *o, const struct ruvm_bench_sweep *s,
                               unsigned i);
 void ruvm_cmd_bench_sweep_print(const struct ruvm_bench_list *list, enum ruvm_table_style style);
+/* The same of --sweep mask, whose rows stand beside that of dense attention. */
+void ruvm_cmd_bench_masks_print(const struct ruvm_bench_list *list, enum ruvm_table_style style);
 void ruvm_cmd_bench_sweep_free(struct ruvm_bench_sweep *s);
 
 /* ---- output ------------------------------------------------------------------------- */
@@ -59,6 +67,8 @@ void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_st
 /* "matmul_s8 2048 x 768, L2" */
 void ruvm_cmd_bench_kernel_name(char *text, size_t size, const struct ruvm_bench_kernel *k,
                                 const struct ruvm_bench_roofs *roofs);
+/* Whether the roofs differ so much from round to round that shares of them mean little. */
+bool ruvm_cmd_bench_is_disturbed(const struct ruvm_bench_roofs *r);
 /* Kernels and roofs, when they were measured; below: something stands above them. */
 void ruvm_cmd_bench_kernels(const struct ruvm_bench_list *list, enum ruvm_table_style style,
                             bool below);

@@ -102,6 +102,18 @@ static bool is_same_machine(const char *a, const char *b)
     return n == strcspn(b, ";") && memcmp(a, b, n) == 0;
 }
 
+/* Older programs had none. */
+static const char *mask_of(const struct cJSON *item)
+{
+    const char *mask = text_of(item, "mask");
+    return *mask ? mask : "none";
+}
+
+static bool is_same_mask(const struct cJSON *item, const struct ruvm_bench_result *r)
+{
+    return strcmp(mask_of(item), r->mask) == 0;
+}
+
 /* The older result of this image and kernels, or NULL. */
 static const struct cJSON *find_result(const struct ruvm_bench_comparison *c,
                                        const struct ruvm_bench_result *r)
@@ -110,11 +122,12 @@ static const struct cJSON *find_result(const struct ruvm_bench_comparison *c,
     const struct cJSON *found = NULL;
     cJSON_ArrayForEach(item, models)
     {
-        bool same_settings =
-            number_of(item, "context") == r->context && number_of(item, "block") == r->block &&
-            count_of(item, "threads") == r->threads && count_of(item, "batch") == r->batch &&
-            number_of(item, "prompt_tokens") == r->prompt_tokens &&
-            number_of(item, "generate_tokens") == r->generate_tokens;
+        bool same_settings = is_same_mask(item, r) && number_of(item, "context") == r->context &&
+                             number_of(item, "block") == r->block &&
+                             count_of(item, "threads") == r->threads &&
+                             count_of(item, "batch") == r->batch &&
+                             number_of(item, "prompt_tokens") == r->prompt_tokens &&
+                             number_of(item, "generate_tokens") == r->generate_tokens;
         if (number_of(item, "image_crc") == r->image_crc &&
             strcmp(text_of(item, "kernels"), r->kernels) == 0 && (!found || same_settings))
             found = item;
@@ -135,6 +148,11 @@ static int check_settings(const struct ruvm_bench_comparison *c, const struct cJ
                     {"batch", "--batch", r->batch},
                     {"prompt_tokens", "--prompt-tokens", r->prompt_tokens},
                     {"generate_tokens", "--tokens", r->generate_tokens}};
+    if (!is_same_mask(old, r)) {
+        ruvm_output_error("bench", "%s: mask: %s there, %s here: measure both with the same --mask",
+                          c->path, mask_of(old), r->mask);
+        return RUVM_EXIT_FAILED;
+    }
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         double then = count_of(old, settings[i].key);
         if (then == settings[i].now)

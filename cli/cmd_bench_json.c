@@ -11,6 +11,10 @@ static void add_spread(struct cJSON *object, const char *key, const struct ruvm_
     ruvm_json_number(object, name, s->min);
     snprintf(name, sizeof name, "%s_max", key);
     ruvm_json_number(object, name, s->max);
+    snprintf(name, sizeof name, "%s_q1", key);
+    ruvm_json_number(object, name, s->q1);
+    snprintf(name, sizeof name, "%s_q3", key);
+    ruvm_json_number(object, name, s->q3);
     snprintf(name, sizeof name, "%s_n", key);
     ruvm_json_count(object, name, s->n);
 }
@@ -39,7 +43,7 @@ static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
 
 static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
 {
-    static const char *const always[] = {"image_bytes", "token_bytes", "engine_bytes",
+    static const char *const always[] = {"image_bytes", "token_bytes", "engine_bytes", "kv_bytes",
                                          "peak_rss_bytes"};
     static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
     static const char *const quality[] = {
@@ -91,8 +95,13 @@ static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
 {
     struct cJSON *roofs = ruvm_json_object(object, "roofs");
     ruvm_json_bool(roofs, "cache_sizes_assumed", r->sizes_assumed);
+    ruvm_json_bool(roofs, "disturbed", ruvm_cmd_bench_is_disturbed(r));
     ruvm_json_text(roofs, "multiply", r->instruction);
     add_spread(roofs, "gmac_per_s", &r->gmac_per_s);
+    bool has_threads = r->n_threads > 1;
+    ruvm_json_count(roofs, "threads", r->n_threads);
+    if (has_threads)
+        add_spread(roofs, "threads_gmac_per_s", &r->threads_gmac_per_s);
     struct cJSON *levels = ruvm_json_array(roofs, "levels");
     for (uint32_t i = 0; i < r->n_levels; i++) {
         struct cJSON *x = ruvm_json_object(levels, NULL);
@@ -101,6 +110,8 @@ static void add_roofs(struct cJSON *object, const struct ruvm_bench_roofs *r)
             ruvm_json_count(x, "cache_bytes", r->levels[i].bytes);
         ruvm_json_count(x, "read_bytes", r->levels[i].placed_bytes);
         add_spread(x, "gb_per_s", &r->levels[i].gb_per_s);
+        if (has_threads)
+            add_spread(x, "threads_gb_per_s", &r->levels[i].threads_gb_per_s);
     }
 }
 
@@ -141,7 +152,9 @@ static void add_result(struct cJSON *object, const struct ruvm_bench_result *r, 
     ruvm_json_count(object, "engine_bytes", r->engine_bytes);
     ruvm_json_text(object, "mask", r->mask);
     ruvm_json_count(object, "context", r->context);
+    ruvm_json_count(object, "seen_positions", r->seen_positions);
     ruvm_json_count(object, "cached_positions", r->cached_positions);
+    ruvm_json_count(object, "kv_bytes", r->kv_bytes);
     ruvm_json_count(object, "peak_rss_bytes", r->peak_rss_bytes);
     if (!no_speed) {
         ruvm_json_count(object, "block", r->block);

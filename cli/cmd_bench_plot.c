@@ -152,6 +152,7 @@ static int plot_kernels(const struct ruvm_bench_result *r, const char *path)
         .y = {.label = "GMAC/s", .log = true},
         .series = p.series,
         .n_series = 2 * r->roofs.n_levels,
+        .n_colors = r->roofs.n_levels, /* the kernels that of their roof */
     };
     int rc = ruvm_plot_save(&plot, "bench", path);
     free(p.x);

@@ -155,7 +155,7 @@ static void add_row(struct long_table *l, const char *what, uint32_t at,
 static void add_value(struct long_table *l, const char *what, uint32_t at, double value,
                       const char *unit)
 {
-    const struct ruvm_spread s = {value, value, value, 1};
+    const struct ruvm_spread s = {value, value, value, 1, value, value};
     add_row(l, what, at, &s, unit);
 }
 

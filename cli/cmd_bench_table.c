@@ -76,16 +76,31 @@ static void quality_rows(struct ruvm_table *t, const struct ruvm_bench_result *r
     value_row(t, r, "top-5 agreement", 100 * q->top5, q->n_positions, "%");
 }
 
+/* The roofs of one thread, or of all together. */
+static void roof_rows(struct ruvm_table *t, const struct ruvm_bench_result *r, uint32_t threads)
+{
+    char what[80], by[24] = "";
+    const struct ruvm_bench_roofs *roofs = &r->roofs;
+    if (threads > 1)
+        snprintf(by, sizeof by, ", %u threads", threads);
+    for (uint32_t i = 0; i < roofs->n_levels; i++) {
+        const struct ruvm_bench_level *l = &roofs->levels[i];
+        snprintf(what, sizeof what, "roof: read %s%s", l->name, by);
+        spread_row(t, r, "", what, threads > 1 ? &l->threads_gb_per_s : &l->gb_per_s, "GB/s");
+    }
+    snprintf(what, sizeof what, "roof: multiply%s", by);
+    if (r->n_kernels)
+        spread_row(t, r, "", what, threads > 1 ? &roofs->threads_gmac_per_s : &roofs->gmac_per_s,
+                   "GMAC/s");
+}
+
 /* For CSV, which is one table; the others have them beside the roofs. */
 static void kernel_rows(struct ruvm_table *t, const struct ruvm_bench_result *r)
 {
     char what[80];
-    for (uint32_t i = 0; i < r->roofs.n_levels; i++) {
-        snprintf(what, sizeof what, "roof: read %s", r->roofs.levels[i].name);
-        spread_row(t, r, "", what, &r->roofs.levels[i].gb_per_s, "GB/s");
-    }
-    if (r->n_kernels)
-        spread_row(t, r, "", "roof: multiply", &r->roofs.gmac_per_s, "GMAC/s");
+    roof_rows(t, r, 1);
+    if (r->roofs.n_threads > 1)
+        roof_rows(t, r, r->roofs.n_threads);
     for (uint32_t i = 0; i < r->n_kernels; i++) {
         const struct ruvm_bench_kernel *k = &r->kernel_list[i];
         ruvm_cmd_bench_kernel_name(what, sizeof what, k, &r->roofs);
@@ -301,7 +316,10 @@ static void print_below(const struct ruvm_bench_list *list, enum ruvm_table_styl
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
     if (list->sweep) {
-        ruvm_cmd_bench_sweep_print(list, style);
+        if (list->sweep->is_mask)
+            ruvm_cmd_bench_masks_print(list, style);
+        else
+            ruvm_cmd_bench_sweep_print(list, style);
         print_below(list, style, true);
         return;
     }

@@ -46,7 +46,7 @@ static const char *rate(double tokens_per_s)
 {
     static char text[32];
     snprintf(text, sizeof text, tokens_per_s < 100 ? "%.3g" : "%.0f", tokens_per_s);
-    return text;
+    return tokens_per_s < 1e4 ? text : ruvm_output_grouped((uint64_t)(tokens_per_s + 0.5));
 }
 
 static void print_left(const char *where, int64_t left)
@@ -122,6 +122,12 @@ static void print_chip(const struct ruvm_fit_result *r, const struct ruvm_fit_ch
     print_speed(r, c);
 }
 
+static void add_left(struct ruvm_table *t, int64_t left)
+{
+    ruvm_table_cell(t, "%s%s", left < 0 ? "-" : "",
+                    ruvm_output_grouped((uint64_t)(left < 0 ? -left : left)));
+}
+
 static void print_chips(const struct ruvm_fit_result *r)
 {
     const char *heads[] = {"chip",        "fits",  "flash left", "memory left",
@@ -131,9 +137,9 @@ static void print_chips(const struct ruvm_fit_result *r)
         const struct ruvm_fit_chip *c = &r->chips[i];
         ruvm_table_cell(&t, "%s", c->name);
         ruvm_table_cell(&t, "%s", c->fits ? "yes" : "no");
-        ruvm_table_cell(&t, "%lld", (long long)c->flash_left_bytes);
-        ruvm_table_cell(&t, "%lld", (long long)c->memory_left_bytes);
-        ruvm_table_cell(&t, "%u", c->largest_context);
+        add_left(&t, c->flash_left_bytes);
+        add_left(&t, c->memory_left_bytes);
+        ruvm_table_cell(&t, "%s", r->is_classifier ? "-" : ruvm_output_grouped(c->largest_context));
         ruvm_table_cell(&t, "%s", c->fits_wifi ? "yes" : "no");
         ruvm_table_cell(&t, "%s", rate(c->tokens_per_s));
         ruvm_table_cell(&t, "%s", c->binding);
@@ -184,7 +190,7 @@ static void add_chip(struct cJSON *list, const struct ruvm_fit_chip *c)
     ruvm_json_count(x, "model_bytes", c->model_bytes);
     ruvm_json_count(x, "knowledge_bytes", c->knowledge_bytes);
     ruvm_json_count(x, "firmware_bytes", c->firmware_bytes);
-    ruvm_json_number(x, "flash_left_bytes", (double)c->flash_left_bytes);
+    ruvm_json_signed(x, "flash_left_bytes", c->flash_left_bytes);
     ruvm_json_count(x, "memory_bytes", c->memory_bytes);
     ruvm_json_count(x, "kv_cache_bytes", c->kv_cache_bytes);
     ruvm_json_count(x, "state_bytes", c->state_bytes);
@@ -192,7 +198,7 @@ static void add_chip(struct cJSON *list, const struct ruvm_fit_chip *c)
     ruvm_json_count(x, "static_bytes", c->static_bytes);
     ruvm_json_count(x, "stack_bytes", c->stack_bytes);
     ruvm_json_count(x, "buffer_bytes", c->buffer_bytes);
-    ruvm_json_number(x, "memory_left_bytes", (double)c->memory_left_bytes);
+    ruvm_json_signed(x, "memory_left_bytes", c->memory_left_bytes);
     ruvm_json_count(x, "wifi_bytes", c->wifi_bytes);
     ruvm_json_count(x, "largest_context", c->largest_context);
     ruvm_json_number(x, "compute_s", c->compute_s);

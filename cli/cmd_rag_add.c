@@ -55,8 +55,11 @@ static const struct ruvm_args_option options[] = {
      .help = "links of a vector in the graph; default: as many as it takes", .min = 2, .max = 64},
     {"no-words", 0, RUVM_ARGS_FLAG, .help = "leave out the index of words (BM25)"},
     {"embed", 0, RUVM_ARGS_TEXT, "HOW",
-     .help = "where vectors come from: words, vectors:FILE (.npy or JSONL) or model:MODEL; "
-             "default: the blob's, or words"},
+     .help = "where vectors come from: words, words:FILE (a table of word vectors), vectors:FILE "
+             "(.npy or JSONL) or model:MODEL; default: the blob's, or words"},
+    {"table-words", 0, RUVM_ARGS_COUNT, "N",
+     .help = "of a table so many first words are kept, besides those of the texts; default: 10,000",
+     .max = 1000000},
     {"query-vector", 0, RUVM_ARGS_FILE, "FILE",
      .help = "show what is found for a vector, .npy or JSONL; with --query, for both"},
     {"knn-model", 0, RUVM_ARGS_FILE, "MODEL",
@@ -85,6 +88,16 @@ static bool changes(const struct ruvm_args *args)
            ruvm_args_given(args, "taxonomy");
 }
 
+static int check_table(const struct ruvm_args *args)
+{
+    static const char words[] = "words:";
+    const char *embed = ruvm_args_text(args, "embed");
+    bool is_table = embed && strncmp(embed, words, sizeof words - 1) == 0;
+    if (ruvm_args_given(args, "table-words") && !is_table)
+        return ruvm_args_usage(args, "--table-words is for --embed words:FILE");
+    return RUVM_EXIT_DONE;
+}
+
 static int check_options(const struct ruvm_args *args)
 {
     unsigned n_asked = 0, n_stdin = 0;
@@ -110,7 +123,7 @@ static int check_options(const struct ruvm_args *args)
         return ruvm_args_usage(args, "--context is for --query");
     if (ruvm_args_given(args, "embed") && ruvm_args_given(args, "dims"))
         return ruvm_args_usage(args, "--embed and --dims do not go together: the vectors say");
-    return RUVM_EXIT_DONE;
+    return check_table(args);
 }
 
 /* What is for documents has no meaning for a tree. */
@@ -178,6 +191,8 @@ static struct ruvm_rag_add_options options_from(const struct ruvm_args *args, co
         .budget_bytes = ruvm_args_count(args, "budget"),
         .dry_run = ruvm_args_given(args, "dry-run"),
         .embed = ruvm_args_text(args, "embed"),
+        .has_table_words = ruvm_args_given(args, "table-words"),
+        .table_words = ruvm_args_u32(args, "table-words"),
         .knn_model = ruvm_args_text(args, "knn-model"),
         .documents = ruvm_args_given(args, "documents"),
         .taxonomy = ruvm_args_given(args, "taxonomy") ? ruvm_args_input(args, "taxonomy") : NULL,

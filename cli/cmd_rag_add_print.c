@@ -295,6 +295,20 @@ static void print_changes(const struct ruvm_rag_add_result *r)
         printf("  note        not UTF-8, but kept: %s\n", ruvm_output_many(r->n_bad_bytes, "byte"));
 }
 
+static void print_table(const struct ruvm_rag_add_result *r)
+{
+    if (r->n_table_words == 0)
+        return;
+    printf("  table       %s, %s bytes", ruvm_output_many(r->n_table_words, "word"),
+           ruvm_output_grouped(r->table_bytes));
+    printf("; of %s different words of the texts %s are not in it\n",
+           ruvm_output_grouped(r->n_text_words), ruvm_output_grouped(r->n_unknown_words));
+    if (r->is_old_table && r->n_added && r->n_unknown_words)
+        puts(
+            "  note        the table is the one of the blob: for words that it lacks give --embed "
+            "words:FILE again");
+}
+
 static void print_result(const struct ruvm_rag_add_result *r, const char *blob, bool dry_run)
 {
     printf("%s: %s bytes%s\n", blob, ruvm_output_grouped(r->file_bytes),
@@ -304,6 +318,7 @@ static void print_result(const struct ruvm_rag_add_result *r, const char *blob, 
            ruvm_output_grouped(r->text_bytes), ruvm_output_grouped(r->vector_bytes),
            ruvm_output_grouped(r->graph_bytes), ruvm_output_grouped(r->word_bytes),
            ruvm_output_grouped(r->recipe_bytes));
+    print_table(r);
     printf("  vectors     %s, %u dimensions, ", r->type, r->dims);
     if (r->degree)
         printf("%s each, ef %u: a search looks at %s\n", ruvm_output_many(r->degree, "link"), r->ef,
@@ -346,6 +361,10 @@ static void print_result_json(const struct ruvm_rag_add_result *r, const char *b
         {"graph_bytes", r->graph_bytes},
         {"word_bytes", r->word_bytes},
         {"recipe_bytes", r->recipe_bytes},
+        {"table_bytes", r->table_bytes},
+        {"table_words", r->n_table_words},
+        {"text_words", r->n_text_words},
+        {"unknown_words", r->n_unknown_words},
         {"file_bytes", r->file_bytes},
         {"recall_queries", r->n_queries},
         {"distances", r->distances},

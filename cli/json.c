@@ -56,6 +56,13 @@ void ruvm_json_count(cJSON *parent, const char *key, uint64_t value)
     add(parent, key, cJSON_CreateRaw(text)); /* a double would lose digits above 2^53 */
 }
 
+void ruvm_json_signed(cJSON *parent, const char *key, int64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    add(parent, key, cJSON_CreateRaw(text));
+}
+
 void ruvm_json_bool(cJSON *parent, const char *key, bool value)
 {
     add(parent, key, cJSON_CreateBool(value));

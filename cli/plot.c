@@ -46,8 +46,10 @@ struct drawing {
 static const char *const colors[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                      "#e69f00", "#56b4e9", "#555555", "#8c510a"};
 
-static const char *color_of(unsigned series)
+static const char *color_of(const struct drawing *d, unsigned series)
 {
+    if (d->p->n_colors)
+        series %= d->p->n_colors;
     return colors[series % (sizeof colors / sizeof *colors)];
 }
 
@@ -298,7 +300,7 @@ static void draw_marks(struct drawing *d, const struct ruvm_plot_series *s)
 static void draw_series(struct drawing *d, unsigned i)
 {
     const struct ruvm_plot_series *s = &d->p->series[i];
-    const char *color = color_of(i);
+    const char *color = color_of(d, i);
     fprintf(d->out, "<g stroke=\"%s\" fill=\"%s\">\n<title>", color, color);
     put_text(d->out, s->name);
     fputs("</title>\n", d->out);
@@ -318,7 +320,7 @@ static void legend_series(const struct drawing *d, unsigned i, unsigned row)
 {
     const struct ruvm_plot_series *s = &d->p->series[i];
     double y = legend_y(row);
-    fprintf(d->out, "<g stroke=\"%s\" fill=\"%s\">\n", color_of(i), color_of(i));
+    fprintf(d->out, "<g stroke=\"%s\" fill=\"%s\">\n", color_of(d, i), color_of(d, i));
     if (s->style == RUVM_PLOT_STAIRS || s->style == RUVM_PLOT_LINE)
         put_line(d, LEFT, y, LEFT + 24, y);
     fprintf(d->out, "<circle cx=\"%d\" cy=\"%.2f\" %s/>\n</g>\n", LEFT + 12, y, mark_of(s));

@@ -36,6 +36,7 @@ struct ruvm_plot {
     const char *limit_name; /* of the dashed lines in the legend; NULL: not there */
     const struct ruvm_plot_series *series;
     unsigned n_series;
+    unsigned n_colors; /* series that differ by it have the same one; 0: each its own */
 };
 
 /* Writes the SVG. A point that an axis cannot hold (not finite, or not above 0 on a

@@ -181,6 +181,7 @@ _ruvm()
     'rag-add --dims') compopt +o default 2>/dev/null && return ;;
     'rag-add --degree') compopt +o default 2>/dev/null && return ;;
     'rag-add --embed') compopt +o default 2>/dev/null && return ;;
+    'rag-add --table-words') compopt +o default 2>/dev/null && return ;;
     'rag-add --query-vector') return ;;
     'rag-add --knn-model') return ;;
     'rag-add --taxonomy') return ;;
@@ -196,7 +197,7 @@ _ruvm()
         'bench-rag -'*) words='--synthetic --seed --metric --type --ef -k --hits -q --queries -r --repetitions --degree --ef-build --recall --no-crossover --kernels --plot -o --output --json --progress -h --help' ;;
         'pack -'*) words='-o --out --settings --knowledge --gate --plugin --replace --remove --sign -l --list --verify --key -x --extract --compress --decompress --against --apply --emit-c --json -h --help' ;;
         'flash -'*) words='-c --chip -o --out --to --trim --firmware --bootloader --direct-boot --partitions --partition --dump --ota --flash-size --pack-size --table-offset --flash-mode --flash-freq --plan --svg --emit --manifest --name -p --port --whole --baud --rewrite -m --monitor --monitor-baud --idle --progress --json -h --help' ;;
-        'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --embed --query-vector --knn-model --documents --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
+        'rag-add -'*) words='--format --name --meta --ttl --memory --importance --now --context --chunk --overlap --split --keep-duplicates --delete --list --query -k --results --exact --eval --rank --budget --type --dims --degree --no-words --embed --table-words --query-vector --knn-model --documents --taxonomy --dry-run --json --progress -q --quiet -h --help' ;;
         *) return ;;
         esac
     fi

@@ -88,6 +88,7 @@ enum { RUVM_RSEC_ALIGN = 64, RUVM_RAG_MAX_SECTIONS = 32 };
 #define RUVM_RSEC_RCPE "RCPE" /* how a question becomes a vector */
 #define RUVM_RSEC_BM25 "BM25" /* words and where they stand; may be absent */
 #define RUVM_RSEC_BOOK "BOOK" /* what the bytes of PQ stand for */
+#define RUVM_RSEC_WORD "WORD" /* vectors of words, of which questions get theirs */
 #define RUVM_RSEC_BITS "bits" /* signs of the vectors, for a first look: optional */
 
 /* ---- VECT: N rows of ROW_BYTES -------------------------------------------- */

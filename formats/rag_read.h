@@ -40,6 +40,7 @@ enum ruvm_rag_part_name {
     RUVM_RAG_BM25,
     RUVM_RAG_BITS,
     RUVM_RAG_BOOK,
+    RUVM_RAG_WORD,
     RUVM_RAG_N_PARTS,
 };
 extern const char ruvm_rag_names[RUVM_RAG_N_PARTS][5];
@@ -95,7 +96,7 @@ int ruvm_rag_open(struct ruvm_rag *rag, const void *data, size_t size,
 
 /* Walks over all of an opened blob: checksums, padding, every offset, id and link, so that
  * what it says of itself holds. That every vector can be reached in the graph is
- * ruvm_hnsw_validate()'s to say, which needs memory. The insides of RCPE and BM25 are not
+ * ruvm_hnsw_validate()'s to say, which needs memory. Of RCPE and BM25 the insides are not
  * looked at. */
 int ruvm_rag_check(const struct ruvm_rag *rag, struct ruvm_rag_fault *fault);
 

@@ -1,7 +1,9 @@
 /* The long check of a knowledge blob: everything the page ruvm-rag(5) promises, but that the
  * graph is connected. Freestanding, so that a chip can do it after an update, too. */
+#define RUVM_RAGCHECK_DEFINED_HERE 1
 #include "formats/ragcheck_read.h"
 
+#include "formats/ragtext_layout.h"
 #include "lib/base/bytes.h"
 #include "lib/base/crc32.h"
 
@@ -107,6 +109,33 @@ static bool check_book(struct ruvm_ragcheck *c)
     return true;
 }
 
+/* Hashes ascend, so that a word is found by halving. */
+static bool check_words(struct ruvm_ragcheck *c)
+{
+    const struct ruvm_rag_part *p = &c->rag->part[RUVM_RAG_WORD];
+    c->section = RUVM_RSEC_WORD;
+    if (!p->data)
+        return true;
+    if (!ruvm_ragcheck_range(c, p->data, "size of the section", RUVM_WORD_HASHES, UINT32_MAX,
+                             p->bytes))
+        return false;
+    uint32_t n = ruvm_load_u32(p->data + RUVM_WORD_N), dims = c->rag->dims;
+    const uint8_t *hashes = p->data + RUVM_WORD_HASHES;
+    if (!ruvm_ragcheck_equal(c, p->data + RUVM_WORD_DIMS, "dimensions", dims,
+                             ruvm_load_u16(p->data + RUVM_WORD_DIMS)) ||
+        !ruvm_ragcheck_zeros(c, p->data + RUVM_WORD_RESERVED, hashes, "reserved byte is not 0") ||
+        !ruvm_ragcheck_equal(c, p->data, "size of the section",
+                             RUVM_WORD_HASHES + n * (uint64_t)(4 + 2 + dims), p->bytes))
+        return false;
+    for (uint32_t i = 1; i < n; i++)
+        if (ruvm_load_u32(hashes + (size_t)i * 4 - 4) >= ruvm_load_u32(hashes + (size_t)i * 4))
+            return ruvm_ragcheck_fail(c, hashes + (size_t)i * 4, "hashes of words do not ascend");
+    for (const uint8_t *code = hashes + (size_t)n * (4 + 2); code < p->data + p->bytes; code++)
+        if (*code == 0x80)
+            return ruvm_ragcheck_fail(c, code, "code is -128");
+    return true;
+}
+
 static bool check_row(struct ruvm_ragcheck *c, const uint8_t *row)
 {
     const struct ruvm_rag *rag = c->rag;
@@ -133,7 +162,7 @@ static bool check_vectors(struct ruvm_ragcheck *c)
         if (signs && !check_bit_padding(c, signs + (size_t)i * sign_bytes, rag->dims, sign_bytes))
             return false;
     }
-    return check_book(c);
+    return check_book(c) && check_words(c);
 }
 
 static bool check_dead(struct ruvm_ragcheck *c)

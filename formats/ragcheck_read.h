@@ -27,4 +27,28 @@ bool ruvm_ragcheck_holds(struct ruvm_ragcheck *c, const uint8_t *at, const char 
 bool ruvm_ragcheck_zeros(struct ruvm_ragcheck *c, const uint8_t *from, const uint8_t *to,
                          const char *what);
 
+/* As in check_read.h: on a chip a rule is a comparison in place, without its words. */
+#if defined(RUVM_WITHOUT_WORDS) && !defined(RUVM_RAGCHECK_DEFINED_HERE)
+static inline bool ruvm_ragcheck_that(struct ruvm_ragcheck *c, int rc, bool ok)
+{
+    if (!ok)
+        c->rc = rc;
+    return ok;
+}
+static inline bool ruvm_ragcheck_within(uint64_t least, uint64_t most, uint64_t found)
+{
+    return found >= least && found <= most;
+}
+#define RUVM_RAGCHECK(c, at, what, rc, ok) ((void)(at), (void)(what), ruvm_ragcheck_that(c, rc, ok))
+#define ruvm_ragcheck_fail(c, at, what) RUVM_RAGCHECK(c, at, what, RUVM_ERR_CORRUPT, false)
+#define ruvm_ragcheck_equal(c, at, what, expected, found)                                          \
+    RUVM_RAGCHECK(c, at, what, RUVM_ERR_CORRUPT, (uint64_t)(expected) == (uint64_t)(found))
+#define ruvm_ragcheck_range(c, at, what, least, most, found)                                       \
+    RUVM_RAGCHECK(c, at, what, RUVM_ERR_CORRUPT, ruvm_ragcheck_within(least, most, found))
+#define ruvm_ragcheck_known(c, at, what, most, found)                                              \
+    RUVM_RAGCHECK(c, at, what, RUVM_ERR_UNSUPPORTED, ruvm_ragcheck_within(0, most, found))
+#define ruvm_ragcheck_holds(c, at, what, ok) RUVM_RAGCHECK(c, at, what, RUVM_ERR_CORRUPT, ok)
+#define ruvm_ragcheck_zeros(c, from, to, what) ruvm_ragcheck_zeros(c, from, to, "")
+#endif
+
 #endif

@@ -1,5 +1,6 @@
-/* The inside of two sections of the knowledge blob: RCPE, how text becomes a vector, and
- * BM25, which words stand in which chunk. man/ruvm-rag.5 says the same in prose.
+/* The inside of three sections of the knowledge blob: RCPE, how text becomes a vector, WORD, the
+ * vectors of words that it may need for that, and BM25, which words stand in which chunk.
+ * man/ruvm-rag.5 says the same in prose.
  *
  * Words, their stems and hashes are those of lib/vector/words.h.
  */
@@ -32,6 +33,8 @@ enum ruvm_recipe_kind {
     RUVM_RECIPE_STATES = 2, /* mean of a language model's last hidden states over the text */
     RUVM_RECIPE_NEXT = 3,   /* its last hidden state after each token of a text; the chunk is the
                              * token that came next, a u16: for ruvm run --knn */
+    RUVM_RECIPE_TABLE = 4,  /* sum of its words' vectors, those of WORD, by their WEIGHTS, one of
+                             * each word of it */
     RUVM_N_RECIPES,
 };
 enum ruvm_rag_rank {
@@ -49,6 +52,18 @@ enum ruvm_rag_split {
     RUVM_N_SPLITS,
 };
 enum { RUVM_RCPE_MIN_GRAM = 2, RUVM_RCPE_MAX_GRAM = 8, RUVM_RCPE_MAX_BUCKETS = 1 << 16 };
+
+/* ---- WORD, with RECIPE_TABLE only ------------------------------------------------------ */
+enum {
+    RUVM_WORD_N = 0,        /* u32: words, at least 1, as many as RCPE has weights */
+    RUVM_WORD_DIMS = 4,     /* u16: that of the header */
+    RUVM_WORD_RESERVED = 6, /* u16: 0 */
+    RUVM_WORD_HASHES = 8,   /* u32[n], ascending: of the words, with seed RUVM_WORD_SEED */
+};
+/* Then u16 unit[n]; s8 code[n][dims], -127..127. The vector of word i is its codes times unit[i].
+ * It adds codes * (unit[i] * weight[i] >> RUVM_WORD_UNIT_SHIFT) >> RUVM_WORD_SHIFT to the
+ * vector of a text: 16 bits a word, of which there are up to 32768 in a text. */
+enum { RUVM_WORD_SEED = 2, RUVM_WORD_UNIT_SHIFT = 8, RUVM_WORD_SHIFT = 7 };
 
 /* ---- BM25 ------------------------------------------------------------------------- */
 enum {

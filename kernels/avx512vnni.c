@@ -8,6 +8,7 @@
 #include "kernels/avx512_attend.h"
 #include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
+#include "kernels/avx512_panels_tables.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -206,7 +207,11 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
     case 4: panel_codes(4, m); return;
     case 3: panel_codes(3, m); return;
     case 2: panel_codes(2, m); return;
-    default: panel_codes(1, m);
+    default:
+        if (m->group)
+            panel_codes(1, m);
+        else
+            panel_tables(m);
     }
 }
 
@@ -214,6 +219,7 @@ const struct ruvm_kernels ruvm_kernels_avx512vnni = {
     .name = "avx512vnni",
     .available = available,
     .panel_zero = 128,
+    .panel_pairs = 1,
     .matmul_s8 = matmul_s8,
     .matmul_int4 = matmul_int4,
     .matmul_int3 = matmul_int3,

@@ -75,6 +75,7 @@ struct ruvm_matmul_panels {
     uint32_t n_rows, first_col, n_cols, panel_bytes;
     uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;
+    uint32_t is_odd; /* 1: w is the second panel of a pair, if there are pairs (panels.h) */
     uint32_t is_far; /* 1: the weights come from memory, not a cache; results are the same */
 };
 
@@ -154,6 +155,7 @@ struct ruvm_kernels {
     const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
     uint8_t panel_zero;     /* what stands for 0 in its panels of INT8: 0 or 128 */
+    uint8_t panel_pairs;    /* 1: its panels of BINARY without multipliers are pairs (panels.h) */
 
     void (*matmul_s8)(const struct ruvm_matmul *m);
     void (*matmul_int4)(const struct ruvm_matmul_codes *m);

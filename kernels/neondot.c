@@ -1,6 +1,7 @@
 /* NEON with dot product (ARMv8.2 and most phones since 2018): one instruction
  * multiplies and adds four bytes a lane. */
 #include "kernels/neon_codes.h"
+#include "kernels/neon_panels.h"
 #include "kernels/variants.h"
 
 enum { AT_HWCAP_ENTRY = 16, HWCAP_ASIMDDP_BIT = 1 << 20 };
@@ -53,6 +54,17 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     neon_matmul_ternary(m, dot);
 }
 
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    switch (m->bits) {
+    case 8: panel_s8(m); break;
+    case 4: panel_codes(4, m); break;
+    case 3: panel_codes(3, m); break;
+    case 2: panel_codes(2, m); break;
+    default: panel_codes(1, m); break;
+    }
+}
+
 const struct ruvm_kernels ruvm_kernels_neondot = {
     .name = "neondot",
     .available = available,
@@ -63,6 +75,7 @@ const struct ruvm_kernels ruvm_kernels_neondot = {
     .matmul_binary = matmul_binary,
     .matmul_ternary = matmul_ternary,
     .matmul_xnor = neon_xnor,
+    .matmul_panels = matmul_panels,
     .scores = neon_scores,
     .weights = ruvm_elementwise_weights,
     .mix = neon_mix,

@@ -1,7 +1,7 @@
 /* Lays rows out as panels (panels.h); runs once a model, on workstations only. */
 #include "kernels/panels.h"
 
-enum { WORD = 4, WORDS_BYTES = WORD * RUVM_PANEL_ROWS };
+enum { WORD = 4, WORDS_BYTES = WORD * RUVM_PANEL_ROWS, HALF = 2 };
 
 /* Four words of INT4, 32 columns, so that the lower nibbles are the first 16 columns and the
  * upper ones the others. */
@@ -17,12 +17,22 @@ static void part_nibbles(uint8_t *to, const uint8_t *w)
     }
 }
 
-/* Row i of a panel. */
-static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source *s, uint32_t row)
+/* A word of BINARY, 32 columns, as two of 16: those of the lower nibbles and of the upper ones. */
+static void part_word(uint8_t *to, const uint8_t *w)
 {
-    const uint8_t *w = s->w + (size_t)row * s->row_bytes;
-    const uint32_t flip = s->bits == 8 ? s->zero * 0x01010101u : 0;
-    uint8_t *to = panel + (size_t)i * WORD;
+    uint32_t word;
+    __builtin_memcpy(&word, w, sizeof word);
+    for (uint32_t i = 0; i < 2; i++, to += WORDS_BYTES) {
+        uint32_t nibbles = word >> 4 * i & 0x0f0f0f0fu;
+        nibbles = (nibbles | nibbles >> 4) & 0x00ff00ffu;
+        uint16_t half = (uint16_t)(nibbles | nibbles >> 8);
+        __builtin_memcpy(to, &half, sizeof half);
+    }
+}
+
+static void pack_bytes(uint8_t *to, const uint8_t *w, const struct ruvm_panels_source *s)
+{
+    const uint32_t flip = s->bits == 8 ? s->kernels->panel_zero * 0x01010101u : 0;
     uint32_t c = 0;
     for (; s->bits == 4 && c + 4 * WORD <= s->row_bytes; c += 4 * WORD, to += 4 * WORDS_BYTES)
         part_nibbles(to, w + c);
@@ -32,19 +42,62 @@ static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source
         word ^= flip;
         __builtin_memcpy(to, &word, WORD);
     }
-    to = panel + (size_t)s->row_bytes * RUVM_PANEL_ROWS + i;
-    for (c = 0; c < s->mult_bytes; c++)
+}
+
+/* Row i of a panel. */
+static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source *s, uint32_t row)
+{
+    pack_bytes(panel + (size_t)i * WORD, s->w + (size_t)row * s->row_bytes, s);
+    uint8_t *to = panel + (size_t)s->row_bytes * RUVM_PANEL_ROWS + i;
+    for (uint32_t c = 0; c < s->mult_bytes; c++)
         to[(size_t)c * RUVM_PANEL_ROWS] = s->mult[(size_t)row * s->mult_bytes + c];
+}
+
+/* Row i of a pair of panels. */
+static void pack_row_of_pair(uint8_t *pair, uint32_t i, const struct ruvm_panels_source *s,
+                             uint32_t row)
+{
+    const uint8_t *w = s->w + (size_t)row * s->row_bytes;
+    uint8_t *to = pair + (size_t)i * HALF;
+    for (uint32_t c = 0; c < s->row_bytes; c += WORD, to += 2 * WORDS_BYTES)
+        part_word(to, w + c);
+}
+
+static int is_paired(const struct ruvm_panels_source *s)
+{
+    return s->bits == 1 && s->mult_bytes == 0 && s->kernels->panel_pairs;
+}
+
+/* The rows that are laid out together, and their bytes. */
+static uint32_t rows_together(const struct ruvm_panels_source *s)
+{
+    return is_paired(s) ? 2 * RUVM_PANEL_ROWS : RUVM_PANEL_ROWS;
+}
+
+static size_t bytes_together(const struct ruvm_panels_source *s)
+{
+    return (size_t)ruvm_panels_bytes(s->row_bytes, s->mult_bytes) *
+           (rows_together(s) / RUVM_PANEL_ROWS);
+}
+
+size_t ruvm_panels_room(const struct ruvm_panels_source *s)
+{
+    const uint32_t rows = rows_together(s);
+    return (s->n_rows + rows - 1) / rows * bytes_together(s);
 }
 
 void ruvm_panels_pack(uint8_t *to, const struct ruvm_panels_source *s)
 {
-    const size_t bytes = ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
-    for (uint32_t r = 0; r < s->n_rows; r += RUVM_PANEL_ROWS, to += bytes) {
+    const uint32_t rows = rows_together(s);
+    for (uint32_t r = 0; r < s->n_rows; r += rows, to += bytes_together(s)) {
         uint32_t left = s->n_rows - r;
-        if (left < RUVM_PANEL_ROWS)
-            __builtin_memset(to, 0, bytes);
-        for (uint32_t i = 0; i < RUVM_PANEL_ROWS && i < left; i++)
-            pack_row(to, i, s, r + i);
+        if (left < rows)
+            __builtin_memset(to, 0, bytes_together(s));
+        for (uint32_t i = 0; i < rows && i < left; i++) {
+            if (is_paired(s))
+                pack_row_of_pair(to, i, s, r + i);
+            else
+                pack_row(to, i, s, r + i);
+        }
     }
 }

@@ -1,7 +1,6 @@
 /* Panels: the rows of a matrix laid out once more, as vector units like them best.
  *
- *     size_t n = (n_rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS *
- *                (size_t)ruvm_panels_bytes(row_bytes, mult_bytes);
+ *     uint8_t *memory = ...; // ruvm_panels_room(&source) bytes
  *     ruvm_panels_pack(memory, &source);
  *     k->matmul_panels(&(struct ruvm_matmul_panels){.w = memory, ...});
  *
@@ -11,9 +10,15 @@
  * memory is read in one stream. A byte of INT8 is stored plus 128 where the table wants it
  * so (panel_zero), for VNNI multiplies unsigned by signed. INT4 has of 32 columns the first 16 in
  * the lower nibbles of four words and the others in the upper ones: sums of either are wanted, and
- * of the upper ones they can be had without a shift of the weights. Rows beyond the last one are
- * zeros. It takes as much room as the rows do, so a workstation makes it when a model is opened; a
- * chip reads the image.
+ * of the upper ones they can be had without a shift of the weights.
+ *
+ * Where the table wants it (panel_pairs), two panels of BINARY without multipliers take turns in
+ * one block of memory: 16 columns of each row of the first, 16-bit words, then those of the
+ * second, and so on. Bit 4b + f of a word is column 4f + b. A last panel alone takes the room of
+ * two.
+ *
+ * Rows beyond the last one are zeros. It takes as much room as the rows do, so a workstation
+ * makes it when a model is opened; a chip reads the image.
  */
 #ifndef RUVM_KERNELS_PANELS_H
 #define RUVM_KERNELS_PANELS_H
@@ -22,13 +27,15 @@
 
 /* The rows as the image holds them; row_bytes is a multiple of 4. */
 struct ruvm_panels_source {
-    const uint8_t *w, *mult; /* [n_rows, row_bytes], [n_rows, mult_bytes] */
-    uint32_t bits;           /* 8, 4, 3, 2 or 1 */
-    uint8_t zero;            /* of the kernels that they are for */
+    const uint8_t *w, *mult;            /* [n_rows, row_bytes], [n_rows, mult_bytes] */
+    uint32_t bits;                      /* 8, 4, 3, 2 or 1 */
+    const struct ruvm_kernels *kernels; /* that they are for */
     uint32_t n_rows, row_bytes, mult_bytes;
 };
 
-/* to: all panels of the rows, aligned to RUVM_PANEL_ALIGN. */
+/* Bytes of all panels of the rows. */
+size_t ruvm_panels_room(const struct ruvm_panels_source *s);
+/* to: as many, aligned to RUVM_PANEL_ALIGN. A part of a matrix begins with an even panel. */
 void ruvm_panels_pack(uint8_t *to, const struct ruvm_panels_source *s);
 
 #endif

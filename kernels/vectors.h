@@ -34,13 +34,17 @@ struct ruvm_vector_kernels {
     /* out[i] = bits in which query and row differ; row_bytes is a multiple of 8 and at most
      * 128. */
     void (*hamming)(int32_t *out, const struct ruvm_vector_job *job);
+    /* The first rows, at most room of them, that differ in fewer than bound bits: their numbers
+     * and these bits. Returns how many. job->ids is NULL; room >= 1. */
+    uint32_t (*hamming_below)(uint32_t *places, uint32_t *out, uint32_t room,
+                              const struct ruvm_vector_job *job, uint32_t bound);
 
     /* keys[i] = 2^31 - (products[i] * scales[i] >> shift), modulo 2^32: scales are u16 of
      * little-endian bytes. keys may be products. */
     void (*scaled)(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
                    uint32_t shift);
-    /* The smallest of keys[n], n >= 1. */
-    uint32_t (*least)(const uint32_t *keys, uint32_t n);
+    /* The places of the keys[n] below bound, ascending. Returns how many. */
+    uint32_t (*below)(uint32_t *places, const uint32_t *keys, uint32_t n, uint32_t bound);
 };
 
 /* The tables, best first; ends with NULL. scalar is always there and last. */

@@ -25,16 +25,26 @@ static inline __m256i step_manhattan(__m256i acc, __m256i q, __m256i row)
     return _mm256_add_epi32(acc, sums);
 }
 
-static inline __m256i step_hamming(__m256i acc, __m256i q, __m256i row)
+/* The bits of each byte that differ. */
+static inline __m256i differing(__m256i q, __m256i row)
 {
     const __m256i counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1,
                                             2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
     const __m256i low = _mm256_set1_epi8(15);
     __m256i x = _mm256_xor_si256(q, row);
-    __m256i n = _mm256_add_epi8(
+    return _mm256_add_epi8(
         _mm256_shuffle_epi8(counts, _mm256_and_si256(x, low)),
         _mm256_shuffle_epi8(counts, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
-    return _mm256_add_epi32(acc, _mm256_sad_epu8(n, _mm256_setzero_si256()));
+}
+
+static inline __m256i sum_bytes(__m256i n)
+{
+    return _mm256_sad_epu8(n, _mm256_setzero_si256());
+}
+
+static inline __m256i step_hamming(__m256i acc, __m256i q, __m256i row)
+{
+    return _mm256_add_epi32(acc, sum_bytes(differing(q, row)));
 }
 
 static inline __m256i load(const uint8_t *p)
@@ -131,32 +141,126 @@ static void manhattan(int32_t *out, const struct ruvm_vector_job *job)
     all_rows(out, job, step_manhattan);
 }
 
-/* Rows of 8 bytes that follow each other: four to a register, each with its own sum. */
-static uint32_t hamming_words(int32_t *out, const struct ruvm_vector_job *job)
+/* ---- bits ------------------------------------------------------------------ */
+
+static inline __m256i words_differing(__m256i q, const uint8_t *rows)
+{
+    return sum_bytes(differing(q, load(rows)));
+}
+
+/* Counts fit into halves of their lanes: a's there, b's in the other halves. */
+static inline __m256i halves(__m256i a, __m256i b)
+{
+    return _mm256_or_si256(a, _mm256_slli_epi64(b, 32));
+}
+
+/* Of four registers of counts the sums of each 128 bits, four to a lane of as many. */
+static inline __m256i quarters(const __m256i *v)
+{
+    __m256i ab = halves(v[0], v[1]), cd = halves(v[2], v[3]);
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+}
+
+/* The lanes of a, added, then those of b. */
+static inline __m256i lanes(__m256i a, __m256i b)
+{
+    return _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                            _mm256_permute2x128_si256(a, b, 0x31));
+}
+
+/* 8 rows of 8 bytes or 16 that follow each other: several in a register, whose counts are added
+ * up for all of them at once and then put in order. */
+static inline __m256i count8_words(__m256i q, const uint8_t *rows)
+{
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    return _mm256_permutevar8x32_epi32(
+        halves(words_differing(q, rows), words_differing(q, rows + 32)), order);
+}
+
+static inline __m256i count8_pairs(__m256i q, const uint8_t *rows)
+{
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i v[4];
+    for (uint32_t k = 0; k < 4; k++)
+        v[k] = words_differing(q, rows + 32 * k);
+    return _mm256_permutevar8x32_epi32(quarters(v), order);
+}
+
+/* Longer rows: of whole registers, and what is left. A byte counts at most 8 bits of each, so
+ * that all four of the longest row fit into it. */
+static inline __m256i count_row(const uint8_t *q, const uint8_t *row, uint32_t n)
+{
+    __m256i sum = _mm256_setzero_si256();
+    uint32_t c = 0;
+    for (; c + 32 <= n; c += 32)
+        sum = _mm256_add_epi8(sum, differing(load(q + c), load(row + c)));
+    if (c < n)
+        sum = _mm256_add_epi8(sum, differing(load_tail(q + c, n - c), load_tail(row + c, n - c)));
+    return sum_bytes(sum);
+}
+
+static inline __attribute__((always_inline)) __m256i count8_rows(const uint8_t *q,
+                                                                 const uint8_t *rows, uint32_t n)
+{
+    __m256i four[2];
+    for (uint32_t k = 0; k < 2; k++, rows += 4 * n) {
+        __m256i v[4];
+        for (uint32_t j = 0; j < 4; j++)
+            v[j] = count_row(q, rows + j * n, n);
+        four[k] = quarters(v);
+    }
+    return lanes(four[0], four[1]);
+}
+
+static inline __attribute__((always_inline)) uint32_t count_short(
+    int32_t *out, const struct ruvm_vector_job *job, __m256i q,
+    __m256i (*count8)(__m256i, const uint8_t *))
 {
     const uint8_t *rows = job->rows;
-    long long word;
-    __builtin_memcpy(&word, job->query, sizeof word);
-    const __m256i q = _mm256_set1_epi64x(word);
-    const __m256i low_halves = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
     uint32_t i = 0;
-    for (; i + 4 <= job->n; i += 4) {
-        __m256i sums = step_hamming(_mm256_setzero_si256(), q, load(rows + (size_t)i * 8));
-        sums = _mm256_permutevar8x32_epi32(sums, low_halves);
-        _mm_storeu_si128((void *)(out + i), _mm256_castsi256_si128(sums));
-    }
+    for (; i + 8 <= job->n; i += 8)
+        _mm256_storeu_si256((void *)(out + i), count8(q, rows + (size_t)i * job->row_bytes));
     return i;
+}
+
+static inline __attribute__((always_inline)) uint32_t count_long(int32_t *out,
+                                                                 const struct ruvm_vector_job *job,
+                                                                 uint32_t row_bytes)
+{
+    const uint8_t *rows = job->rows;
+    uint32_t i = 0;
+    for (; i + 8 <= job->n; i += 8)
+        _mm256_storeu_si256((void *)(out + i),
+                            count8_rows(job->query, rows + (size_t)i * row_bytes, row_bytes));
+    return i;
+}
+
+/* As many rows that follow each other as there are in eights; returns their number. */
+static uint32_t count_eights(int32_t *out, const struct ruvm_vector_job *job)
+{
+    const __m128i q =
+        _mm_maskload_epi64(job->query, _mm_set_epi64x(job->row_bytes > 8 ? -1 : 0, -1));
+    switch (job->row_bytes) {
+    case 8: return count_short(out, job, _mm256_broadcastq_epi64(q), count8_words);
+    case 16: return count_short(out, job, _mm256_broadcastsi128_si256(q), count8_pairs);
+    case 32: return count_long(out, job, 32);
+    case 64: return count_long(out, job, 64);
+    case 128: return count_long(out, job, 128);
+    default: return count_long(out, job, job->row_bytes);
+    }
 }
 
 static void hamming(int32_t *out, const struct ruvm_vector_job *job)
 {
     struct ruvm_vector_job rest = *job;
-    uint32_t done =
-        job->row_bytes == 8 && job->stride == 8 && !job->ids ? hamming_words(out, job) : 0;
+    uint32_t done = job->ids || job->stride != job->row_bytes ? 0 : count_eights(out, job);
     rest.rows = (const uint8_t *)job->rows + (size_t)done * job->stride;
     rest.n -= done;
-    all_rows(out + done, &rest, step_hamming);
+    if (rest.n)
+        rows_in_turns(out + done, &rest, step_hamming);
 }
+
+/* ---- keys ------------------------------------------------------------------ */
 
 static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
                    uint32_t shift)
@@ -164,9 +268,30 @@ static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scale
     keys_scaled(keys, products, scales, n, shift);
 }
 
-static uint32_t least(const uint32_t *keys, uint32_t n)
+/* Comparisons are of signed numbers: both are moved by half of their range. */
+static inline uint32_t mask8_of(const uint32_t *keys, __m256i bound)
 {
-    return keys_least(keys, n);
+    const __m256i half = _mm256_set1_epi32(INT32_MIN);
+    __m256i moved = _mm256_xor_si256(_mm256_loadu_si256((const void *)keys), half);
+    __m256i is_below = _mm256_cmpgt_epi32(_mm256_xor_si256(bound, half), moved);
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(is_below));
+}
+
+static inline uint32_t mask_of(const uint32_t *keys, uint32_t bound)
+{
+    __m256i b = _mm256_set1_epi32((int)bound);
+    return mask8_of(keys, b) | mask8_of(keys + 8, b) << 8;
+}
+
+static uint32_t hamming_below(uint32_t *places, uint32_t *out, uint32_t room,
+                              const struct ruvm_vector_job *job, uint32_t bound)
+{
+    return bits_below(places, out, room, job, bound, hamming, mask_of);
+}
+
+static uint32_t below(uint32_t *places, const uint32_t *keys, uint32_t n, uint32_t bound)
+{
+    return keys_below(places, n, keys, n, bound, mask_of);
 }
 
 const struct ruvm_vector_kernels ruvm_vector_kernels_avx2 = {
@@ -175,6 +300,7 @@ const struct ruvm_vector_kernels ruvm_vector_kernels_avx2 = {
     .dot = dot,
     .manhattan = manhattan,
     .hamming = hamming,
+    .hamming_below = hamming_below,
     .scaled = scaled,
-    .least = least,
+    .below = below,
 };

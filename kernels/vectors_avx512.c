@@ -3,6 +3,8 @@
  * vpdpbusd wants one unsigned operand: the row, by a flipped bit, which adds 128 times the
  * sum of the query to every product; the sums start at minus that. Where bits cannot be counted
  * by an instruction, AVX2's table does it, which every such machine has. */
+#include <stdbool.h>
+
 #include "kernels/vectors_keys.h"
 #include "kernels/vectors_x86.h"
 
@@ -140,37 +142,142 @@ static void manhattan(int32_t *out, const struct ruvm_vector_job *job)
 }
 
 /* Newer machines count the bits of 64 at once, in a third of the instructions. */
-#define COUNTS_BITS __attribute__((target("avx512vpopcntdq")))
+#define COUNTS_BITS __attribute__((target("avx512vpopcntdq"), always_inline))
 
 COUNTS_BITS static inline __m512i step_popcount(__m512i acc, __m512i q, __m512i row)
 {
     return _mm512_add_epi64(acc, _mm512_popcnt_epi64(_mm512_xor_si512(q, row)));
 }
 
-/* Rows of 8 bytes that follow each other: eight to a register, each with its own sum. */
-COUNTS_BITS static uint32_t count_words(int32_t *out, const struct ruvm_vector_job *job)
+COUNTS_BITS static inline __m512i differing(__m512i q, const uint8_t *row)
+{
+    return _mm512_popcnt_epi64(_mm512_xor_si512(q, _mm512_loadu_si512(row)));
+}
+
+/* Counts fit into halves of their lanes: a's there, b's in the other halves. */
+static inline __m512i halves(__m512i a, __m512i b)
+{
+    return _mm512_mask_shuffle_epi32(a, 0xAAAA, b, _MM_PERM_CCAA);
+}
+
+/* Of four registers of counts the sums of each 128 bits, four to a lane of as many. */
+static inline __m512i quarters(const __m512i *v)
+{
+    __m512i ab = halves(v[0], v[1]), cd = halves(v[2], v[3]);
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+}
+
+/* Lanes 0 + 1 and 2 + 3 of a, then those of b. */
+static inline __m512i lanes(__m512i a, __m512i b)
+{
+    return _mm512_add_epi32(_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xDD));
+}
+
+/* 16 rows of 8 bytes, 16 or 32 that follow each other: several in a register, whose counts are
+ * added up for all of them at once and then put in order. */
+COUNTS_BITS static inline __m512i count16_words(__m512i q, const uint8_t *rows)
+{
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_epi32(differing(q, rows), even, differing(q, rows + 64));
+}
+
+COUNTS_BITS static inline __m512i count16_pairs(__m512i q, const uint8_t *rows)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i v[4];
+    for (uint32_t k = 0; k < 4; k++)
+        v[k] = differing(q, rows + 64 * k);
+    return _mm512_permutexvar_epi32(order, quarters(v));
+}
+
+COUNTS_BITS static inline __m512i count16_quads(__m512i q, const uint8_t *rows)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+    __m512i v[8];
+    for (uint32_t k = 0; k < 8; k++)
+        v[k] = differing(q, rows + 64 * k);
+    return _mm512_permutexvar_epi32(order, lanes(quarters(v), quarters(v + 4)));
+}
+
+/* Longer rows: of one register, or two; the last of them is full or not. */
+struct long_query {
+    __m512i first, last;
+    __mmask64 in_last; /* its bytes */
+};
+
+COUNTS_BITS static inline __m512i count_row(const struct long_query *q, const uint8_t *row,
+                                            bool has_two, bool is_full)
+{
+    const uint8_t *end = has_two ? row + 64 : row;
+    __m512i last = is_full ? _mm512_loadu_si512(end) : load(q->in_last, end);
+    __m512i sum = _mm512_popcnt_epi64(_mm512_xor_si512(q->last, last));
+    return has_two ? _mm512_add_epi64(sum, differing(q->first, row)) : sum;
+}
+
+COUNTS_BITS static inline __m512i count16_rows(const struct long_query *q, const uint8_t *rows,
+                                               size_t row_bytes, bool has_two, bool is_full)
+{
+    __m512i four[4];
+    for (uint32_t k = 0; k < 4; k++, rows += 4 * row_bytes) {
+        __m512i v[4];
+        for (uint32_t j = 0; j < 4; j++)
+            v[j] = count_row(q, rows + j * row_bytes, has_two, is_full);
+        four[k] = quarters(v);
+    }
+    return lanes(lanes(four[0], four[1]), lanes(four[2], four[3]));
+}
+
+/* As many rows as there are in sixteens; returns their number. */
+COUNTS_BITS static inline uint32_t count_short(int32_t *out, const struct ruvm_vector_job *job,
+                                               __m512i q,
+                                               __m512i (*count16)(__m512i, const uint8_t *))
 {
     const uint8_t *rows = job->rows;
-    long long word;
-    __builtin_memcpy(&word, job->query, sizeof word);
-    const __m512i q = _mm512_set1_epi64(word), zero = _mm512_setzero_si512();
     uint32_t i = 0;
-    for (; i + 8 <= job->n; i += 8) {
-        __m512i sums = step_popcount(zero, q, _mm512_loadu_si512(rows + (size_t)i * 8));
-        _mm256_storeu_si256((void *)(out + i), _mm512_cvtepi64_epi32(sums));
-    }
+    for (; i + 16 <= job->n; i += 16)
+        _mm512_storeu_si512(out + i, count16(q, rows + (size_t)i * job->row_bytes));
     return i;
 }
 
-COUNTS_BITS static void count_all(int32_t *out, const struct ruvm_vector_job *job)
+COUNTS_BITS static inline uint32_t count_long(int32_t *out, const struct ruvm_vector_job *job,
+                                              bool has_two, bool is_full)
+{
+    const uint32_t n = job->row_bytes, before = has_two ? 64 : 0;
+    const uint8_t *rows = job->rows, *query = job->query;
+    struct long_query q = {.in_last = bytes_from(before, n)};
+    uint32_t i = 0;
+    q.last = load(q.in_last, query + before);
+    q.first = has_two ? _mm512_loadu_si512(query) : q.last;
+    for (; i + 16 <= job->n; i += 16)
+        _mm512_storeu_si512(out + i, count16_rows(&q, rows + (size_t)i * n, n, has_two, is_full));
+    return i;
+}
+
+COUNTS_BITS static inline uint32_t count_sixteens(int32_t *out, const struct ruvm_vector_job *job)
+{
+    const uint32_t n = job->row_bytes;
+    const __m256i q = _mm256_maskz_loadu_epi8((__mmask32)bytes_from(0, n), job->query);
+    const __m128i low = _mm256_castsi256_si128(q);
+    switch (n) {
+    case 8: return count_short(out, job, _mm512_broadcastq_epi64(low), count16_words);
+    case 16: return count_short(out, job, _mm512_broadcast_i64x2(low), count16_pairs);
+    case 32: return count_short(out, job, _mm512_broadcast_i64x4(q), count16_quads);
+    case 64: return count_long(out, job, false, true);
+    case 128: return count_long(out, job, true, true);
+    default: return count_long(out, job, n > 64, false);
+    }
+}
+
+__attribute__((target("avx512vpopcntdq"))) static void count_all(int32_t *out,
+                                                                 const struct ruvm_vector_job *job)
 {
     struct ruvm_vector_job rest = *job;
-    uint32_t done = 0;
-    if (job->row_bytes == 8 && job->stride == 8 && !job->ids)
-        done = count_words(out, job);
+    uint32_t done = job->ids || job->stride != job->row_bytes ? 0 : count_sixteens(out, job);
     rest.rows = (const uint8_t *)job->rows + (size_t)done * job->stride;
     rest.n -= done;
-    all_rows(out + done, &rest, _mm512_setzero_si512(), step_popcount);
+    if (rest.n)
+        rows_in_turns(out + done, &rest, _mm512_setzero_si512(), step_popcount);
 }
 
 static void hamming(int32_t *out, const struct ruvm_vector_job *job)
@@ -187,9 +294,20 @@ static void scaled(uint32_t *keys, const int32_t *products, const uint8_t *scale
     keys_scaled(keys, products, scales, n, shift);
 }
 
-static uint32_t least(const uint32_t *keys, uint32_t n)
+static inline uint32_t mask_of(const uint32_t *keys, uint32_t bound)
 {
-    return keys_least(keys, n);
+    return _mm512_cmplt_epu32_mask(_mm512_loadu_si512(keys), _mm512_set1_epi32((int)bound));
+}
+
+static uint32_t hamming_below(uint32_t *places, uint32_t *out, uint32_t room,
+                              const struct ruvm_vector_job *job, uint32_t bound)
+{
+    return bits_below(places, out, room, job, bound, hamming, mask_of);
+}
+
+static uint32_t below(uint32_t *places, const uint32_t *keys, uint32_t n, uint32_t bound)
+{
+    return keys_below(places, n, keys, n, bound, mask_of);
 }
 
 const struct ruvm_vector_kernels ruvm_vector_kernels_avx512 = {
@@ -198,6 +316,7 @@ const struct ruvm_vector_kernels ruvm_vector_kernels_avx512 = {
     .dot = dot,
     .manhattan = manhattan,
     .hamming = hamming,
+    .hamming_below = hamming_below,
     .scaled = scaled,
-    .least = least,
+    .below = below,
 };

@@ -79,15 +79,16 @@ struct ruvm_parallel {
      * when all have returned. */
     void (*run)(void *user, void (*part)(void *job, uint32_t i, uint32_t n_parts), void *job);
     void *user;
-    uint32_t n_parts;  /* 1..RUVM_MAX_PARTS */
-    uint64_t min_work; /* multiplications below which splitting costs more than it saves */
+    uint32_t n_parts;   /* 1..RUVM_MAX_PARTS */
+    uint64_t min_work;  /* multiplications below which splitting costs more than it saves */
+    uint64_t min_block; /* the same for all of a block: threads that sleep come too late */
 };
 
 enum { RUVM_MAX_PARTS = 64 };
 
 struct ruvm_engine_options {
     uint32_t context; /* positions to make room for; 0: the image's; at most the image's */
-    uint32_t block;   /* prompt tokens multiplied together, 1..64; 0: 8 */
+    uint32_t block;   /* prompt tokens a thread multiplies together, 1..64; 0: 8 */
     const struct ruvm_kernels *kernels; /* NULL: scalar, the only table on a chip */
     struct ruvm_mask mask;
     /* The matrices once more as these kernels like them (kernels/panels.h), one pointer a

@@ -597,7 +597,7 @@ uint32_t ruvm_session_context(const struct ruvm_session *s);
 uint32_t ruvm_session_cached(const struct ruvm_session *s);
 /* Threads that share the work. */
 uint32_t ruvm_session_threads(const struct ruvm_session *s);
-/* Prompt tokens that are multiplied together. */
+/* Prompt tokens that a thread multiplies together. */
 uint32_t ruvm_session_block(const struct ruvm_session *s);
 
 /* Begins the drawing anew, as a session opened with this seed does. */
@@ -700,9 +700,12 @@ struct ruvm_rag_add_options {
                              * is a memory of now; NULL: plain text, which lasts */
     bool has_importance;    /* else 50 */
     uint32_t importance;    /* of what is added, 0..100 */
-    const char *embed;      /* where vectors come from: "words", hashed; "vectors:FILE", a .npy or
-                             * JSONL file with one a text; "model:MODEL", means of a language
-                             * model's states; NULL: words, or as the blob has them */
+    const char *embed;      /* where vectors come from: "words", hashed; "words:FILE", sums of those
+                             * of a table of word vectors; "vectors:FILE", a .npy or JSONL file
+                             * with one a text; "model:MODEL", means of a language model's states;
+                             * NULL: words, or as the blob has them */
+    bool has_table_words;   /* else 10,000 */
+    uint32_t table_words;   /* of a table the first so many, besides those of the texts */
     const char *knn_model;  /* image, or "demo": the sources become its states and the tokens that
                              * came next, for ruvm_session_options.knn; alone */
     bool documents;         /* with knn_model: sources hold documents separated by <|end|> lines */
@@ -733,7 +736,12 @@ struct ruvm_rag_add_result {
     uint32_t dims, chunk_bytes, overlap_bytes;
     const char *type, *rank, *split;
     uint32_t degree, ef; /* 0: no graph, every search looks at all */
-    uint64_t text_bytes, vector_bytes, graph_bytes, word_bytes, recipe_bytes, file_bytes;
+    uint64_t text_bytes, vector_bytes, graph_bytes, word_bytes, recipe_bytes, table_bytes;
+    uint64_t file_bytes;
+    uint32_t n_table_words;                 /* in the blob; 0: it has no table of word vectors */
+    bool is_old_table;                      /* the one that the blob had */
+    uint32_t n_text_words, n_unknown_words; /* different words of the texts, with a table, and those
+                                             * that it lacked */
     uint32_t n_queries;               /* that the recalls were measured with; 0: they were not */
     double recall_code, recall_graph; /* at 10: codes against integers before rounding, graph
                                        * against a scan; measured */
@@ -757,7 +765,8 @@ struct ruvm_knowledge_info {
     double floor;                     /* confidence below which it does not know */
     uint64_t file_bytes, query_bytes; /* query_bytes: memory that a search works in */
     bool has_words, has_recipe;       /* recipe: text becomes a vector here and now */
-    const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn */
+    const char *embed; /* "words", "vectors": they were given, "model", "next": for --knn,
+                        * "table": of words */
 };
 struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k);
 
@@ -846,6 +855,7 @@ enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
 struct ruvm_spread { /* of repeated measurements */
     double median, min, max;
     uint32_t n;
+    double q1, q3; /* quartiles */
 };
 
 struct ruvm_bench_options {
@@ -877,7 +887,7 @@ struct ruvm_bench_level { /* of memory, the nearest first; the last one is DRAM 
     char name[8];
     uint64_t bytes;        /* its size; 0 for DRAM */
     uint64_t placed_bytes; /* what is read there again and again: fits well */
-    struct ruvm_spread gb_per_s;
+    struct ruvm_spread gb_per_s, threads_gb_per_s;
 };
 
 struct ruvm_bench_roofs {
@@ -885,7 +895,8 @@ struct ruvm_bench_roofs {
     struct ruvm_bench_level levels[4];
     bool sizes_assumed;   /* the system does not say how large its caches are */
     char instruction[48]; /* that multiplies */
-    struct ruvm_spread gmac_per_s;
+    struct ruvm_spread gmac_per_s, threads_gmac_per_s;
+    uint32_t n_threads; /* of the rates of all threads together; below 2 there are none */
 };
 
 /* One kernel of one table with one shape. Which roof binds: reading its bytes from its
@@ -934,6 +945,8 @@ struct ruvm_bench_result {
     bool has_mask;
     char mask[40];
     uint32_t cached_positions;          /* of the context: a mask may forget the others */
+    uint32_t seen_positions;            /* by the last token of the context, its own among them */
+    uint64_t kv_bytes;                  /* of the engine's: keys and values of all layers */
     uint32_t image_crc, context, block; /* context and block: the engine's */
     uint32_t threads;                   /* that shared the work */
     uint32_t batch;                     /* texts together; their tokens are added up */
@@ -965,6 +978,13 @@ struct ruvm_bench_result {
 
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err);
+/* n measurements of o[0].model that differ in other options. Their speeds are measured in
+ * turns, a b c, c b a and so on, so that what disturbs the machine meets all alike; weights
+ * and panels are in memory once. o[0] has the repetitions, and says whether kernels are
+ * measured: beside the first result. r[i] is of o[i], unless errs[i].code says that it failed,
+ * which takes no other one with it. Returns the status of the first that failed. */
+int ruvm_bench_each(const struct ruvm_bench_options *o, uint32_t n, struct ruvm_bench_result *r,
+                    struct ruvm_error *errs);
 void ruvm_bench_free(struct ruvm_bench_result *r);
 
 /* ---- bench rag --------------------------------------------------------------- */

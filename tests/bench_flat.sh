@@ -2,17 +2,22 @@
 # Searches that look at all vectors, beside this machine's memory and other libraries:
 # tests/bench_flat.sh [FOLDER]
 #
-#     scan      the 10 nearest of N int8 vectors (700000,384), in GB/s, and a loop that only
-#               reads as many bytes: SCAN says other shapes
-#     hamming   distances a second of rows of bits, for N,BITS of HAMMING (two shapes that fit
-#               into a cache, two that do not), and those of other programs in FOLDER
+#     scan      the 10 nearest of N int8 vectors (700000,384), in GB/s: SCAN says other shapes
+#     hamming   rows of 64 to 1,024 bits, N,BITS of HAMMING (10,000 rows, which a cache holds, and
+#               64 MB, which most do not): all distances, into an array, and the 10 nearest;
+#               and those of other programs in FOLDER
+#
+# Beside each is a loop that only reads as many bytes. Nothing that looks at all rows is faster
+# than that: where it is less than twice as fast as another program, no search can be.
 #
 # This tree holds nothing of other libraries. Write a small program around one, build it as
 # fast as its compiler makes it, and put it into FOLDER with a name that ends with -hamming.
-# It is started with the path of a folder and finds in it `shape` (a line: rows, bytes of a
-# row), `rows` and `query`. For each line of standard input it computes the distances of all
-# rows from the query, and prints a line: the seconds of CPU that took, and their sum, which
-# must be ours.
+# It is started with the path of a folder and with "distances" or "nearest", and finds in the
+# folder `shape` (a line: rows, bytes of a row), `rows` and `query`. A line of standard input is
+# a number of passes. When they are done it prints a line: the seconds of CPU a pass took, and the
+# sum of all distances, or of the 10 least, which must be ours. Distances go to an array of
+# 1,024 numbers that the next ones overwrite. A sum of them alone is no search: compilers
+# make of it a loop without that array.
 #
 # All programs stay in memory and take turns, ROUNDS (9) times, one thread each: median
 # [first quartile .. third quartile] of the rates, and of the ratios round by round. Needs
@@ -24,8 +29,10 @@ trap 'rm -rf "$work"' EXIT
 [ -e build/release/libruvm.a ] || { echo "bench-flat: run make first" >&2; exit 1; }
 "${CC:-cc}" -std=c11 -O2 -I. tests/bench_flat.c build/release/libruvm.a \
     -lcjson -lhogweed -lnettle -lz -lpthread -lm -o "$work/flat" || exit 1
-python3 - "$work" "${1:+$(realpath "$1")}" "${ROUNDS:-9}" "${SCAN:-700000,384}" \
-    "${HAMMING:-10000,64 2000,1024 8000000,64 500000,1024}" << 'PYTHON'
+near="10000,64 10000,128 10000,256 10000,512 10000,1024"
+far="8000000,64 4000000,128 2000000,256 1000000,512 500000,1024"
+python3 - "$work" "${1:+$(realpath "$1")}" "${ROUNDS:-9}" "${SCAN-700000,384}" \
+    "${HAMMING-$near $far}" << 'PYTHON'
 import glob
 import os
 import statistics
@@ -42,8 +49,8 @@ class Program:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
 
-    def once(self):
-        self.process.stdin.write("\n")
+    def run(self, passes):
+        self.process.stdin.write("%d\n" % passes)
         self.process.stdin.flush()
         words = self.process.stdout.readline().split()
         if not words:
@@ -66,12 +73,9 @@ def turns(programs, units, passes):
     for r in range(rounds + 1):
         order = range(len(programs)) if r % 2 else reversed(range(len(programs)))
         for i in order:
-            seconds = 0
-            for _ in range(passes):
-                s, sums[i] = programs[i].once()
-                seconds += s
+            seconds, sums[i] = programs[i].run(passes)
             if r:  # the first one brings data near
-                rates[i].append(units * passes / seconds)
+                rates[i].append(units / seconds)
     for p in programs:
         p.close()
     return rates, sums
@@ -86,16 +90,22 @@ for shape in sys.argv[4].split():
         spread([100 * a / b for a, b in zip(scan, read)])))
 for shape in sys.argv[5].split():
     n, bits = shape.split(",")
-    first = Program(ours, "hamming", n, bits, work)
-    first.once()  # the files are there then
-    others = [Program(p, work) for p in sorted(glob.glob(folder + "/*-hamming")) if folder]
-    rates, sums = turns([first] + others, int(n), max(1, 4000000 // int(n)))
-    print("hamming, %s rows of %s bits: %s million/s" % (
-        n, bits, spread([x / 1e6 for x in rates[0]])))
-    for p, rate, s in zip(others, rates[1:], sums[1:]):
-        if s != sums[0]:
-            sys.exit("bench-flat: %s finds other distances" % p.name)
-        print("    %s: %s million/s, ours %s times" % (
-            p.name, spread([x / 1e6 for x in rate]),
-            spread([a / b for a, b in zip(rates[0], rate)])))
+    bytes_ = int(n) * ((int(bits) + 63) // 64 * 8)
+    print("hamming, %s rows of %s bits, %.3g MB" % (n, bits, bytes_ / 1e6))
+    for kind in "distances", "nearest":
+        first = Program(ours, kind, n, bits, work)
+        first.run(1)  # the files are there then
+        reads = Program(ours, "bits", n, bits)
+        found = sorted(glob.glob(folder + "/*-hamming")) if folder else []
+        others = [Program(p, work, kind) for p in found]
+        rates, sums = turns([first, reads] + others, int(n), max(1, 50000000 // bytes_))
+        print("    %s: %s million/s, %s %% of reading alone" % (
+            kind, spread([x / 1e6 for x in rates[0]]),
+            spread([100 * a / b for a, b in zip(rates[0], rates[1])])))
+        for p, rate, s in zip(others, rates[2:], sums[2:]):
+            if s != sums[0]:
+                sys.exit("bench-flat: %s finds other distances" % p.name)
+            print("        %s: %s million/s, ours %s times" % (
+                p.name, spread([x / 1e6 for x in rate]),
+                spread([a / b for a, b in zip(rates[0], rate)])))
 PYTHON

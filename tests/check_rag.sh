@@ -125,4 +125,34 @@ except Broken:
     pass
 END
 )"
+# Tables of words: sums of their rows, exactly.
+awk 'BEGIN { srand(1); n = split("pump bar starts five gro\303\237e \320\277\321\200\320\270\320\262\320\265\321\202 a1b2 classes the", w, " ")
+    for (i = 1; i <= n; i++) { printf "%s", w[i]; for (d = 0; d < 24; d++) printf " %.3f", rand() - 0.4; print "" } }' > "$work/words.txt"
+for type in int8 binary; do
+    "$ruvm" rag-add "$work/table-$type.rag" "$work/a.md" "$work/b.jsonl" -q --type $type \
+        --embed "words:$work/words.txt"
+    verdict "decoder-makes-$type-table-vectors-again" "$({
+        python3 tests/decode_rag.py "$work/table-$type.rag" > "$work/json" &&
+            python3 tests/decode_ragtext.py "$work/table-$type.rag" > "$work/json"; } 2>&1)"
+done
+grep -q '"buckets": 9' "$work/json" && missed= || missed=$(cat "$work/json")
+verdict decoder-saw-the-table "$missed"
+verdict decoder-sees-a-wrong-weight "$(python3 - "$work/table-int8.rag" << 'END'
+import sys
+sys.path.insert(0, "tests")
+import decode_ragtext
+from decode_rag import Blob, Broken
+with open(sys.argv[1], "rb") as file:
+    blob = Blob(file.read())
+recipe = bytearray(blob.sections["RCPE"])
+recipe[16:] = bytes(255 - w for w in recipe[16:])
+blob.sections["RCPE"] = bytes(recipe)
+try:
+    rows = list(blob.rows(blob.type, blob.sections["VECT"]))
+    decode_ragtext.check_vectors(blob, decode_ragtext.texts_of(blob), rows)
+    print("wrong weights were not seen")
+except Broken:
+    pass
+END
+)"
 exit $failed

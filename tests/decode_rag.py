@@ -14,7 +14,7 @@ import sys
 import zlib
 
 EVERY = ("VECT", "CHNK", "TEXT", "SRCE", "STRS", "RCPE")
-KNOWN = EVERY + ("SIDE", "GRPH", "DEAD", "BM25", "BOOK")
+KNOWN = EVERY + ("SIDE", "GRPH", "DEAD", "BM25", "BOOK", "WORD")
 METRICS = ("cosine", "euclidean", "dot", "manhattan", "hamming", "poincare", "lorentz")
 TYPES = ("int8", "binary", "pq")
 SIDE = {"cosine": "H", "dot": "H", "euclidean": "I", "poincare": "II", "lorentz": "II"}

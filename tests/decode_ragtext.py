@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads the sections RCPE and BM25 of a knowledge blob as man page ruvm-rag(5) says, and
+"""Reads the sections RCPE, WORD and BM25 of a knowledge blob as man page ruvm-rag(5) says, and
 makes them again from the blob's own text: words, postings, norms and vectors.
 
     python3 tests/decode_ragtext.py FILE
@@ -158,14 +158,53 @@ def vector(recipe, dims, text):
     return x
 
 
+def read_table(data, dims, weights):
+    """{hash: (scale, codes)} of WORD."""
+    n, width, zero = struct.unpack_from("<IHH", data)
+    rule(n >= 1 and width == dims and zero == 0 and len(weights) == n, "head of WORD")
+    rule(len(data) == 8 + n * (6 + dims), "size of WORD")
+    hashes = struct.unpack_from("<%dI" % n, data, 8)
+    units = struct.unpack_from("<%dH" % n, data, 8 + 4 * n)
+    codes = struct.unpack_from("<%db" % (n * dims), data, 8 + 6 * n)
+    rule(list(hashes) == sorted(set(hashes)) and min(codes) > -128, "hashes, codes")
+    return {h: (units[i] * weights[i] // 256, codes[i * dims:(i + 1) * dims])
+            for i, h in enumerate(hashes)}
+
+
+def sum_of_words(table, dims, text):
+    x = [0] * dims
+    for w in words(text):
+        scale, codes = table.get(hash_of(2, w), (0, ()))
+        for i, code in enumerate(codes):
+            x[i] += code * scale // 128
+    return x
+
+
+def check_sums(blob, texts, rows, weights):
+    """Rows are the sums, rounded as the largest is to 127: exactly, or within half a step."""
+    dims = blob.header["dims"]
+    table = read_table(blob.sections["WORD"], dims, weights)
+    for text, row in zip(texts, rows):
+        x = sum_of_words(table, dims, text)
+        most = max(map(abs, x))
+        if blob.type == "int8" and most:
+            rule(all(abs(code * most - 127 * v) <= most * 0.51 for code, v in zip(row, x)),
+                 "vector of %r", text)
+        elif blob.type == "binary":
+            rule(all((code > 0) == (v >= 0) for code, v in zip(row, x)), "signs of %r", text)
+
+
 def check_vectors(blob, texts, rows):
     data = blob.sections["RCPE"]
     kind, gram, weight = data[0], data[1], data[2]
     buckets, = struct.unpack_from("<I", data, 12)
     dims = blob.header["dims"]
-    rule(kind <= 3 and len(data) == 16 + buckets, "recipe")
+    rule(kind <= 4 and len(data) == 16 + buckets, "recipe")
     rule(buckets == {0: 0, 2: 8 + 4 * dims, 3: 8}.get(kind, buckets), "bytes of a model")
     rule(kind != 3 or all(len(text) == 2 for text in texts), "tokens")
+    rule((kind == 4) == ("WORD" in blob.sections), "WORD is there")
+    if kind == 4:
+        check_sums(blob, texts, rows, data[16:])
     for text, row in zip(texts, rows) if kind == 1 else ():
         x = vector((gram, weight, data[16:]), len(row), text)
         dot = sum(a * b for a, b in zip(x, row))

@@ -42,9 +42,8 @@ static int fail(const char *path, int rc, const struct ruvm_rag_fault *fault,
 
 static int open_parts(struct ruvm_knowledge *k, const char *path, struct ruvm_error *err)
 {
-    const struct ruvm_rag_part *recipe = &k->rag.part[RUVM_RAG_RCPE];
     const struct ruvm_rag_part *words = &k->rag.part[RUVM_RAG_BM25];
-    int rc = ruvm_recipe_open(&k->recipe, recipe->data, recipe->bytes);
+    int rc = ruvm_recipe_of(&k->recipe, &k->rag);
     if (rc != RUVM_OK)
         return ruvm_fail(err, rc, "%s: section RCPE: is damaged, or of a newer version", path);
     bool has_angles = k->set.metric == RUVM_METRIC_COSINE || k->set.metric == RUVM_METRIC_HAMMING;
@@ -150,7 +149,8 @@ struct ruvm_knowledge_info ruvm_knowledge_info(const struct ruvm_knowledge *k)
     static const char *const embeds[RUVM_N_RECIPES] = {[RUVM_RECIPE_NONE] = "vectors",
                                                        [RUVM_RECIPE_HASHED] = "words",
                                                        [RUVM_RECIPE_STATES] = "model",
-                                                       [RUVM_RECIPE_NEXT] = "next"};
+                                                       [RUVM_RECIPE_NEXT] = "next",
+                                                       [RUVM_RECIPE_TABLE] = "table"};
     return (struct ruvm_knowledge_info){.n_chunks = k->rag.n,
                                         .n_sources = k->rag.n_sources,
                                         .dims = k->rag.dims,
@@ -288,17 +288,24 @@ static double anchor_of(const struct asking *a)
     return ruvm_bm25_cover_q16(&a->question, text, c.text.bytes) / 65536.0;
 }
 
+static double confidence_of(struct asking *a, uint32_t id, const struct ruvm_knowledge_hit *hit)
+{
+    uint32_t cover = ruvm_bm25_cover_q16(&a->question, hit->text, hit->n_text);
+    int32_t cosine = a->has_vector ? cosine_of(a, id) : 0;
+    bool by_words = a->k->has_words && a->rank != RUVM_RANK_VECTORS;
+    double kin = cosine / 65536.0 * a->anchor;
+    if (!a->is_tree)
+        return ruvm_recipe_confidence_q16(&a->k->recipe, by_words, cover, cosine) / 65536.0;
+    /* kin of what was found are found, too, the less the farther */
+    return cover / 65536.0 > kin ? cover / 65536.0 : kin;
+}
+
 static void fill(struct asking *a, const struct ruvm_found *found, struct ruvm_knowledge_hit *hit)
 {
     ruvm_knowledge_chunk(a->k, found->id, hit);
-    double cover = ruvm_bm25_cover_q16(&a->question, hit->text, hit->n_text) / 65536.0;
-    double cosine = a->has_vector ? cosine_of(a, found->id) / 65536.0 : 0;
-    bool by_words = a->k->has_words && (a->rank != RUVM_RANK_VECTORS || a->is_tree);
-    if (a->is_tree) /* kin of what was found are found, too, the less the farther */
-        cover = cover > cosine * a->anchor ? cover : cosine * a->anchor;
     hit->score = found->score_q16 / 65536.0;
     hit->weight = ruvm_knowledge_weight_q16(&a->k->rag, found->id, &a->context) / 65536.0;
-    hit->confidence = by_words ? cover : cosine > 0 ? cosine : 0;
+    hit->confidence = confidence_of(a, found->id, hit);
 }
 
 static int blend(struct asking *a, uint32_t k, struct ruvm_knowledge_hit *hits,

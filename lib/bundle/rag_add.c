@@ -26,6 +26,7 @@
 #include "lib/bundle/tree_blob.h"
 
 enum { DEFAULT_CHUNK = 600, MIN_CHUNK = 32, OVERLAP_SHARE = 6 };
+enum { DEFAULT_TABLE_WORDS = 10000 };
 enum { DEFAULT_GRAM = 4, DEFAULT_GRAM_WEIGHT = 128, DEFAULT_SHARE = 10, DEFAULT_FLOOR = 115 };
 
 /* One call of the verb. */
@@ -142,8 +143,7 @@ static int plan_from_old(struct adding *a)
 {
     struct ruvm_rag_plan *p = &a->plan;
     struct ruvm_recipe old;
-    const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
-    int rc = ruvm_recipe_open(&old, part->data, part->bytes);
+    int rc = ruvm_recipe_of(&old, &a->rag);
     if (rc != RUVM_OK)
         return ruvm_fail(a->err, rc, "%s: section RCPE: is damaged, or of a newer version",
                          a->o->blob);
@@ -153,6 +153,10 @@ static int plan_from_old(struct adding *a)
     if (old.kind == RUVM_RECIPE_NONE) {
         a->embed.kind = old.kind;
         a->embed.dims = a->rag.dims;
+        a->embed.old = &a->rag;
+    }
+    if (old.kind == RUVM_RECIPE_TABLE && !a->embed.is_said) {
+        a->embed.kind = old.kind;
         a->embed.old = &a->rag;
     }
     p->recipe = old;
@@ -186,8 +190,14 @@ static int plan_options(struct adding *a)
         r->overlap = (uint16_t)o->overlap_bytes;
     else if (!a->old.data || new_size)
         r->overlap = (uint16_t)(r->chunk / OVERLAP_SHARE);
+    if (o->dims && a->embed.kind == RUVM_RECIPE_TABLE)
+        return ruvm_fail(a->err, RUVM_ERR_ARG,
+                         "%s: its vectors have the dimensions of a table of words: they are not to "
+                         "be chosen",
+                         o->blob);
     if (o->dims)
         a->plan.dims = o->dims;
+    a->embed.first_words = o->has_table_words ? o->table_words : DEFAULT_TABLE_WORDS;
     if (a->embed.kind == RUVM_RECIPE_NONE) { /* a vector a text */
         a->lib.keep_duplicates = true;
         r->chunk = RUVM_RAG_MAX_CHUNK;
@@ -216,6 +226,10 @@ static int check_options(const struct ruvm_rag_add_options *o, struct ruvm_error
 
 static int delete_sources(struct adding *a)
 {
+    if (a->o->n_deletes && !a->old.data)
+        return ruvm_fail(a->err, RUVM_ERR_ARG,
+                         "%s: is not there, so that nothing can be deleted from it: check the name",
+                         a->o->blob);
     for (uint32_t i = 0; i < a->o->n_deletes; i++)
         if (!ruvm_library_forget(&a->lib, a->o->deletes[i]))
             return ruvm_fail(a->err, RUVM_ERR_ARG,
@@ -293,6 +307,10 @@ static int add_source(struct adding *a, uint32_t i, enum ruvm_document_format fo
     if (rc != RUVM_OK)
         return rc;
     bool is_stdin = strcmp(path, "/dev/stdin") == 0;
+    if (is_stdin && a->sources[i].size == 0)
+        return ruvm_fail(a->err, RUVM_ERR_IO,
+                         "standard input: is empty: check what writes to it (--delete takes a "
+                         "source out)");
     struct ruvm_library_add add = {
         .document = {.name = is_stdin ? (o->stdin_name ? o->stdin_name : "stdin") : path,
                      .data = (const char *)a->sources[i].data,
@@ -343,7 +361,8 @@ static struct step step_of(const struct adding *a, size_t i)
 {
     const struct ruvm_rag_add_options *o = a->o;
     struct step s = steps[i];
-    s.dims = o->dims ? (uint16_t)o->dims : a->plan.rows ? (uint16_t)a->plan.dims : s.dims;
+    bool is_made = !a->plan.rows && !a->plan.table;
+    s.dims = o->dims ? (uint16_t)o->dims : is_made ? s.dims : (uint16_t)a->plan.dims;
     s.degree = o->degree ? (uint8_t)o->degree : s.degree;
     s.type = o->type ? a->plan.type : s.type;
     s.words = s.words && !o->no_words;
@@ -367,7 +386,7 @@ static int build_within(struct adding *a, struct ruvm_buffer *out, struct ruvm_r
         a->plan.type = step.type;
         a->plan.degree = step.degree;
         a->plan.words = step.words;
-        a->plan.max_buckets = step.max_buckets;
+        a->plan.max_buckets = a->plan.max_words = step.max_buckets;
         int rc = build(a, out, s);
         if (rc != RUVM_OK || out->size <= a->o->budget_bytes)
             return rc;
@@ -397,6 +416,9 @@ static void note(const struct adding *a)
     a->r->rank = ruvm_rag_rank_names[recipe->rank];
     a->r->split = ruvm_rag_split_names[recipe->split];
     a->r->type = ruvm_rag_type_names[a->plan.type];
+    a->r->is_old_table = a->embed.kind == RUVM_RECIPE_TABLE && !a->embed.path;
+    a->r->n_text_words = a->embed.table.n_counted;
+    a->r->n_unknown_words = a->embed.table.n_unknown;
 }
 
 static int build_and_write(struct adding *a)

@@ -21,6 +21,7 @@ void ruvm_rag_sections_free(struct ruvm_rag_sections *s)
 {
     ruvm_library_text_free(&s->text);
     ruvm_buffer_free(&s->recipe);
+    ruvm_buffer_free(&s->table);
     ruvm_buffer_free(&s->words);
     ruvm_buffer_free(&s->vectors);
     ruvm_buffer_free(&s->side);
@@ -64,9 +65,12 @@ static int learn(struct building *b)
 {
     const struct ruvm_embed_texts texts = ruvm_rag_texts(b->lib);
     const struct ruvm_embed_options o = {b->plan->recipe, b->plan->max_buckets};
-    b->s->recipe.size = 0;
+    b->s->recipe.size = b->s->table.size = 0;
     int rc = report(b, "learning", 0, 1);
-    if (rc == RUVM_OK && b->plan->rows)
+    if (rc == RUVM_OK && b->plan->table)
+        rc = ruvm_word_table_write(b->plan->table, &b->plan->recipe, b->plan->max_words,
+                                   &b->s->recipe, &b->s->table, b->err);
+    else if (rc == RUVM_OK && b->plan->rows)
         ruvm_embed_recipe(&b->s->recipe, &b->plan->recipe);
     else if (rc == RUVM_OK)
         rc = ruvm_embed_learn(&b->s->recipe, &o, &texts, b->err);
@@ -77,6 +81,9 @@ static int learn(struct building *b)
     if (!ruvm_buffer_ok(&b->s->recipe))
         return ruvm_fail(b->err, RUVM_ERR_MEMORY, "no memory for a recipe");
     rc = ruvm_recipe_open(&b->recipe, b->s->recipe.data, (uint32_t)b->s->recipe.size);
+    if (rc == RUVM_OK && b->plan->table)
+        rc = ruvm_recipe_set_table(&b->recipe, b->s->table.data, (uint32_t)b->s->table.size,
+                                   b->set.dims);
     return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "the recipe of the blob is not one");
 }
 
@@ -100,8 +107,23 @@ static int embed_chunk(const struct building *b, struct ruvm_embedder *e,
                        const struct ruvm_library_chunk *chunk, int32_t *x)
 {
     const struct ruvm_rag_rows *rows = b->plan->rows;
+    if (b->plan->table) {
+        ruvm_recipe_embed(&b->recipe, x, b->set.dims, chunk->text, chunk->n_text);
+        return RUVM_OK;
+    }
     return rows ? rows->row(rows->context, chunk, x, b->err)
                 : ruvm_embed_chunk(e, x, b->set.dims, chunk->text, chunk->n_text);
+}
+
+/* Of a large blob only the first vectors are kept as they were: rounding costs any of them
+ * about as much. */
+static int make_room_for_exact(struct ruvm_rag_sections *s, uint32_t n, uint32_t dims)
+{
+    uint32_t most = MAX_EXACT_BYTES / (dims * (uint32_t)sizeof *s->exact);
+    free(s->exact);
+    s->n_exact = n < most ? n : most;
+    s->exact = calloc((size_t)s->n_exact * dims + 1, sizeof *s->exact);
+    return s->exact ? RUVM_OK : RUVM_ERR_MEMORY;
 }
 
 static int embed(struct building *b)
@@ -109,18 +131,15 @@ static int embed(struct building *b)
     struct ruvm_embedder e = {.recipe = &b->recipe};
     uint32_t n = b->lib->n_chunks, dims = b->set.dims;
     int32_t x[RUVM_RAG_MAX_DIMS];
-    int rc = RUVM_OK;
+    int rc = make_room_for_exact(b->s, n, dims);
     b->s->vectors.size = b->s->side.size = 0;
-    free(b->s->exact);
-    bool few = (uint64_t)n * dims * sizeof *x <= MAX_EXACT_BYTES;
-    b->s->exact = few && n ? calloc((size_t)n * dims, sizeof *x) : NULL;
     for (uint32_t i = 0; rc == RUVM_OK && i < n; i++) {
         rc = i % REPORT_EVERY ? RUVM_OK : report(b, "vectors", i, n);
         if (rc == RUVM_OK)
             rc = embed_chunk(b, &e, &b->lib->chunks[i], x);
         if (rc == RUVM_OK)
             put_row(b, x);
-        if (rc == RUVM_OK && b->s->exact)
+        if (rc == RUVM_OK && i < b->s->n_exact)
             memcpy(b->s->exact + (size_t)i * dims, x, dims * sizeof *x);
     }
     ruvm_embedder_free(&e);
@@ -186,6 +205,7 @@ static struct ruvm_rag_draft draft_of(const struct building *b)
     d.part[RUVM_RAG_SRCE] = part_of(&s->text.sources);
     d.part[RUVM_RAG_STRS] = part_of(&s->text.strings);
     d.part[RUVM_RAG_RCPE] = part_of(&s->recipe);
+    d.part[RUVM_RAG_WORD] = part_of(&s->table);
     if (b->plan->words)
         d.part[RUVM_RAG_BM25] = part_of(&s->words);
     return d;
@@ -224,7 +244,7 @@ static int measure(struct ruvm_buffer *file, const struct building *b, struct ru
     rc = ruvm_rag_open(&rag, file->data, file->size, &fault);
     if (rc != RUVM_OK)
         return ruvm_fail(b->err, rc, "the blob made is none: %s", fault.what);
-    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact};
+    const struct ruvm_rag_measure m = {b->lib, &b->recipe, &rag, b->s->exact, b->s->n_exact};
     rc = report(b, "measuring", 0, 1);
     return rc == RUVM_OK ? ruvm_rag_measure(&m, d, b->err) : rc;
 }
@@ -258,8 +278,7 @@ static int choose_degree(struct building *b, struct building *trial)
         struct ruvm_rag_draft d = trial_of(trial);
         if (rc == RUVM_OK)
             rc = measure(&file, trial, &d);
-        met = !d.figures.n_queries ||
-              (d.figures.recall_graph >= RUVM_RAG_GOAL_65535 && d.ef <= TRIAL_EF);
+        met = d.figures.recall_graph >= RUVM_RAG_GOAL_65535 && d.ef <= TRIAL_EF;
     }
     ruvm_buffer_free(&file);
     b->degree = trial->degree;
@@ -299,6 +318,8 @@ static void note(const struct building *b, const struct ruvm_rag_draft *d, size_
     r->graph_bytes = s->graph.size;
     r->word_bytes = b->plan->words ? s->words.size : 0;
     r->recipe_bytes = s->recipe.size;
+    r->table_bytes = s->table.size;
+    r->n_table_words = b->plan->table ? b->recipe.n_buckets : 0;
     r->file_bytes = file_bytes;
     r->n_queries = d->figures.n_queries;
     r->recall_code = d->figures.recall_code / 65535.0;

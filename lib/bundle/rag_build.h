@@ -5,6 +5,7 @@
 #include "lib/bundle/embed.h"
 #include "lib/bundle/hnsw.h"
 #include "lib/bundle/library.h"
+#include "lib/bundle/word_table.h"
 #include "lib/ruvm_tool.h"
 
 enum {
@@ -28,17 +29,20 @@ struct ruvm_rag_plan {
     uint8_t type; /* enum ruvm_vector_type */
     bool words;   /* with BM25 */
     uint32_t dims, max_buckets;
-    uint32_t degree;                  /* 0: the smallest that meets the goal */
-    struct ruvm_recipe recipe;        /* of the hashed kind all but its weights */
-    const struct ruvm_rag_rows *rows; /* of the other kinds, else NULL */
+    uint32_t degree;                     /* 0: the smallest that meets the goal */
+    struct ruvm_recipe recipe;           /* of the hashed kind all but its weights */
+    const struct ruvm_rag_rows *rows;    /* of the kinds that are not made of text alone, or NULL */
+    const struct ruvm_word_table *table; /* of that kind, else NULL */
+    uint32_t max_words;                  /* of it */
     uint32_t generation;
 };
 
 /* The sections on their way; zero it, free it. */
 struct ruvm_rag_sections {
     struct ruvm_library_text text;
-    struct ruvm_buffer recipe, words, vectors, side, graph, book;
-    int32_t *exact; /* [n, dims] vectors before they were rounded, or NULL: too many */
+    struct ruvm_buffer recipe, table, words, vectors, side, graph, book;
+    int32_t *exact;   /* [n_exact, dims] the first vectors before they were rounded */
+    uint32_t n_exact; /* all, or as many as memory is spent on */
 };
 void ruvm_rag_sections_free(struct ruvm_rag_sections *s);
 
@@ -58,7 +62,8 @@ struct ruvm_rag_measure {
     const struct ruvm_library *lib; /* whose first chunks are those of rag */
     const struct ruvm_recipe *recipe;
     const struct ruvm_rag *rag; /* of a file with all but the figures */
-    const int32_t *exact;       /* or NULL */
+    const int32_t *exact;       /* [n_exact, dims] as in the sections */
+    uint32_t n_exact;
 };
 int ruvm_rag_measure(const struct ruvm_rag_measure *m, struct ruvm_rag_draft *draft,
                      struct ruvm_error *err);

@@ -13,9 +13,9 @@ enum { CENTRE_OFF = RUVM_RCPE_MODEL_BYTES, REPORT_EVERY = 16 };
 
 int ruvm_rag_embed_open(struct ruvm_rag_embed *e, const char *embed, struct ruvm_error *err)
 {
-    static const char vectors[] = "vectors:", model[] = "model:";
+    static const char vectors[] = "vectors:", model[] = "model:", words[] = "words:";
     int rc = RUVM_OK;
-    *e = (struct ruvm_rag_embed){.kind = RUVM_RECIPE_HASHED};
+    *e = (struct ruvm_rag_embed){.kind = RUVM_RECIPE_HASHED, .is_said = embed != NULL};
     if (!embed || strcmp(embed, "words") == 0)
         return RUVM_OK;
     if (strncmp(embed, vectors, sizeof vectors - 1) == 0) {
@@ -28,10 +28,14 @@ int ruvm_rag_embed_open(struct ruvm_rag_embed *e, const char *embed, struct ruvm
         e->kind = RUVM_RECIPE_STATES;
         rc = ruvm_states_open(&e->states, e->path, err);
         e->dims = rc == RUVM_OK ? ruvm_states_dims(e->states) : 0;
+    } else if (strncmp(embed, words, sizeof words - 1) == 0) {
+        e->path = embed + sizeof words - 1;
+        e->kind = RUVM_RECIPE_TABLE;
+        rc = ruvm_file_map(&e->map, e->path, err);
     } else {
         rc = ruvm_fail(err, RUVM_ERR_ARG,
-                       "%s: is no way to make vectors: there are words, vectors:FILE and "
-                       "model:MODEL",
+                       "%s: is no way to make vectors: there are words, words:FILE, vectors:FILE "
+                       "and model:MODEL",
                        embed);
     }
     return rc;
@@ -43,6 +47,8 @@ void ruvm_rag_embed_close(struct ruvm_rag_embed *e)
     ruvm_states_close(e->states);
     free(e->x);
     free(e->recipe);
+    ruvm_word_table_free(&e->table);
+    ruvm_file_unmap(&e->map);
     *e = (struct ruvm_rag_embed){0};
 }
 
@@ -65,10 +71,13 @@ const char *ruvm_rag_embed_refuses(const struct ruvm_rag_embed *e, const struct 
         return "its vectors are those of pq, which cannot be written again: make it anew";
     if (recipe->kind == RUVM_RECIPE_STATES && e->kind != RUVM_RECIPE_STATES)
         return "its vectors are states of a language model: name it with --embed model:MODEL";
+    if (recipe->kind == RUVM_RECIPE_TABLE && e->kind != RUVM_RECIPE_TABLE && e->is_said)
+        return "its vectors are made of a table of words: name a new blob for others";
     if (recipe->kind == RUVM_RECIPE_HASHED && e->kind != RUVM_RECIPE_HASHED)
         return "its vectors are made of its words: name a new blob for others";
-    if (recipe->kind == RUVM_RECIPE_NONE && e->kind == RUVM_RECIPE_STATES)
-        return "its vectors were given: name a new blob for those of a model";
+    if (recipe->kind == RUVM_RECIPE_NONE &&
+        (e->kind == RUVM_RECIPE_STATES || e->kind == RUVM_RECIPE_TABLE))
+        return "its vectors were given: name a new blob for others";
     if (recipe->kind == RUVM_RECIPE_STATES && !is_of_model(e, recipe))
         return "its vectors are states of another model: name a new blob";
     if (e->given.n && e->given.dims != old->dims)
@@ -173,12 +182,32 @@ static int make_states(struct ruvm_rag_embed *e, const struct ruvm_library *lib,
     return rc;
 }
 
+/* ---- a table -------------------------------------------------------------------------- */
+
+static int make_table(struct ruvm_rag_embed *e, const struct ruvm_library *lib,
+                      struct ruvm_rag_plan *plan, const struct ruvm_progress *progress,
+                      struct ruvm_error *err)
+{
+    const struct ruvm_embed_texts texts = ruvm_rag_texts(lib);
+    const struct ruvm_word_table_source source = {e->path, &e->map, e->first_words};
+    int rc = e->path ? ruvm_word_table_read(&e->table, &source, &texts, progress, err)
+                     : ruvm_word_table_load(&e->table, e->old, &texts, err);
+    plan->table = &e->table;
+    plan->max_words = UINT32_MAX;
+    plan->dims = e->table.words.dims;
+    plan->recipe.kind = RUVM_RECIPE_TABLE;
+    plan->recipe.gram = plan->recipe.gram_weight = 0;
+    return rc;
+}
+
 int ruvm_rag_embed_rows(struct ruvm_rag_embed *e, const struct ruvm_library *lib,
                         struct ruvm_rag_plan *plan, const struct ruvm_progress *progress,
                         struct ruvm_error *err)
 {
     if (e->kind == RUVM_RECIPE_HASHED)
         return RUVM_OK;
+    if (e->kind == RUVM_RECIPE_TABLE)
+        return make_table(e, lib, plan, progress, err);
     bool is_given = e->kind == RUVM_RECIPE_NONE;
     int rc = is_given ? check_count(e, lib, err) : make_states(e, lib, progress, err);
     e->rows = (struct ruvm_rag_rows){is_given ? give_vector : give_state, e};

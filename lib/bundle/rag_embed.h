@@ -1,6 +1,8 @@
-/* Where the vectors of a blob of text come from: its words, a file, or a language model.
+/* Where the vectors of a blob of text come from: its words, those of a table, a file, or a
+ * language model.
  *
- *     rc = ruvm_rag_embed_open(&e, "vectors:v.npy", &err);   or "model:m.ruvm", or NULL: words
+ *     rc = ruvm_rag_embed_open(&e, "vectors:v.npy", &err);
+ *         or "model:m.ruvm", "words:glove.txt", or NULL: words
  *     ... chunks are added ...
  *     rc = ruvm_rag_embed_rows(&e, &lib, &plan, &progress, &err);
  *     ... ruvm_rag_build() ...
@@ -12,17 +14,22 @@
 #include "lib/bundle/given.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/states.h"
+#include "lib/bundle/word_table.h"
 
 struct ruvm_rag_embed {
     uint8_t kind; /* enum ruvm_recipe_kind */
+    bool is_said; /* how vectors are made: else as the blob has them */
     const char *path;
     struct ruvm_given given;
     struct ruvm_states *states;
-    const struct ruvm_rag *old; /* of rows that are kept, or NULL; borrowed */
+    const struct ruvm_rag *old; /* of rows or a table that are kept, or NULL; borrowed */
     uint32_t dims;
     int32_t *x;      /* [chunks, dims] of states */
     uint8_t *recipe; /* what follows the head of RCPE */
     struct ruvm_rag_rows rows;
+    struct ruvm_map map; /* of a table's file */
+    struct ruvm_word_table table;
+    uint32_t first_words; /* of the file that are kept in any case */
 };
 
 /* Opens the file or the model. RUVM_ERR_ARG: it says neither. */

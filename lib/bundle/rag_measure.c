@@ -43,16 +43,17 @@ struct measuring {
     size_t bytes;
     struct ruvm_hit truth[QUERIES][K];
     int n_truth[QUERIES];
-    uint32_t n_queries;
+    uint32_t n_queries, n_exact;
 };
 
 static void ask(struct measuring *s, uint32_t i)
 {
     const struct ruvm_library *lib = s->m->lib;
     size_t chunk = (uint64_t)i * s->set.n / s->n_queries;
+    size_t row = (uint64_t)i * s->n_exact / s->n_queries;
     const struct ruvm_library_chunk *c = &lib->chunks[chunk];
     if (!ruvm_recipe_reads(s->m->recipe)) {
-        memcpy(s->query.x, s->m->exact + chunk * s->set.dims, s->set.dims * sizeof *s->query.x);
+        memcpy(s->query.x, s->m->exact + row * s->set.dims, s->set.dims * sizeof *s->query.x);
         ruvm_rag_query_of(&s->query, &s->set);
         return;
     }
@@ -72,6 +73,19 @@ static uint32_t common(const struct ruvm_hit *a, int n_a, const struct ruvm_hit 
 static uint16_t share(uint64_t found, uint64_t all)
 {
     return (uint16_t)(all ? found * 65535 / all : 65535);
+}
+
+static int scan_all(struct measuring *s, struct ruvm_error *err)
+{
+    for (uint32_t i = 0; i < s->n_queries; i++) {
+        struct ruvm_search search = {.k = K, .ef = K};
+        ask(s, i);
+        int n = ruvm_search_scan(&s->set, &s->query.q, &search, s->memory, s->bytes, s->truth[i]);
+        if (n < 0)
+            return ruvm_fail(err, n, "the blob made cannot be searched");
+        s->n_truth[i] = n;
+    }
+    return RUVM_OK;
 }
 
 /* ---- what rounding costs --------------------------------------------------------------- */
@@ -109,33 +123,27 @@ static int exact_hits(const struct measuring *s, struct ruvm_hit *hits)
     return n;
 }
 
-static uint16_t recall_of_codes(struct measuring *s)
+/* Of a large blob among its first vectors, those that are known as they were. */
+static int recall_of_codes(struct measuring *s, uint16_t *recall, struct ruvm_error *err)
 {
     uint64_t found = 0, all = 0;
-    for (uint32_t i = 0; i < s->n_queries; i++) {
+    int rc = RUVM_OK;
+    if (s->n_exact < s->set.n) {
+        s->set.n = s->n_exact;
+        rc = scan_all(s, err);
+    }
+    for (uint32_t i = 0; rc == RUVM_OK && i < s->n_queries; i++) {
         struct ruvm_hit hits[K];
         ask(s, i);
         int n = exact_hits(s, hits);
         found += common(hits, n, s->truth[i], s->n_truth[i]);
         all += (uint64_t)n;
     }
-    return share(found, all);
+    *recall = share(found, all);
+    return rc;
 }
 
 /* ---- what the graph costs -------------------------------------------------------------- */
-
-static int scan_all(struct measuring *s, struct ruvm_error *err)
-{
-    for (uint32_t i = 0; i < s->n_queries; i++) {
-        struct ruvm_search search = {.k = K, .ef = K};
-        ask(s, i);
-        int n = ruvm_search_scan(&s->set, &s->query.q, &search, s->memory, s->bytes, s->truth[i]);
-        if (n < 0)
-            return ruvm_fail(err, n, "the blob made cannot be searched");
-        s->n_truth[i] = n;
-    }
-    return RUVM_OK;
-}
 
 static int walk_all(struct measuring *s, uint32_t ef, struct ruvm_rag_figures *f,
                     struct ruvm_error *err)
@@ -185,16 +193,15 @@ static int measure(struct measuring *s, struct ruvm_rag_draft *d, struct ruvm_er
     if (rc == RUVM_OK && d->part[RUVM_RAG_GRPH].data)
         rc = choose_ef(s, d, err);
     if (rc == RUVM_OK)
-        d->figures.recall_code = recall_of_codes(s);
+        rc = recall_of_codes(s, &d->figures.recall_code, err);
     return rc;
 }
 
-/* Blobs too large to be measured keep the ef they came with. */
-static int measure_or_not(const struct ruvm_rag_measure *m, struct ruvm_rag_draft *draft,
-                          struct ruvm_error *err)
+static int measure_blob(const struct ruvm_rag_measure *m, struct ruvm_rag_draft *draft,
+                        struct ruvm_error *err)
 {
     const struct ruvm_search largest = {.k = K, .ef = MAX_EF};
-    if (!m->exact || m->rag->n == 0)
+    if (m->rag->n == 0)
         return RUVM_OK;
     struct measuring *s = calloc(1, sizeof *s);
     int rc = RUVM_ERR_MEMORY;
@@ -202,6 +209,7 @@ static int measure_or_not(const struct ruvm_rag_measure *m, struct ruvm_rag_draf
         s->m = m;
         s->set = ruvm_rag_set(m->rag);
         s->n_queries = m->rag->n < QUERIES ? m->rag->n : QUERIES;
+        s->n_exact = m->rag->n < m->n_exact ? m->rag->n : m->n_exact;
         s->bytes = ruvm_search_bytes(&largest, m->rag->n);
         s->memory = malloc(s->bytes);
         if (s->memory)
@@ -215,7 +223,7 @@ static int measure_or_not(const struct ruvm_rag_measure *m, struct ruvm_rag_draf
 int ruvm_rag_measure(const struct ruvm_rag_measure *m, struct ruvm_rag_draft *draft,
                      struct ruvm_error *err)
 {
-    int rc = measure_or_not(m, draft, err);
+    int rc = measure_blob(m, draft, err);
     const struct ruvm_search as_stored = {.k = K, .ef = draft->ef ? draft->ef : K};
     draft->query_bytes = (uint32_t)ruvm_search_bytes(&as_stored, draft->ef ? m->rag->n : 0);
     return rc;

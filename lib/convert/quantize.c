@@ -131,6 +131,13 @@ int ruvm_quantize_tell(const struct ruvm_quantize_job *j, const char *stage, uin
     return RUVM_OK;
 }
 
+int ruvm_quantize_blame(const struct ruvm_quantize_job *j, int rc)
+{
+    if (rc == RUVM_ERR_CORRUPT || rc == RUVM_ERR_UNSUPPORTED)
+        ruvm_error_prefix(j->err, j->o->input);
+    return rc;
+}
+
 struct ruvm_samples_options ruvm_quantize_samples(const struct ruvm_quantize_job *j,
                                                   const char *stage, uint64_t n, uint64_t seed)
 {

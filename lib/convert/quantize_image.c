@@ -54,16 +54,16 @@ static int build_weights(struct ruvm_quantize_job *j, bool sizes_only)
     if (j->has_student)
         rc = ruvm_student_open(&j->student, &j->work, &j->model, j->err);
     if (rc == RUVM_OK)
-        rc = ruvm_image_build_open(&j->build, &j->work, &j->model, j->schemes, j->err);
+        rc = ruvm_quantize_blame(
+            j, ruvm_image_build_open(&j->build, &j->work, &j->model, j->schemes, j->err));
     j->build.k_bits = (uint8_t)(j->o->k_bits ? j->o->k_bits : 8);
     j->build.v_bits = (uint8_t)(j->o->v_bits ? j->o->v_bits : 8);
     if (rc != RUVM_OK)
         return rc;
-    return sizes_only
-               ? build_zeros(j)
-               : ruvm_weights_quantize(&j->build,
-                                       j->has_student && !j->student_is_packed ? &j->student : NULL,
-                                       j->losses, &o, j->err);
+    if (sizes_only)
+        return build_zeros(j);
+    struct ruvm_student *student = j->has_student && !j->student_is_packed ? &j->student : NULL;
+    return ruvm_weights_quantize(&j->build, student, j->losses, &o, j->err);
 }
 
 static void add_meta(struct ruvm_quantize_job *j)
@@ -135,7 +135,8 @@ static int watch(struct ruvm_quantize_job *j, struct ruvm_calibration *c)
     o.fill_context = true; /* a slow pair of channels turns only late in a context */
     int rc = open_watched(j, &watched);
     if (rc == RUVM_OK)
-        rc = ruvm_calibrate_run(c, &j->work, watched, &j->model, &o, j->err);
+        rc =
+            ruvm_quantize_blame(j, ruvm_calibrate_run(c, &j->work, watched, &j->model, &o, j->err));
     if (rc == RUVM_OK && j->calibration)
         rc = watch_text(j, c, watched);
     return rc;

@@ -53,6 +53,8 @@ int ruvm_quantize_reference(struct ruvm_quantize_job *j, struct ruvm_reference *
                             struct ruvm_arena *arena, const struct ruvm_model *m);
 /* Positions of a window at most. */
 uint32_t ruvm_quantize_window(const struct ruvm_quantize_job *j);
+/* Returns rc; what is wrong with the weights themselves gets the name of the input before it. */
+int ruvm_quantize_blame(const struct ruvm_quantize_job *j, int rc);
 /* Tells the progress; RUVM_ERR_IO when it says to stop. */
 int ruvm_quantize_tell(const struct ruvm_quantize_job *j, const char *stage, uint64_t done,
                        uint64_t total);

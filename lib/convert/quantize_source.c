@@ -179,7 +179,7 @@ static int check_weights(struct ruvm_quantize_job *j)
     float *w = ruvm_arena_alloc(&arena, CHECK_WEIGHTS + (size_t)widest, sizeof *w);
     int rc = w ? RUVM_OK : ruvm_fail(j->err, RUVM_ERR_MEMORY, "memory is short for a row");
     for (uint32_t i = 0; i < j->n_tensors && rc == RUVM_OK; i++)
-        rc = check_tensor(j, w, i, &done);
+        rc = ruvm_quantize_blame(j, check_tensor(j, w, i, &done));
     ruvm_arena_free(&arena);
     return rc;
 }

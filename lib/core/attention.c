@@ -328,16 +328,23 @@ static void quantize_tokens(struct ruvm_engine *e, void *job, uint32_t first, ui
 /* Fewer take longer than one after the other: a kernel does as much for one as for all. */
 enum { FEWEST_QUERIES = 5 };
 
+/* Whether row t is the token after row t - 1: threads may have been dealt others in between. */
+static bool goes_on(const struct ruvm_engine *e, uint32_t t)
+{
+    const struct ruvm_block_row *row = &e->rows[t];
+    return row[-1].of == row->of && row[-1].position + 1 == row->position;
+}
+
 /* How many tokens of one text from `first` on the kernel for several takes, if it takes any:
  * each sees all positions up to its own, and they are bytes in the cache. */
 static uint32_t tokens_together(const struct ruvm_engine *e, uint32_t layer, uint32_t first,
                                 uint32_t end)
 {
-    uint32_t hd = e->img.head_dim, n = 0;
+    uint32_t hd = e->img.head_dim, n = 1;
     if (RUVM_CORE_SMALL || !e->k->attend || hd % 8 || hd > RUVM_ATTEND_MAX_DIM ||
         e->mask.kind != RUVM_MASK_NONE || e->keys.bits != 8 || e->values.bits != 8)
         return 0;
-    while (n < RUVM_ATTEND_QUERIES && first + n < end && e->rows[first + n].of == e->rows[first].of)
+    while (n < RUVM_ATTEND_QUERIES && first + n < end && goes_on(e, first + n))
         n++;
     const struct span last = span_of(e, layer, first + n - 1);
     return n >= FEWEST_QUERIES && last.first == 0 && last.n_pos <= RUVM_MIX_BLOCK ? n : 0;
@@ -405,7 +412,7 @@ static void attend_tokens(struct ruvm_engine *e, void *job, uint32_t first, uint
 static void attend(struct ruvm_engine *e, struct attention *a, uint32_t n_tokens)
 {
     uint32_t most = e->rows[n_tokens - 1].position + 1;
-    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2;
+    uint64_t work = (uint64_t)n_tokens * most * e->q_dim * 2 * RUVM_WORK_OF_ATTENTION;
     if (ruvm_engine_parallel(e) && n_tokens < e->parallel->n_parts) {
         ruvm_parallel_for(e, n_tokens * e->img.n_heads, work, attend_items, a);
         quantize_tokens(e, a, 0, n_tokens);

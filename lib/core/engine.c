@@ -147,6 +147,15 @@ static struct ruvm_real score_unit(const struct ruvm_image *img)
     return ruvm_real_mul(scale, (struct ruvm_real){0xB8AA3B29u, -31}); /* 1.442695... */
 }
 
+/* A block for each thread. A mask that forgets keeps its block, on which depends what of a text
+ * the engine knows. */
+static uint32_t block_of_all(const struct ruvm_engine *e)
+{
+    uint32_t n = ruvm_engine_parallel(e) ? e->parallel->n_parts : 1;
+    n = e->mask.kind == RUVM_MASK_WINDOW ? 1 : n;
+    return e->block * n < RUVM_MAX_BLOCK ? e->block * n : RUVM_MAX_BLOCK;
+}
+
 static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
 {
     const struct ruvm_image *img = &e->img;
@@ -160,8 +169,9 @@ static int set_shape(struct ruvm_engine *e, const struct ruvm_engine_options *o)
     if (e->context > img->context || e->block > RUVM_MAX_BLOCK ||
         (e->parallel && e->parallel->n_parts > RUVM_MAX_PARTS))
         return RUVM_ERR_ARG;
-    e->block = e->block < e->context ? e->block : e->context;
     e->mask = o ? o->mask : (struct ruvm_mask){0};
+    e->block = block_of_all(e);
+    e->block = e->block < e->context ? e->block : e->context;
     if (RUVM_CORE_SMALL && (e->panels || e->parallel || e->mask.kind != RUVM_MASK_NONE))
         return RUVM_ERR_UNSUPPORTED;
     if (ruvm_mask_check(&e->mask) != RUVM_OK)
@@ -398,16 +408,38 @@ static void run_stage(struct ruvm_engine *e, uint32_t stage, uint32_t n_tokens)
 
 /* A thread with enough tokens keeps them: what it computed of them need not come from another
  * processor's cache, and nobody waits but once a layer. The price is that every thread reads
- * all weights, which matters less the nearer they are. */
-enum { FEW_TOKENS = 8, MANY_TOKENS = 32, NEAR_WEIGHTS = 256 << 10 };
+ * all weights: from memory, that takes as long as so many tokens for each byte of a weight. */
+enum { FEW_TOKENS = 4, MANY_TOKENS = 32 };
 
 static bool splits_by_tokens(const struct ruvm_engine *e, uint32_t n_tokens)
 {
     if (!ruvm_engine_parallel(e) || e->parallel->min_work == UINT64_MAX)
         return false;
-    uint32_t rows = 2 * e->q_dim + 2 * e->kv_dim + 3u * e->img.hidden;
-    bool is_near = (uint64_t)rows * e->img.dim <= NEAR_WEIGHTS;
-    return n_tokens / e->parallel->n_parts >= (is_near ? FEW_TOKENS : MANY_TOKENS);
+    uint32_t least = FEW_TOKENS;
+    if (ruvm_engine_is_far(e)) {
+        struct ruvm_tensor w = ruvm_image_find(&e->img, RUVM_TENSOR_W_DOWN, 0);
+        least = max_u32(least, MANY_TOKENS * w.row_bytes / w.cols);
+    }
+    return n_tokens / e->parallel->n_parts >= least;
+}
+
+/* A token late in the text looks at more of it. So a block is cut into two pieces a thread, and
+ * every second piece changes places with the one as far from the block's end as it is from its
+ * begin: all threads get as many early tokens as late ones. Tokens that attention takes together
+ * stay together. */
+static void deal_tokens(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    uint32_t pieces = 2 * e->parallel->n_parts, n = n_tokens / pieces;
+    n -= n % RUVM_ATTEND_QUERIES;
+    for (uint32_t piece = 1; piece < pieces / 2; piece += 2) {
+        struct ruvm_block_row *a = e->rows + (size_t)piece * n;
+        struct ruvm_block_row *b = e->rows + (size_t)(pieces - piece) * n;
+        for (uint32_t i = 0; i < n; i++) {
+            struct ruvm_block_row row = a[i];
+            a[i] = b[i];
+            b[i] = row;
+        }
+    }
 }
 
 struct tokens {
@@ -438,10 +470,19 @@ static void run_block(struct ruvm_engine *e, uint32_t n_tokens)
     }
 }
 
-/* The n tokens of e->rows, at most a block. */
-static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
+/* Multiplications of the matrices; of a block mostly one token's logits are wanted. */
+static uint64_t work_of_block(const struct ruvm_engine *e, uint32_t n_tokens)
+{
+    uint64_t rows = 2 * e->q_dim + 2 * e->kv_dim + 3u * e->img.hidden;
+    return (rows * e->img.n_layers * n_tokens + e->img.vocab) * e->img.dim;
+}
+
+/* The n tokens of e->rows, at most a block, by those who are in e->parallel. */
+static void compute_block(struct ruvm_engine *e, uint32_t n_tokens)
 {
     ruvm_parallel_refresh(e);
+    if (ruvm_engine_parallel(e))
+        deal_tokens(e, n_tokens);
     run_block(e, n_tokens);
     n_tokens = keep_wanted(e, n_tokens);
     if (n_tokens == 0)
@@ -449,6 +490,15 @@ static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
     begin_layer(e, n_tokens);
     ruvm_vector_norm(e, 2u * e->img.n_layers, e->head_group, n_tokens);
     head(e, n_tokens);
+}
+
+static void eval_block(struct ruvm_engine *e, uint32_t n_tokens)
+{
+    const struct ruvm_parallel *all = e->parallel;
+    if (ruvm_engine_parallel(e) && work_of_block(e, n_tokens) < all->min_block)
+        e->parallel = NULL;
+    compute_block(e, n_tokens);
+    e->parallel = all;
 }
 
 /* The next token of a text. */

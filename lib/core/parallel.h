@@ -27,8 +27,8 @@ void ruvm_parallel_narrow(struct ruvm_engine *copy, uint32_t first);
 enum { RUVM_PARALLEL_TOKENS = 4 }; /* that share what kernels load of a matrix */
 
 /* A multiplication in a kernel of matrices is the unit of work; what is done to a value of a
- * vector takes about as long as so many of them. */
-enum { RUVM_WORK_OF_VALUE = 16 };
+ * vector takes about as long as so many of them, and so does one in attention. */
+enum { RUVM_WORK_OF_VALUE = 32, RUVM_WORK_OF_ATTENTION = 2 };
 
 /* Items 0 .. n, of `work` multiplications in all: a little is done at once. */
 static inline void ruvm_parallel_for(struct ruvm_engine *e, uint32_t n, uint64_t work,

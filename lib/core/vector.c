@@ -43,9 +43,6 @@ static const uint8_t *panels_of(const struct ruvm_engine *e, const struct ruvm_t
     return !RUVM_CORE_SMALL && e->panels ? e->panels[w->index] : NULL;
 }
 
-/* The weights of a larger image are in no cache any more when a token needs them again. */
-enum { NEAR_BYTES = 16 << 20 };
-
 static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tensor *w,
                             const uint8_t *panels, const struct ruvm_part *p)
 {
@@ -64,7 +61,8 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .n_vecs = p->n_tokens,
         .x_stride = e->x_stride,
         .out_stride = p->out_stride,
-        .is_far = e->img.size > NEAR_BYTES,
+        .is_odd = p->row / RUVM_PANEL_ROWS % 2,
+        .is_far = ruvm_engine_is_far(e),
     });
 }
 

@@ -1,7 +1,8 @@
 /* The verb bench: how fast, how large, how good a model is on this machine.
  *
  * Speed comes first, while the process is still small, so that the peak of its
- * memory is that of running the model; then what was asked for besides.
+ * memory is that of running the model; then what was asked for besides. Several
+ * measurements of a model are sessions beside each other, which share its weights.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,20 +36,6 @@ struct bench {
     struct ruvm_error *err;
     struct ruvm_session *session;
 };
-
-static int measure_speed(struct bench *b)
-{
-    struct ruvm_bench_result *r = b->r;
-    struct ruvm_speed speed;
-    int rc = ruvm_speed_measure(&speed, b->session, b->o, b->err);
-    if (rc != RUVM_OK)
-        return rc;
-    r->prompt_tokens = speed.prompt_tokens;
-    r->generate_tokens = speed.generate_tokens;
-    r->prompt_tokens_per_s = speed.prompt;
-    r->decode_tokens_per_s = speed.decode;
-    return RUVM_OK;
-}
 
 static int ask_questions(struct bench *b)
 {
@@ -176,11 +163,12 @@ static int measure_perplexity(struct bench *b)
 
 /* ---- the verb --------------------------------------------------------------- */
 
+/* All but speed. */
 static int measure(struct bench *b)
 {
     const struct ruvm_bench_options *o = b->o;
-    int rc = o->no_speed ? RUVM_OK : measure_speed(b);
-    if (rc == RUVM_OK && o->profile)
+    int rc = RUVM_OK;
+    if (o->profile)
         rc = ruvm_profile_measure(&b->r->profile, b->session, o, b->err);
     if (rc == RUVM_OK && o->questions)
         rc = ask_questions(b);
@@ -190,8 +178,6 @@ static int measure(struct bench *b)
         rc = measure_perplexity(b);
     /* what measures the machine takes memory that no model needs */
     b->r->peak_rss_bytes = ruvm_machine_peak_rss_bytes();
-    if (rc == RUVM_OK && o->kernel_rates)
-        rc = ruvm_kernel_rates_measure(b->r, o, b->err);
     return rc;
 }
 
@@ -238,6 +224,22 @@ static uint32_t crc_of(const struct ruvm_file *file)
     return crc;
 }
 
+/* What the engine keeps of the positions. */
+static uint64_t cache_bytes(const struct ruvm_cache *c, const struct ruvm_image *img)
+{
+    uint64_t vectors = (uint64_t)img->n_layers * img->n_kv_heads * c->context;
+    return vectors * (c->head_dim * c->bits / 8 + (c->bits == 4));
+}
+
+static void describe_mask(struct ruvm_bench_result *r, const struct ruvm_session *s)
+{
+    const struct ruvm_engine *e = s->engine;
+    r->kv_bytes = cache_bytes(&e->keys, &e->img) + cache_bytes(&e->values, &e->img);
+    r->cached_positions = ruvm_session_cached(s);
+    for (uint32_t key = 0; key < r->context; key++)
+        r->seen_positions += ruvm_mask_sees(&s->mask, r->context - 1, key);
+}
+
 static void describe(struct bench *b)
 {
     struct ruvm_bench_result *r = b->r;
@@ -252,7 +254,7 @@ static void describe(struct bench *b)
     r->has_mask = b->o->mask != NULL;
     snprintf(r->mask, sizeof r->mask, "%s", b->o->mask ? b->o->mask : "none");
     r->context = ruvm_session_context(b->session);
-    r->cached_positions = ruvm_session_cached(b->session);
+    describe_mask(r, b->session);
     describe_weights(r, &b->session->engine->img);
     ruvm_machine_describe(r->machine, sizeof r->machine);
 }
@@ -263,26 +265,110 @@ static uint32_t block_of(const struct ruvm_bench_options *o)
     return o->batch > 1 && o->block < o->batch ? o->batch : o->block;
 }
 
+static struct ruvm_session_options session_of(const struct ruvm_bench_options *o)
+{
+    return (struct ruvm_session_options){.model = o->model,
+                                         .context = o->context,
+                                         .block = block_of(o),
+                                         .threads = o->threads,
+                                         .kernels = o->kernels,
+                                         .mask = o->mask};
+}
+
+/* One that is open, best of all with the same kernels; or NULL. */
+static const struct ruvm_session *host_of(struct ruvm_session *const *sessions, uint32_t n,
+                                          const char *kernels)
+{
+    const struct ruvm_kernels *k;
+    const struct ruvm_session *any = NULL;
+    if (ruvm_kernels_find(&k, kernels, NULL) != RUVM_OK)
+        return NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        if (sessions[i] && !sessions[i]->host && !any)
+            any = sessions[i];
+        if (sessions[i] && sessions[i]->kernels == k)
+            return sessions[i];
+    }
+    return any;
+}
+
+static void open_all(struct ruvm_session **sessions, const struct ruvm_bench_options *o, uint32_t n,
+                     struct ruvm_bench_result *r, struct ruvm_error *errs)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct ruvm_session_options so = session_of(&o[i]);
+        const struct ruvm_session *host = host_of(sessions, i, so.kernels);
+        struct bench b = {.o = &o[i], .r = &r[i]};
+        if (ruvm_session_open_beside(&sessions[i], host, &so, &errs[i]) != RUVM_OK)
+            continue;
+        b.session = sessions[i];
+        describe(&b);
+    }
+}
+
+static int measure_speeds(struct ruvm_session *const *sessions, const struct ruvm_bench_options *o,
+                          uint32_t n, struct ruvm_bench_result *r, struct ruvm_error *errs)
+{
+    struct ruvm_speed *speeds = calloc(n, sizeof *speeds);
+    if (!speeds)
+        return ruvm_fail(errs, RUVM_ERR_MEMORY, "no memory for measuring speed");
+    ruvm_speed_measure(speeds, sessions, o, n, errs);
+    for (uint32_t i = 0; i < n; i++) {
+        r[i].prompt_tokens = speeds[i].prompt_tokens;
+        r[i].generate_tokens = speeds[i].generate_tokens;
+        r[i].prompt_tokens_per_s = speeds[i].prompt;
+        r[i].decode_tokens_per_s = speeds[i].decode;
+    }
+    free(speeds);
+    return RUVM_OK;
+}
+
+/* What is measured of one after the other, and the kernels beside the first. */
+static void measure_rest(struct ruvm_session *const *sessions, const struct ruvm_bench_options *o,
+                         uint32_t n, struct ruvm_bench_result *r, struct ruvm_error *errs)
+{
+    bool kernel_rates = o->kernel_rates;
+    for (uint32_t i = 0; i < n; i++) {
+        struct bench b = {.o = &o[i], .r = &r[i], .err = &errs[i], .session = sessions[i]};
+        if (errs[i].code || measure(&b) != RUVM_OK || !kernel_rates)
+            continue;
+        ruvm_kernel_rates_measure(&r[i], o, &errs[i]);
+        kernel_rates = false;
+    }
+}
+
+int ruvm_bench_each(const struct ruvm_bench_options *o, uint32_t n, struct ruvm_bench_result *r,
+                    struct ruvm_error *errs)
+{
+    struct ruvm_session **sessions = calloc(n, sizeof *sessions);
+    int rc = RUVM_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        r[i] = (struct ruvm_bench_result){0};
+        errs[i] = (struct ruvm_error){0};
+    }
+    if (!sessions)
+        return ruvm_fail(errs, RUVM_ERR_MEMORY, "no memory for measuring");
+    open_all(sessions, o, n, r, errs);
+    if (!o->no_speed)
+        rc = measure_speeds(sessions, o, n, r, errs);
+    if (rc == RUVM_OK)
+        measure_rest(sessions, o, n, r, errs);
+    /* a host is opened before its guests */
+    for (uint32_t i = n; i-- > 0;) {
+        ruvm_session_close(sessions[i]);
+        if (errs[i].code)
+            ruvm_bench_free(&r[i]);
+        rc = errs[i].code ? errs[i].code : rc;
+    }
+    free(sessions);
+    return rc;
+}
+
 int ruvm_bench(const struct ruvm_bench_options *o, struct ruvm_bench_result *r,
                struct ruvm_error *err)
 {
-    struct bench b = {.o = o, .r = r, .err = err};
-    const struct ruvm_session_options session = {.model = o->model,
-                                                 .context = o->context,
-                                                 .block = block_of(o),
-                                                 .threads = o->threads,
-                                                 .kernels = o->kernels,
-                                                 .mask = o->mask};
-    *r = (struct ruvm_bench_result){0};
-    int rc = ruvm_session_open(&b.session, &session, err);
-    if (rc != RUVM_OK)
-        return rc;
-    describe(&b);
-    rc = measure(&b);
-    ruvm_session_close(b.session);
-    if (rc != RUVM_OK)
-        ruvm_bench_free(r);
-    return rc;
+    struct ruvm_error own;
+    return ruvm_bench_each(o, 1, r, err ? err : &own);
 }
 
 void ruvm_bench_free(struct ruvm_bench_result *r)

@@ -261,6 +261,14 @@ static uint32_t bytes_of(const struct ruvm_kernel_kind *kind, uint32_t n, uint32
     return n * (ruvm_codes_row_bytes(kind->type, cols) + mult_bytes_of(kind, cols));
 }
 
+/* All models have a multiple of 4 rows; panels may be pairs. */
+static uint32_t rows_together(const struct ruvm_kernel_kind *kind)
+{
+    if (kind->run != run_panels)
+        return 4;
+    return kind->type == RUVM_TYPE_BINARY ? 2 * RUVM_PANEL_ROWS : RUVM_PANEL_ROWS;
+}
+
 /* As many rows as a model has, or as the level holds. */
 static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint32_t cols,
                                        uint32_t vectors, uint32_t level,
@@ -270,7 +278,7 @@ static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint
         roofs->levels[level].placed_bytes * RUVM_PANEL_ROWS / bytes_of(kind, RUVM_PANEL_ROWS, cols);
     uint32_t most = kind->type == CACHED ? (uint32_t)RUVM_MIX_BLOCK : (uint32_t)MOST_ROWS;
     uint32_t rows = room < most ? (uint32_t)room : most;
-    rows -= rows % (kind->run == run_panels ? RUVM_PANEL_ROWS : 4u); /* as all models */
+    rows -= rows % rows_together(kind);
     uint32_t bytes = bytes_of(kind, rows, cols);
     return (struct ruvm_kernel_call){
         .kind = kind,

@@ -14,6 +14,7 @@
 #include "lib/base/error.h"
 #include "lib/measure/kernel_calls.h"
 #include "lib/measure/roofs.h"
+#include "lib/measure/roofs_threads.h"
 #include "lib/measure/spread.h"
 
 enum { DEFAULT_REPETITIONS = 9 };
@@ -28,6 +29,7 @@ struct cell {
 
 struct rates {
     struct ruvm_roofs roofs;
+    struct ruvm_roofs_threads threads;
     struct ruvm_kernel_room room;
     struct cell *cells; /* owned */
     double *values;     /* the cells' rates, owned */
@@ -86,6 +88,7 @@ static int measure(struct rates *r, const struct ruvm_progress *p, struct ruvm_e
         calibrate(r, &r->cells[i]);
     for (uint32_t n = 0; n < r->repetitions; n++) {
         ruvm_roofs_measure(&r->roofs, n);
+        ruvm_roofs_threads_measure(&r->threads, n);
         for (uint32_t i = 0; i < r->n_cells; i++) {
             struct cell *c = &r->cells[i];
             ruvm_roofs_warm(&r->roofs, c->call.level);
@@ -137,6 +140,7 @@ static int make_list(struct ruvm_bench_result *out, struct rates *r, struct ruvm
     if (!out->kernel_list)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for the rates of the kernels");
     ruvm_roofs_report(&r->roofs, &out->roofs, r->repetitions);
+    ruvm_roofs_threads_report(&r->threads, &out->roofs, r->repetitions);
     for (uint32_t i = 0; i < r->n_cells; i++)
         report(&out->kernel_list[i], &r->cells[i], &out->roofs, r->repetitions);
     out->n_kernels = r->n_cells;
@@ -149,6 +153,8 @@ int ruvm_kernel_rates_measure(struct ruvm_bench_result *out, const struct ruvm_b
     struct rates r = {.repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
     int rc = ruvm_roofs_open(&r.roofs, r.repetitions, err);
     if (rc == RUVM_OK)
+        rc = ruvm_roofs_threads_open(&r.threads, &r.roofs, o->threads, r.repetitions, err);
+    if (rc == RUVM_OK)
         rc = ruvm_kernel_room_open(&r.room, err);
     if (rc == RUVM_OK)
         rc = open_cells(&r, err);
@@ -159,6 +165,7 @@ int ruvm_kernel_rates_measure(struct ruvm_bench_result *out, const struct ruvm_b
     free(r.cells);
     free(r.values);
     ruvm_kernel_room_close(&r.room);
+    ruvm_roofs_threads_close(&r.threads);
     ruvm_roofs_close(&r.roofs);
     return rc;
 }

@@ -4,6 +4,9 @@
  * time, so they are measured apart. Nothing but the engine is inside the clock:
  * no tokenizer, no printing. The prompt's ids are arbitrary, since an integer
  * engine takes the same time for each.
+ *
+ * Several measurements take turns, once forwards and once backwards, so that a machine that
+ * grows slower meanwhile does so for all of them.
  */
 #include "lib/measure/speed.h"
 
@@ -21,13 +24,21 @@ struct run {
     struct ruvm_engine *engine;
     const struct ruvm_kernels *kernels;
     struct ruvm_batch batch; /* texts that are generated together; the first is engine's */
-    const struct ruvm_bench_options *o;
+    struct ruvm_error *err;  /* a code in it: this one takes no part */
     uint32_t vocab, n_prompt, n_generate;
     uint16_t start;
-    uint16_t *prompt;        /* [n_prompt] */
-    double *prompt_rates;    /* [repetitions] */
-    double *decode_rates;    /* [repetitions] */
-    uint32_t n, repetitions; /* rounds measured, and to measure */
+    uint16_t *prompt;     /* [n_prompt] */
+    double *prompt_rates; /* [repetitions] */
+    double *decode_rates; /* [repetitions] */
+    uint32_t n;           /* rounds measured */
+};
+
+/* All that take turns. */
+struct turns {
+    struct run *runs; /* [n] */
+    uint32_t n, repetitions;
+    const struct ruvm_progress *progress;
+    uint64_t n_done; /* measurements of all */
 };
 
 static void fill_prompt(struct run *r)
@@ -70,32 +81,55 @@ static double decode(const struct run *r)
     return (double)n * r->n_generate / (ruvm_clock_s() - start);
 }
 
-static int measure_round(struct run *r, bool keep, struct ruvm_error *err)
+static void measure_run(struct run *r, bool keep)
 {
     double prompt = read_prompt(r), generate = decode(r);
-    if (prompt < 0 || generate < 0)
-        return ruvm_fail(err, (int)(prompt < 0 ? prompt : generate),
-                         "measuring speed: the engine refused its tokens");
+    if (prompt < 0 || generate < 0) {
+        ruvm_fail(r->err, (int)(prompt < 0 ? prompt : generate),
+                  "measuring speed: the engine refused its tokens");
+        return;
+    }
     if (keep) {
         r->prompt_rates[r->n] = prompt;
         r->decode_rates[r->n++] = generate;
     }
-    const struct ruvm_progress *p = &r->o->progress;
-    if (p->report && p->report(p->user, "speed", r->n, r->repetitions) != 0)
-        return ruvm_fail(err, RUVM_ERR_IO, "interrupted");
-    return RUVM_OK;
 }
 
-static int measure(struct run *r, struct ruvm_error *err)
+static bool tell(struct turns *t, bool keep)
 {
-    if (!r->prompt || !r->prompt_rates || !r->decode_rates)
-        return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for measuring speed");
-    fill_prompt(r);
-    int rc = measure_round(r, false, err);
-    while (rc == RUVM_OK && r->n < r->repetitions)
-        rc = measure_round(r, true, err);
-    ruvm_engine_rewind(r->engine, 0);
-    return rc;
+    const struct ruvm_progress *p = t->progress;
+    uint64_t total = (uint64_t)t->n * t->repetitions;
+    t->n_done += keep;
+    return !p->report || p->report(p->user, "speed", t->n_done, total) == 0;
+}
+
+/* False: interrupted, which ends all of them. */
+static bool measure_round(struct turns *t, uint32_t round)
+{
+    for (uint32_t k = 0; k < t->n; k++) {
+        struct run *r = &t->runs[round % 2 ? t->n - 1 - k : k];
+        if (!r->err->code)
+            measure_run(r, round > 0);
+        if (!tell(t, round > 0))
+            return false;
+    }
+    return true;
+}
+
+/* The first round warms up and is forgotten. */
+static void measure(struct turns *t)
+{
+    uint32_t round = 0;
+    while (round <= t->repetitions && measure_round(t, round))
+        round++;
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct run *r = &t->runs[i];
+        if (r->err->code)
+            continue;
+        if (round <= t->repetitions)
+            ruvm_fail(r->err, RUVM_ERR_IO, "interrupted");
+        ruvm_engine_rewind(r->engine, 0);
+    }
 }
 
 /* What was asked for, or the default as far as the context allows. */
@@ -116,35 +150,68 @@ uint16_t ruvm_speed_start(const struct ruvm_session *s)
     return t && t->bos < t->n_pieces ? t->bos : 0;
 }
 
-int ruvm_speed_measure(struct ruvm_speed *speed, struct ruvm_session *s,
-                       const struct ruvm_bench_options *o, struct ruvm_error *err)
+static int open_run(struct run *r, struct ruvm_session *s, const struct ruvm_bench_options *o,
+                    uint32_t repetitions)
 {
-    struct run r = {.engine = ruvm_session_engine(s),
-                    .kernels = s->kernels,
-                    .o = o,
-                    .vocab = ruvm_session_info(s)->vocab,
-                    .start = ruvm_speed_start(s),
-                    .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
     uint32_t context = o->context ? o->context : ruvm_session_info(s)->context;
-    int rc = ruvm_speed_choose_length(&r.n_prompt, o->prompt_tokens, context, err);
+    r->engine = ruvm_session_engine(s);
+    r->kernels = s->kernels;
+    r->vocab = ruvm_session_info(s)->vocab;
+    r->start = ruvm_speed_start(s);
+    int rc = ruvm_speed_choose_length(&r->n_prompt, o->prompt_tokens, context, r->err);
     if (rc == RUVM_OK)
-        rc = ruvm_speed_choose_length(&r.n_generate, o->generate_tokens, context, err);
+        rc = ruvm_speed_choose_length(&r->n_generate, o->generate_tokens, context, r->err);
+    if (rc == RUVM_OK)
+        rc = ruvm_batch_open(&r->batch, s, o->batch ? o->batch : 1, r->err);
     if (rc != RUVM_OK)
         return rc;
-    rc = ruvm_batch_open(&r.batch, s, o->batch ? o->batch : 1, err);
-    r.prompt = calloc(r.n_prompt, sizeof *r.prompt);
-    r.prompt_rates = calloc(r.repetitions, sizeof(double));
-    r.decode_rates = calloc(r.repetitions, sizeof(double));
-    if (rc == RUVM_OK)
-        rc = measure(&r, err);
-    if (rc == RUVM_OK)
-        *speed = (struct ruvm_speed){.prompt_tokens = r.n_prompt,
-                                     .generate_tokens = r.n_generate,
-                                     .prompt = ruvm_spread_of(r.prompt_rates, r.n),
-                                     .decode = ruvm_spread_of(r.decode_rates, r.n)};
-    ruvm_batch_close(&r.batch);
-    free(r.prompt);
-    free(r.prompt_rates);
-    free(r.decode_rates);
-    return rc;
+    r->prompt = calloc(r->n_prompt, sizeof *r->prompt);
+    r->prompt_rates = calloc(repetitions, sizeof(double));
+    r->decode_rates = calloc(repetitions, sizeof(double));
+    if (!r->prompt || !r->prompt_rates || !r->decode_rates)
+        return ruvm_fail(r->err, RUVM_ERR_MEMORY, "no memory for measuring speed");
+    fill_prompt(r);
+    return RUVM_OK;
+}
+
+static void close_run(struct run *r)
+{
+    ruvm_batch_close(&r->batch);
+    free(r->prompt);
+    free(r->prompt_rates);
+    free(r->decode_rates);
+}
+
+static struct ruvm_speed speed_of(struct run *r)
+{
+    return (struct ruvm_speed){.prompt_tokens = r->n_prompt,
+                               .generate_tokens = r->n_generate,
+                               .prompt = ruvm_spread_of(r->prompt_rates, r->n),
+                               .decode = ruvm_spread_of(r->decode_rates, r->n)};
+}
+
+void ruvm_speed_measure(struct ruvm_speed *speeds, struct ruvm_session *const *sessions,
+                        const struct ruvm_bench_options *o, uint32_t n, struct ruvm_error *errs)
+{
+    struct turns t = {.runs = calloc(n, sizeof *t.runs),
+                      .n = n,
+                      .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS,
+                      .progress = &o->progress};
+    for (uint32_t i = 0; i < n; i++) {
+        if (!t.runs && !errs[i].code)
+            ruvm_fail(&errs[i], RUVM_ERR_MEMORY, "no memory for measuring speed");
+        if (!t.runs)
+            continue;
+        t.runs[i].err = &errs[i];
+        if (!errs[i].code)
+            open_run(&t.runs[i], sessions[i], &o[i], t.repetitions);
+    }
+    if (t.runs)
+        measure(&t);
+    for (uint32_t i = 0; t.runs && i < n; i++) {
+        if (!errs[i].code)
+            speeds[i] = speed_of(&t.runs[i]);
+        close_run(&t.runs[i]);
+    }
+    free(t.runs);
 }

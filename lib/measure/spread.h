@@ -1,4 +1,4 @@
-/* Spread: repeated measurements in three numbers. */
+/* Spread: repeated measurements in five numbers. */
 #ifndef RUVM_MEASURE_SPREAD_H
 #define RUVM_MEASURE_SPREAD_H
 

@@ -1,6 +1,7 @@
 /* Lays the matrices of an image out for the vector unit, once, when it is opened.
  *
- * TERNARY and XNOR have no panels: their bytes are read as they are.
+ * TERNARY and XNOR have no panels: their bytes are read as they are. Nor has what is looked up
+ * row by row, positions and an embedding that is not the head as well.
  * One block of memory holds all of them in the order of the image, so that matrices
  * which follow each other there still do.
  */
@@ -20,24 +21,42 @@
 /* Large pages: a matrix is walked once a token, and each small page costs a look-up. */
 enum { HUGE_BYTES = 2 << 20, PACKED_BYTES = 1 << 20 };
 
-static bool has_panels(const struct ruvm_tensor *t)
+static bool has_panels(const struct ruvm_image *img, const struct ruvm_tensor *t)
 {
-    if (t->kind == RUVM_TENSOR_POSITION || t->cols > RUVM_PANELS_MAX_COLS)
+    bool is_multiplied =
+        t->kind != RUVM_TENSOR_POSITION && (t->kind != RUVM_TENSOR_EMBED || img->tied);
+    if (!is_multiplied || t->cols > RUVM_PANELS_MAX_COLS)
         return false;
     return t->type != RUVM_TYPE_TERNARY && t->type != RUVM_TYPE_XNOR;
 }
 
-static size_t bytes_of(const struct ruvm_tensor *t)
+/* The rows of t from `row` on, n of them. */
+static struct ruvm_panels_source source_of(const struct ruvm_panels *p, const struct ruvm_tensor *t,
+                                           uint32_t row, uint32_t n)
 {
-    size_t n = (t->rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
-    return n * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
+    return (struct ruvm_panels_source){
+        .w = (const uint8_t *)t->data + (size_t)row * t->row_bytes,
+        .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
+        .bits = ruvm_codes_bits(t->type),
+        .kernels = p->kernels,
+        .n_rows = n,
+        .row_bytes = t->row_bytes,
+        .mult_bytes = t->mult_bytes,
+    };
 }
 
-/* As many rows as are packed before the file's own are let go: both are in memory until then. */
+static size_t bytes_of(const struct ruvm_panels *p, const struct ruvm_tensor *t)
+{
+    const struct ruvm_panels_source s = source_of(p, t, 0, t->rows);
+    return ruvm_panels_room(&s);
+}
+
+/* As many rows as are packed before the file's own are let go: both are in memory until then.
+ * Panels may be pairs. */
 static uint32_t rows_at_once(const struct ruvm_tensor *t)
 {
-    uint32_t n = PACKED_BYTES / (t->row_bytes + t->mult_bytes) / RUVM_PANEL_ROWS;
-    return (n ? n : 1) * RUVM_PANEL_ROWS;
+    uint32_t n = PACKED_BYTES / (t->row_bytes + t->mult_bytes) / (2 * RUVM_PANEL_ROWS);
+    return (n ? n : 1) * 2 * RUVM_PANEL_ROWS;
 }
 
 static void pack(const struct ruvm_panels *p, uint8_t *to, const struct ruvm_tensor *t,
@@ -46,16 +65,9 @@ static void pack(const struct ruvm_panels *p, uint8_t *to, const struct ruvm_ten
     size_t off = (size_t)((const uint8_t *)t->data - (const uint8_t *)p->img.data);
     for (uint32_t row = 0, n; row < t->rows; row += n, off += (size_t)n * t->row_bytes) {
         n = t->rows - row < rows_at_once(t) ? t->rows - row : rows_at_once(t);
-        ruvm_panels_pack(to, &(struct ruvm_panels_source){
-                                 .w = (const uint8_t *)t->data + (size_t)row * t->row_bytes,
-                                 .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
-                                 .bits = ruvm_codes_bits(t->type),
-                                 .zero = p->zero,
-                                 .n_rows = n,
-                                 .row_bytes = t->row_bytes,
-                                 .mult_bytes = t->mult_bytes,
-                             });
-        to += (size_t)(n / RUVM_PANEL_ROWS) * ruvm_panels_bytes(t->row_bytes, t->mult_bytes);
+        const struct ruvm_panels_source s = source_of(p, t, row, n);
+        ruvm_panels_pack(to, &s);
+        to += ruvm_panels_room(&s);
         if (map)
             ruvm_file_release(map, off, off + (size_t)n * t->row_bytes);
     }
@@ -67,11 +79,11 @@ int ruvm_panels_plan(struct ruvm_panels *p, const void *image, size_t image_byte
     *p = (struct ruvm_panels){0};
     if (!kernels->matmul_panels)
         return RUVM_OK;
-    p->zero = kernels->panel_zero;
+    p->kernels = kernels;
     int rc = ruvm_image_open(&p->img, image, image_bytes, NULL);
     for (unsigned i = 0; rc == RUVM_OK && i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
-        p->bytes += has_panels(&t) ? bytes_of(&t) : 0;
+        p->bytes += has_panels(&p->img, &t) ? bytes_of(p, &t) : 0;
     }
     if (rc != RUVM_OK || p->bytes == 0)
         return rc;
@@ -92,11 +104,11 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
     uint8_t *to = p->data;
     for (unsigned i = 0; i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
-        if (!has_panels(&t))
+        if (!has_panels(&p->img, &t))
             continue;
         pack(p, to, &t, map);
         p->of_tensor[i] = to;
-        to += bytes_of(&t);
+        to += bytes_of(p, &t);
     }
     return RUVM_OK;
 }

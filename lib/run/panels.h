@@ -27,7 +27,7 @@ struct ruvm_panels {
     const uint8_t **of_tensor; /* [tensors], owned; NULL: there are none */
     uint8_t *data;             /* owned */
     size_t bytes;              /* of data */
-    uint8_t zero;              /* of the kernels */
+    const struct ruvm_kernels *kernels;
 };
 
 /* Kernels without panels have none. RUVM_ERR_MEMORY, or why the image is refused. */

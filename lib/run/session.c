@@ -54,6 +54,11 @@ static int explain(const struct ruvm_file *file, int rc, struct ruvm_error *err)
 
 static int open_image(struct ruvm_session *s, const char *path, struct ruvm_error *err)
 {
+    if (s->host) {
+        s->file = s->host->file;
+        s->info = s->host->info;
+        return RUVM_OK;
+    }
     int rc = ruvm_file_open(&s->file, path, err);
     if (rc != RUVM_OK)
         return rc;
@@ -86,15 +91,17 @@ static uint32_t block_of(const struct ruvm_session_options *o)
 static int make_engine(struct ruvm_session *s, const struct ruvm_session_options *o,
                        struct ruvm_error *err)
 {
+    uint32_t block = block_of(o);
     struct ruvm_engine_options engine = {
         .context = s->context,
-        .block = block_of(o),
+        .block = block,
         .kernels = s->kernels,
         .mask = s->mask,
         .panels = s->panels.of_tensor,
     };
     int rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->engine_bytes);
     s->memory_bytes = s->engine_bytes;
+    s->block = block < s->context ? block : s->context;
     engine.parallel = s->threads.parallel.n_parts > 1 ? &s->threads.parallel : NULL;
     if (rc == RUVM_OK && engine.parallel)
         rc = ruvm_engine_bytes(s->file.data, s->file.size, &engine, &s->memory_bytes);
@@ -124,6 +131,31 @@ static int make_tokenizer(struct ruvm_session *s, struct ruvm_error *err)
     return RUVM_OK;
 }
 
+/* Panels differ by what their kernels take for zero, and some have none. */
+static bool has_host_panels(const struct ruvm_session *s)
+{
+    return s->host && s->host->kernels == s->kernels;
+}
+
+static int plan_panels(struct ruvm_session *s, struct ruvm_error *err)
+{
+    if (has_host_panels(s)) {
+        s->panels = s->host->panels;
+        return RUVM_OK;
+    }
+    return ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
+}
+
+/* To open an engine reads the whole file, which nobody needs in memory beside its panels. */
+static int fill_panels(struct ruvm_session *s, struct ruvm_error *err)
+{
+    if (!has_host_panels(s))
+        return ruvm_panels_fill(&s->panels, s->file.owned, err);
+    if (s->panels.data && s->file.owned)
+        ruvm_file_release(s->file.owned, 0, s->file.size);
+    return RUVM_OK;
+}
+
 static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, uint32_t most,
                   struct ruvm_error *err)
 {
@@ -140,7 +172,7 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     s->context = s->context < most ? s->context : most;
     s->sampler = o->sampler;
     s->sampler.kernels = s->kernels;
-    rc = ruvm_panels_plan(&s->panels, s->file.data, s->file.size, s->kernels, err);
+    rc = plan_panels(s, err);
     if (rc == RUVM_OK)
         rc = ruvm_threads_open(&s->threads, o->threads, s->file.size, err);
     if (rc == RUVM_OK)
@@ -148,7 +180,7 @@ static int set_up(struct ruvm_session *s, const struct ruvm_session_options *o, 
     if (rc == RUVM_OK)
         rc = make_tokenizer(s, err);
     if (rc == RUVM_OK)
-        rc = ruvm_panels_fill(&s->panels, s->file.owned, err);
+        rc = fill_panels(s, err);
     if (rc == RUVM_OK)
         ruvm_threads_choose(&s->threads, s->engine);
     if (rc == RUVM_OK)
@@ -162,13 +194,14 @@ int ruvm_session_open(struct ruvm_session **session, const struct ruvm_session_o
     return ruvm_session_open_within(session, o, UINT32_MAX, err);
 }
 
-int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
-                             uint32_t most, struct ruvm_error *err)
+static int open_session(struct ruvm_session **session, const struct ruvm_session *host,
+                        const struct ruvm_session_options *o, uint32_t most, struct ruvm_error *err)
 {
     struct ruvm_session *s = calloc(1, sizeof *s);
     *session = NULL;
     if (!s)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a session");
+    s->host = host;
     int rc = set_up(s, o, most, err);
     if (rc == RUVM_OK)
         *session = s;
@@ -177,14 +210,28 @@ int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_se
     return rc;
 }
 
+int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
+                             uint32_t most, struct ruvm_error *err)
+{
+    return open_session(session, NULL, o, most, err);
+}
+
+int ruvm_session_open_beside(struct ruvm_session **session, const struct ruvm_session *host,
+                             const struct ruvm_session_options *o, struct ruvm_error *err)
+{
+    return open_session(session, host, o, UINT32_MAX, err);
+}
+
 void ruvm_session_close(struct ruvm_session *s)
 {
     if (!s)
         return;
     ruvm_draft_close(s->draft);
     ruvm_run_knn_close(s->knn);
-    ruvm_file_close(&s->file);
-    ruvm_panels_free(&s->panels);
+    if (!has_host_panels(s))
+        ruvm_panels_free(&s->panels);
+    if (!s->host)
+        ruvm_file_close(&s->file);
     ruvm_threads_close(&s->threads);
     free(s->memory);
     free(s->tokens);
@@ -244,7 +291,7 @@ uint32_t ruvm_session_threads(const struct ruvm_session *s)
 
 uint32_t ruvm_session_block(const struct ruvm_session *s)
 {
-    return s->engine->block;
+    return s->block;
 }
 
 uint32_t ruvm_session_cached(const struct ruvm_session *s)

@@ -16,6 +16,7 @@ struct ruvm_draft;
 struct ruvm_run_knn;
 
 struct ruvm_session {
+    const struct ruvm_session *host; /* whose file this one uses, and panels for equal kernels */
     struct ruvm_file file;
     struct ruvm_model_info info;
     const struct ruvm_kernels *kernels;
@@ -26,6 +27,7 @@ struct ruvm_session {
     size_t memory_bytes;
     size_t engine_bytes; /* that one thread needs of it */
     uint32_t context;    /* positions the engine has room for */
+    uint32_t block;      /* prompt tokens that a thread multiplies together */
     struct ruvm_mask mask;
     bool has_tokenizer;
     struct ruvm_tokenizer tokenizer;
@@ -41,6 +43,11 @@ struct ruvm_session {
 /* Opens with the context of the options, or the image's, but not more than `most`. */
 int ruvm_session_open_within(struct ruvm_session **session, const struct ruvm_session_options *o,
                              uint32_t most, struct ruvm_error *err);
+
+/* Opens the model of another session once more, with other options: its file is not mapped
+ * again, nor are panels laid out again that it has. The host stays open longer. */
+int ruvm_session_open_beside(struct ruvm_session **session, const struct ruvm_session *host,
+                             const struct ruvm_session_options *o, struct ruvm_error *err);
 
 /* Draws the next token from logits with the session's sampler. They stay as they are, unless
  * they are the session's own copy. */

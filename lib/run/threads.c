@@ -1,9 +1,10 @@
 /* How many threads help is a question to the machine and to the model: it is asked.
  *
- * One thread and more take turns at the matrices of a layer, and the quiet rounds of both
- * decide, so that a disturbance does not. What a run of the pool costs by itself then says how
- * much work is worth a run. A model whose layers are too small for any of this keeps its one
- * thread without being measured: its first token would have to wait.
+ * One thread and more take turns at the matrices of a layer, and the fastest round of each
+ * decides, so that a disturbance does not. What a run of the pool costs by itself then says how
+ * much work is worth a run. Where other processes keep the threads from answering at all, there
+ * is nothing to learn: then all of them are used. A model whose layers are too small for any of
+ * this keeps its one thread without being measured: its first token would have to wait.
  *
  * On a machine that is busy otherwise a thread may be taken away from a part it has begun, and
  * all wait for it. So the caller watches what sharing saves, and works alone for a while when it
@@ -11,8 +12,9 @@
  */
 #include "lib/run/threads.h"
 
+#include <math.h>
 #include <stdatomic.h>
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
@@ -32,7 +34,9 @@ enum {
 #define SHORTEST_PAUSE_S 20e-3 /* after a loss: the next trial costs at most a time slice */
 #define LONGEST_PAUSE_S 1.0
 #define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
+#define USUAL_RUN_S 1e-6       /* where nobody answered */
 #define LEAST_GAIN 0.95        /* of the time: less is not worth a processor */
+#define WAKING_S 50e-6         /* until a thread that sleeps is there */
 #define RUNS_WORTH 4           /* work below so many runs is not split */
 
 /* ---- the pool as the core sees it ------------------------------------------------ */
@@ -112,10 +116,10 @@ void ruvm_threads_close(struct ruvm_threads *t)
 
 /* ---- measuring --------------------------------------------------------------- */
 
-/* Times of one number of threads. */
+/* A number of threads, and its fastest round. */
 struct choice {
     uint32_t n;
-    double seconds[MOST_ROUNDS];
+    double seconds;
 };
 
 struct trial {
@@ -125,19 +129,6 @@ struct trial {
     uint32_t n_choices, n_rounds;
     uint64_t work; /* of a layer */
 };
-
-static int by_value(const void *a, const void *b)
-{
-    const double *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-/* What a quarter of them is below. */
-static double quiet_of(double *values, uint32_t n)
-{
-    qsort(values, n, sizeof *values, by_value);
-    return values[n / 4];
-}
 
 /* The matrices of a layer with one vector; returns their multiplications. */
 static uint64_t multiply_layer(struct ruvm_engine *e, uint32_t layer)
@@ -165,7 +156,7 @@ static void measure_round(struct trial *m)
         m->t->parallel.min_work = m->choices[i].n == 1 ? UINT64_MAX : 0;
         double start = ruvm_clock_s();
         m->work = multiply_layer(m->e, layer);
-        m->choices[i].seconds[m->n_rounds] = ruvm_clock_s() - start;
+        m->choices[i].seconds = least(m->choices[i].seconds, ruvm_clock_s() - start);
     }
     m->n_rounds++;
 }
@@ -186,49 +177,60 @@ static void answer(void *job, uint32_t i, uint32_t n_parts)
         ;
 }
 
-/* Seconds of a run of the pool in which another thread does something. */
+/* Seconds of a run of the pool in which another thread does something, as a busy machine has its
+ * quiet moments; LONGEST_ANSWER_S if none came. */
 static double measure_run(struct ruvm_threads *t)
 {
-    double seconds[MOST_ROUNDS];
+    double fastest = LONGEST_ANSWER_S;
     t->part = answer;
     for (uint32_t i = 0; i < MOST_ROUNDS; i++) {
         struct call c = {.start = ruvm_clock_s()};
         t->job = &c;
         ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);
-        seconds[i] = ruvm_clock_s() - c.start;
+        if (atomic_load(&c.answered))
+            fastest = least(fastest, ruvm_clock_s() - c.start);
     }
-    return quiet_of(seconds, MOST_ROUNDS); /* a busy machine has its quiet moments */
+    return fastest;
 }
 
 /* Those asked for and one, or all by halves. */
 static void list_choices(struct trial *m)
 {
-    m->choices[m->n_choices++].n = 1;
+    m->choices[m->n_choices++] = (struct choice){1, INFINITY};
     for (uint32_t n = m->t->parallel.n_parts; n > 1 && m->n_choices < CHOICES; n /= 2) {
-        m->choices[m->n_choices++].n = n;
+        m->choices[m->n_choices++] = (struct choice){n, INFINITY};
         if (m->t->asked)
             break;
     }
 }
 
-/* The fastest in its quiet moments, if it is not one thread: its numbers become the session's.
- * What a busy machine takes away later is seen while it runs. */
-static void decide(struct trial *m)
+/* The fastest, if it is not one thread: its numbers become the session's. What a busy machine
+ * takes away later is seen while it runs. */
+static uint32_t best_of(const struct trial *m)
 {
-    struct ruvm_parallel *p = &m->t->parallel;
-    double one = quiet_of(m->choices[0].seconds, m->n_rounds), best = LEAST_GAIN * one;
+    double best = LEAST_GAIN * m->choices[0].seconds;
     uint32_t n = m->t->asked ? m->t->asked : 1;
     for (uint32_t i = 1; i < m->n_choices; i++) {
-        double s = quiet_of(m->choices[i].seconds, m->n_rounds);
-        if (s < best) {
-            best = s;
+        if (m->choices[i].seconds < best) {
+            best = m->choices[i].seconds;
             n = m->choices[i].n;
         }
     }
-    p->n_parts = n;
+    return n;
+}
+
+static void decide(struct trial *m, bool they_come)
+{
+    struct ruvm_parallel *p = &m->t->parallel;
+    double rate = (double)m->work / m->choices[0].seconds;
+    p->n_parts = they_come ? best_of(m) : m->choices[1].n;
     p->min_work = UINT64_MAX;
-    if (n > 1)
-        p->min_work = (uint64_t)(RUNS_WORTH * measure_run(m->t) * (double)m->work / one);
+    if (p->n_parts == 1)
+        return;
+    double run_s = measure_run(m->t);
+    run_s = run_s < LONGEST_ANSWER_S ? run_s : USUAL_RUN_S;
+    p->min_work = (uint64_t)(RUNS_WORTH * run_s * rate);
+    p->min_block = (uint64_t)(WAKING_S * rate);
 }
 
 void ruvm_threads_choose(struct ruvm_threads *t, struct ruvm_engine *e)
@@ -241,11 +243,12 @@ void ruvm_threads_choose(struct ruvm_threads *t, struct ruvm_engine *e)
     ruvm_parallel_refresh(e);
     list_choices(&m);
     multiply_layer(e, 0); /* wakes the threads, and brings the first layer near */
+    bool they_come = measure_run(t) < LONGEST_ANSWER_S;
     double start = ruvm_clock_s();
     while (m.n_rounds < LEAST_ROUNDS ||
            (m.n_rounds < MOST_ROUNDS && ruvm_clock_s() - start < BUDGET_S))
         measure_round(&m);
-    decide(&m);
+    decide(&m, they_come);
     t->pace.until_s = t->pace.gain_s = 0;
     t->pace.pause_s = SHORTEST_PAUSE_S;
 }

@@ -77,7 +77,7 @@ static size_t carve_all(struct asking *a, uint8_t *memory, uint32_t k)
 static int open_parts(struct asking *a)
 {
     const struct ruvm_rag_part *part = a->rag->part;
-    int rc = ruvm_recipe_open(&a->recipe, part[RUVM_RAG_RCPE].data, part[RUVM_RAG_RCPE].bytes);
+    int rc = ruvm_recipe_of(&a->recipe, a->rag);
     a->has_words = part[RUVM_RAG_BM25].data != NULL;
     if (rc == RUVM_OK && a->has_words)
         rc = ruvm_bm25_open(&a->words, part[RUVM_RAG_BM25].data, part[RUVM_RAG_BM25].bytes,
@@ -141,10 +141,11 @@ static int look(struct asking *a)
 static uint32_t confidence_of(struct asking *a, uint32_t id)
 {
     struct ruvm_chunk c = ruvm_rag_chunk(a->rag, id);
-    if (a->has_words && a->rank != RUVM_RANK_VECTORS)
-        return c.text.text ? ruvm_bm25_cover_q16(a->question, c.text.text, c.text.bytes) : 0;
-    int32_t cosine = cosine_of(a, id);
-    return cosine > 0 ? (uint32_t)cosine : 0;
+    bool by_words = a->has_words && a->rank != RUVM_RANK_VECTORS;
+    uint32_t cover = 0;
+    if (by_words && c.text.text)
+        cover = ruvm_bm25_cover_q16(a->question, c.text.text, c.text.bytes);
+    return ruvm_recipe_confidence_q16(&a->recipe, by_words, cover, cosine_of(a, id));
 }
 
 static int blend(struct asking *a, uint32_t k, struct ruvm_answer *answers)

@@ -1,8 +1,9 @@
-/* Recipe: signed feature hashing straight to the dimensions.
+/* Recipe: signed feature hashing straight to the dimensions, or sums of word vectors.
  *
  * A row of random signs for every feature that exists is a random projection of all of them
  * (Johnson and Lindenstrauss; Achlioptas 2003); drawing the signs from the feature's hash
- * means that no row is stored.
+ * means that no row is stored. Word vectors are looked up where they lie, by the hash of the
+ * word, so that a table takes no memory.
  */
 #include "lib/vector/recipe.h"
 
@@ -11,6 +12,9 @@
 #include "lib/vector/words.h"
 
 enum { SEED_PIECE = 1, SIGNS_A_DRAW = 32 };
+/* Sums of word vectors of texts that have nothing to do with each other have cosines up to 0.6,
+ * the best of hundreds of texts; what is below 0.4 says nothing. */
+enum { COSINE_NOTHING_Q16 = 26214 };
 
 static bool is_power_of_two(uint32_t n)
 {
@@ -42,10 +46,74 @@ int ruvm_recipe_open(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes)
         return r->n_buckets ? RUVM_ERR_CORRUPT : RUVM_OK;
     if (ruvm_recipe_has_model(r))
         return r->n_buckets >= RUVM_RCPE_MODEL_BYTES ? RUVM_OK : RUVM_ERR_CORRUPT;
+    if (r->kind == RUVM_RECIPE_TABLE)
+        return r->n_buckets ? RUVM_OK : RUVM_ERR_CORRUPT;
     bool sound = r->gram >= RUVM_RCPE_MIN_GRAM && r->gram <= RUVM_RCPE_MAX_GRAM &&
                  is_power_of_two(r->n_buckets) && r->n_buckets <= RUVM_RCPE_MAX_BUCKETS;
     return sound ? RUVM_OK : RUVM_ERR_CORRUPT;
 }
+
+/* ---- the table ------------------------------------------------------------------- */
+
+int ruvm_recipe_set_table(struct ruvm_recipe *r, const uint8_t *data, uint32_t bytes, uint32_t dims)
+{
+    uint64_t record = sizeof(uint32_t) + sizeof(uint16_t) + dims;
+    if (!data || bytes != RUVM_WORD_HASHES + r->n_buckets * record ||
+        ruvm_load_u32(data + RUVM_WORD_N) != r->n_buckets ||
+        ruvm_load_u16(data + RUVM_WORD_DIMS) != dims)
+        return RUVM_ERR_CORRUPT;
+    r->table = data;
+    return RUVM_OK;
+}
+
+int ruvm_recipe_of(struct ruvm_recipe *r, const struct ruvm_rag *rag)
+{
+    const struct ruvm_rag_part *recipe = &rag->part[RUVM_RAG_RCPE];
+    const struct ruvm_rag_part *table = &rag->part[RUVM_RAG_WORD];
+    int rc = ruvm_recipe_open(r, recipe->data, recipe->bytes);
+    if (rc != RUVM_OK || r->kind != RUVM_RECIPE_TABLE)
+        return rc;
+    return ruvm_recipe_set_table(r, table->data, table->bytes, rag->dims);
+}
+
+uint32_t ruvm_recipe_find(const struct ruvm_recipe *r, const uint8_t *word, uint32_t n)
+{
+    uint32_t hash = ruvm_words_hash(RUVM_WORD_SEED, word, n), low = 0, high = r->n_buckets;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        uint32_t found = ruvm_load_u32(r->table + RUVM_WORD_HASHES + (size_t)middle * 4);
+        if (found == hash)
+            return middle;
+        if (found < hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return r->n_buckets;
+}
+
+static void add_word(const struct ruvm_recipe *r, int32_t *x, uint32_t dims, uint32_t i)
+{
+    const uint8_t *units = r->table + RUVM_WORD_HASHES + (size_t)r->n_buckets * 4;
+    const int8_t *codes = (const int8_t *)units + (size_t)r->n_buckets * 2 + (size_t)i * dims;
+    int32_t unit = ruvm_load_u16(units + (size_t)i * 2);
+    int32_t scale = unit * r->weights[i] >> RUVM_WORD_UNIT_SHIFT;
+    for (uint32_t d = 0; d < dims; d++)
+        x[d] += codes[d] * scale >> RUVM_WORD_SHIFT;
+}
+
+static void add_words(const struct ruvm_recipe *r, int32_t *x, uint32_t dims, const void *text,
+                      size_t n)
+{
+    struct ruvm_words w = ruvm_words_over(text, n);
+    while (ruvm_words_next(&w)) {
+        uint32_t i = ruvm_recipe_find(r, w.word, w.n_word);
+        if (i < r->n_buckets)
+            add_word(r, x, dims, i);
+    }
+}
+
+/* ---- features -------------------------------------------------------------------- */
 
 /* Where a walk over a text is told to. */
 struct taker {
@@ -120,5 +188,19 @@ void ruvm_recipe_embed(const struct ruvm_recipe *r, int32_t *x, uint32_t dims, c
     struct embedding e = {r, x, dims};
     for (uint32_t i = 0; i < dims; i++)
         x[i] = 0;
+    if (r->kind == RUVM_RECIPE_TABLE && r->table)
+        add_words(r, x, dims, text, n < RUVM_RECIPE_MAX_TEXT ? n : RUVM_RECIPE_MAX_TEXT);
     ruvm_recipe_features(r, text, n, add_feature, &e);
+}
+
+uint32_t ruvm_recipe_confidence_q16(const struct ruvm_recipe *r, bool by_words, uint32_t cover,
+                                    int32_t cosine)
+{
+    uint32_t alike = cosine > 0 ? (uint32_t)cosine : 0;
+    if (r->kind == RUVM_RECIPE_TABLE) {
+        alike = alike > COSINE_NOTHING_Q16 ? (alike - COSINE_NOTHING_Q16) * 5 / 3 : 0;
+        alike = alike < 65536 ? alike : 65536;
+        return by_words && cover > alike ? cover : alike;
+    }
+    return by_words ? cover : alike;
 }

@@ -60,18 +60,56 @@ static void keep_best(struct ruvm_nearest *l, const uint32_t *ids, uint32_t firs
     }
 }
 
-/* Most batches hold nothing near: then one comparison is all that is left to do. A row that
- * is as far as the worst one comes too late, its id being larger. */
+/* Keys from this one on come too late: so does a row that is as far as the worst one, its id
+ * being larger. */
+static uint32_t bound_of(const struct ruvm_nearest *l)
+{
+    return l->n < l->cap ? UINT32_MAX : ruvm_nearest_worst(l);
+}
+
+/* Most batches hold nothing near: then one comparison is all that is left to do. */
 static void scan_all(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
                      struct ruvm_nearest *l)
 {
-    uint32_t keys[RUVM_VECTORS_BATCH];
+    uint32_t keys[RUVM_VECTORS_BATCH], places[RUVM_VECTORS_BATCH];
     for (uint32_t i = 0; i < set->n; i += RUVM_VECTORS_BATCH) {
         uint32_t n = set->n - i < RUVM_VECTORS_BATCH ? set->n - i : RUVM_VECTORS_BATCH;
         ruvm_vectors_keys(set, q, NULL, i, n, keys);
-        if (l->n < l->cap || set->kernels->least(keys, n) < ruvm_nearest_worst(l))
+        if (l->n < l->cap) {
             keep_best(l, NULL, i, n, keys);
+            continue;
+        }
+        n = set->kernels->below(places, keys, n, ruvm_nearest_worst(l));
+        for (uint32_t j = 0; j < n; j++)
+            keep_best(l, NULL, i + places[j], 1, keys + places[j]);
     }
+}
+
+/* Bits are counted faster than they could be written down and read again. A few rows at a time
+ * are those below a bound that they make lower. */
+static void scan_bits(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
+                      struct ruvm_nearest *l)
+{
+    enum { FEW = 16 };
+    uint32_t places[FEW], keys[FEW], found;
+    struct ruvm_vector_job job = {
+        .query = q->row, .row_bytes = set->row_bytes, .stride = set->row_bytes};
+    for (uint32_t i = 0; i < set->n; i = found < FEW ? set->n : i + places[FEW - 1] + 1) {
+        job.rows = set->rows + (size_t)i * set->row_bytes;
+        job.n = set->n - i;
+        found = set->kernels->hamming_below(places, keys, FEW, &job, bound_of(l));
+        for (uint32_t j = 0; j < found; j++)
+            keep_best(l, NULL, i + places[j], 1, keys + j);
+    }
+}
+
+static void scan_rows(const struct ruvm_vectors *set, const struct ruvm_vector_query *q,
+                      struct ruvm_nearest *l)
+{
+    if (set->type == RUVM_VECTOR_BINARY)
+        scan_bits(set, q, l);
+    else
+        scan_all(set, q, l);
 }
 
 /* Only rows that may be hits are compared. Returns their number. */
@@ -103,7 +141,7 @@ int ruvm_search_scan(const struct ruvm_vectors *set, const struct ruvm_vector_qu
     if (chooses(s))
         s->n_distances = scan_some(set, q, s, &best);
     else
-        scan_all(set, q, &best);
+        scan_rows(set, q, &best);
     return (int)ruvm_nearest_hits(&best, s->k, hits);
 }
 
@@ -162,7 +200,7 @@ int ruvm_search_signs(const struct ruvm_vectors *set, const struct ruvm_vectors 
     if (chooses(s))
         scan_some(bits, signs, s, &first);
     else
-        scan_all(bits, signs, &first);
+        scan_rows(bits, signs, &first);
     best = (struct ruvm_nearest){.entry = first.entry + ef, .cap = s->k};
     for (uint32_t i = 0; i < first.n; i += RUVM_VECTORS_BATCH) {
         uint32_t ids[RUVM_VECTORS_BATCH], keys[RUVM_VECTORS_BATCH], n = 0;

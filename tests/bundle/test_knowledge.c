@@ -168,6 +168,20 @@ Test(knowledge, figures_are_in_the_header)
     ruvm_file_unmap(&m);
 }
 
+/* More vectors than are kept as they were before rounding: both losses are measured still. */
+Test(knowledge, a_large_blob_is_measured_as_well)
+{
+    start();
+    write_rooms(16600);
+    struct ruvm_rag_add_result r = add((struct ruvm_rag_add_options){
+        .dims = 1024, .degree = 4, .type = "binary", .no_words = true});
+    cr_assert_eq(r.n_chunks, 16600);
+    cr_expect_eq(r.n_queries, 100);
+    cr_expect(r.recall_code > 0.3 && r.recall_code < 1, "%g", r.recall_code);
+    cr_expect(r.recall_graph > 0, "%g", r.recall_graph);
+    cr_expect_gt(r.distances, 0);
+}
+
 Test(knowledge, budget_is_kept)
 {
     static const uint32_t budgets[] = {24 << 10, 32 << 10, 48 << 10, 96 << 10, 192 << 10};

@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "lib/base/pool.h"
+#include "lib/core/engine.h"
 #include "lib/run/panels.h"
 #include "lib/ruvm.h"
 #include "tests/core/any_shape.h"
@@ -133,6 +134,30 @@ Test(parallel, any_number_of_threads_gives_the_same_logits)
     }
 }
 
+/* Every thread has a block, as far as there may be tokens together; where a mask forgets, what
+ * the engine knows of a text does not depend on threads. */
+Test(parallel, each_thread_has_a_block_of_its_own)
+{
+    static const uint32_t together[][2] = {{1, 2}, {8, 16}, {32, 64}, {40, 64}};
+    uint32_t n = 2;
+    const struct random_shape s = any_shape(3);
+    const struct ruvm_parallel p = {.run = run_backwards, .user = &n, .n_parts = n};
+    size_t image_bytes;
+    uint8_t *image = random_image(&s, &image_bytes);
+    for (size_t i = 0; i < sizeof together / sizeof *together; i++) {
+        struct ruvm_engine_options o = {.block = together[i][0], .parallel = &p};
+        void *memory;
+        uint32_t most = together[i][1] < s.context ? together[i][1] : s.context;
+        cr_assert_eq(start(&memory, image, image_bytes, &o)->block, most);
+        free(memory);
+        o.mask = (struct ruvm_mask){.kind = RUVM_MASK_WINDOW, .n = {3, 2}};
+        most = o.block < s.context ? o.block : s.context;
+        cr_assert_eq(start(&memory, image, image_bytes, &o)->block, most);
+        free(memory);
+    }
+    free(image);
+}
+
 /* The least work of all is above what a token has: then nobody is asked. */
 Test(parallel, little_work_is_not_split)
 {
@@ -148,6 +173,27 @@ Test(parallel, little_work_is_not_split)
     n_runs = 0;
     free(all_logits(image, bytes, &s, tokens, &o));
     cr_assert_eq(n_runs, 0);
+    free(image);
+}
+
+/* Nor is a block that is done before a thread could come. */
+Test(parallel, a_short_block_is_not_split)
+{
+    uint32_t n = 2;
+    const struct random_shape s = any_shape(0);
+    struct ruvm_parallel p = {
+        .run = run_backwards, .user = &n, .n_parts = n, .min_block = UINT64_MAX};
+    const struct ruvm_engine_options o = {.parallel = &p};
+    size_t bytes;
+    uint8_t *image = random_image(&s, &bytes);
+    uint16_t tokens[ANY_SHAPE_CONTEXT];
+    fill_tokens(tokens, s.context, s.vocab, 7);
+    n_runs = 0;
+    free(all_logits(image, bytes, &s, tokens, &o));
+    cr_assert_eq(n_runs, 0);
+    p.min_block = 1;
+    free(all_logits(image, bytes, &s, tokens, &o));
+    cr_assert_gt(n_runs, 0);
     free(image);
 }
 

@@ -204,10 +204,21 @@ printf '# Heating\nPress reset for ten seconds to reset the heating.\n' > "$out/
 rm -f "$out/home.rag"
 "$ruvm" rag-add "$out/home.rag" "$out/rooms.jsonl" "$out/manual.md" -q
 verdict packs-knowledge "$("$ruvm" pack demo --knowledge "$out/home.rag" -o "$out/know.rpak" 2>&1 > /dev/null)"
+# Another one with a table of word vectors: a question finds its passage in other words.
+awk 'BEGIN { n = split("lamp,lantern,shelf,rack,button,knob,heating,radiator,reset,restart,red,scarlet", w, ",")
+    for (i = 1; i <= n; i++) {
+        printf "%s", w[i]
+        for (d = 1; d <= 20; d++) printf " %.3f", (d == int((i + 1) / 2)) + (i * d * 7 % 13) / 40
+        print ""
+    } }' > "$out/words.txt"
+rm -f "$out/table.rag"
+"$ruvm" rag-add "$out/table.rag" "$out/rooms.jsonl" "$out/manual.md" -q --embed "words:$out/words.txt"
+verdict packs-a-table "$("$ruvm" pack demo --knowledge "$out/table.rag" -o "$out/table.rpak" 2>&1 > /dev/null)"
+knowledge=$out/home.rag
 # passages K QUESTION: what the workstation finds.
 passages()
 {
-    "$ruvm" run --rag "$out/home.rag" --rag-only --rag-results "$1" -p "$2" --json | python3 -c '
+    "$ruvm" run --rag "$knowledge" --rag-only --rag-results "$1" -p "$2" --json | python3 -c '
 import json, sys
 for p in json.load(sys.stdin)["passages"]:
     q16 = [round(p[k] * 65536) for k in ("score", "confidence")]
@@ -233,6 +244,15 @@ for machine in ${machines/lx106/}; do
     refuses query-k 'query k=9 "x"' 'k=1 to 8'
     refuses query-option 'query n=9 "x"' 'k=1 to 8'
     refuses query-escape 'query "\\q"' 'escape'
+    flash "$machine" "$out/table.rpak"
+    knowledge=$out/table.rag
+    talk "$machine" 'query k=8 "restart the radiator"\nquery k=1 "scarlet knob"\nexit\n'
+    verdict "$machine-query-in-other-words" "$(diff <(
+        passages 8 'restart the radiator'
+        passages 1 'scarlet knob'
+    ) <(grep -aE '^(> )?(passage|text) ' <<< "$console" | sed 's/^> //') 2>&1)"
+    expect "$machine-other-words-are-known" '^ok passages=8 known=1 '
+    knowledge=$out/home.rag
     flash "$machine" lib/demo.ruvm
     refuses query-without-knowledge 'query "x"' 'make the pack with --knowledge'
     app=app

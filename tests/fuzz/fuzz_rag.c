@@ -87,8 +87,7 @@ static void embed(const struct ruvm_rag *rag, const char *text)
 {
     struct ruvm_recipe recipe;
     int32_t x[RUVM_RAG_MAX_DIMS];
-    const struct ruvm_rag_part *part = &rag->part[RUVM_RAG_RCPE];
-    if (ruvm_recipe_open(&recipe, part->data, part->bytes) == RUVM_OK)
+    if (ruvm_recipe_of(&recipe, rag) == RUVM_OK)
         ruvm_recipe_embed(&recipe, x, rag->dims, text, strlen(text));
 }
 

@@ -10,12 +10,13 @@ enum {
     COMPARE_DOT,
     COMPARE_MANHATTAN,
     COMPARE_HAMMING,
+    COMPARE_HAMMING_BELOW,
     COMPARE_SCALED,
-    COMPARE_LEAST,
+    COMPARE_BELOW,
     COMPARE_N_VECTOR_KERNELS,
 };
-static const char *const compare_vector_names[] = {"dot", "manhattan", "hamming", "scaled",
-                                                   "least"};
+static const char *const compare_vector_names[] = {"dot",           "manhattan", "hamming",
+                                                   "hamming below", "scaled",    "below"};
 
 static void naive_vectors(int which, int32_t *out, const struct ruvm_vector_job *job)
 {
@@ -71,6 +72,50 @@ static int compare_vector_job(const struct ruvm_vector_kernels *k,
     return compare_same(compare_vector_names[which], a, b, n * sizeof *a, n, bytes);
 }
 
+static uint32_t naive_hamming_below(uint32_t *places, uint32_t *out, uint32_t room,
+                                    const struct ruvm_vector_job *job, uint32_t bound)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < job->n && found < room; i++) {
+        struct ruvm_vector_job one = *job;
+        int32_t bits;
+        one.rows = (const uint8_t *)job->rows + i * job->stride;
+        one.n = 1;
+        naive_vectors(COMPARE_HAMMING, &bits, &one);
+        if ((uint32_t)bits >= bound)
+            continue;
+        places[found] = i;
+        out[found++] = (uint32_t)bits;
+    }
+    return found;
+}
+
+/* Rooms from 1 to more than are found, bounds from 0 bits to more than all. */
+static int compare_below_job(const struct ruvm_vector_kernels *k,
+                             const struct ruvm_vector_kernels *oracle, uint32_t bytes, uint32_t n)
+{
+    uint64_t r = compare_random();
+    const uint32_t room = r >> 8 & 1 ? n : 1 + (uint32_t)(r >> 16) % n;
+    const uint32_t bound = r >> 9 & 1 ? bytes * 4 + (uint32_t)(r >> 32) % bytes
+                                      : (uint32_t)(r >> 32) % (bytes * 8 + 2);
+    struct ruvm_vector_job job = {.n = n, .row_bytes = bytes, .stride = bytes + r % 2 * 8};
+    compare_slot = 0;
+    job.query = compare_s8((bytes + 15) / 16 * 16, 0);
+    job.rows = compare_s8((n - 1) * job.stride + bytes, (int)(r >> 10) % 3);
+    uint32_t *places[2], *out[2], found[2];
+    for (int i = 0; i < 2; i++) {
+        const struct ruvm_vector_kernels *which = i ? oracle : k;
+        places[i] = compare_array(room * sizeof(uint32_t));
+        out[i] = compare_array(room * sizeof(uint32_t));
+        found[i] = (which ? which->hamming_below : naive_hamming_below)(places[i], out[i], room,
+                                                                        &job, bound);
+    }
+    const char *name = compare_vector_names[COMPARE_HAMMING_BELOW];
+    return compare_number(name, found[0], found[1], n) ||
+           compare_same(name, places[0], places[1], room * sizeof(uint32_t), n, bytes) ||
+           compare_same(name, out[0], out[1], room * sizeof(uint32_t), n, bytes);
+}
+
 static void naive_scaled(uint32_t *keys, const int32_t *products, const uint8_t *scales, uint32_t n,
                          uint32_t shift)
 {
@@ -80,12 +125,13 @@ static void naive_scaled(uint32_t *keys, const int32_t *products, const uint8_t 
     }
 }
 
-static uint32_t naive_least(const uint32_t *keys, uint32_t n)
+static uint32_t naive_below(uint32_t *places, const uint32_t *keys, uint32_t n, uint32_t bound)
 {
-    uint64_t least = UINT64_MAX;
+    uint32_t found = 0;
     for (uint32_t i = 0; i < n; i++)
-        least = keys[i] < least ? keys[i] : least;
-    return (uint32_t)least;
+        if (keys[i] < bound)
+            places[found++] = i;
+    return found;
 }
 
 /* Products of 1,024 codes at most, scales of any value, keys of any. */
@@ -103,10 +149,12 @@ static int compare_vector_keys(const struct ruvm_vector_kernels *k,
         scales[2 * i] = (uint8_t)(r >> 40);
         scales[2 * i + 1] = (uint8_t)(r >> 48);
     }
-    if (which == COMPARE_LEAST) {
-        a[0] = k ? k->least(a, n) : naive_least(a, n);
-        b[0] = oracle ? oracle->least(b, n) : naive_least(b, n);
-        return compare_same(compare_vector_names[which], a, b, sizeof *a, n, 0);
+    if (which == COMPARE_BELOW) {
+        uint32_t *c = compare_array((n + 1) * sizeof *c), *d = compare_array((n + 1) * sizeof *d);
+        uint32_t bound = n % 5 ? a[n / 2] : UINT32_MAX;
+        c[0] = (k ? k->below : naive_below)(c + 1, a, n, bound);
+        d[0] = (oracle ? oracle->below : naive_below)(d + 1, b, n, bound);
+        return compare_same(compare_vector_names[which], c, d, (n + 1) * sizeof *c, n, 0);
     }
     (k ? k->scaled : naive_scaled)(a, products, scales, n, n % 2 ? 4 : 9);
     (oracle ? oracle->scaled : naive_scaled)(b, products, scales, n, n % 2 ? 4 : 9);
@@ -122,16 +170,29 @@ static int compare_keys(const struct ruvm_vector_kernels *k,
     return bad;
 }
 
+/* More rows than a table takes at once, and a few. */
+static int compare_bits(const struct ruvm_vector_kernels *k,
+                        const struct ruvm_vector_kernels *oracle, int which)
+{
+    int bad = 0;
+    for (uint32_t bytes = 8; bytes <= 128 && !bad; bytes += 8)
+        for (uint32_t n = 1; n <= 300 && !bad; n += n < 40 ? 1 : 29)
+            bad = which == COMPARE_HAMMING ? compare_vector_job(k, oracle, which, bytes, n)
+                                           : compare_below_job(k, oracle, bytes, n);
+    return bad;
+}
+
 /* oracle NULL: the naive ones. */
 static int compare_vectors(const struct ruvm_vector_kernels *k,
                            const struct ruvm_vector_kernels *oracle, int which)
 {
-    uint32_t step = which == COMPARE_HAMMING ? 8 : 16, most = which == COMPARE_HAMMING ? 128 : 1024;
     int bad = 0;
     compare_state = 1;
     if (which >= COMPARE_SCALED)
         return compare_keys(k, oracle, which);
-    for (uint32_t bytes = step; bytes <= most && !bad; bytes += step)
+    if (which >= COMPARE_HAMMING)
+        return compare_bits(k, oracle, which);
+    for (uint32_t bytes = 16; bytes <= 1024 && !bad; bytes += 16)
         for (uint32_t n = 1; n <= 20 && !bad; n += bytes > 256 ? 2 : 1)
             bad = compare_vector_job(k, oracle, which, bytes, n);
     return bad;

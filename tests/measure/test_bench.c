@@ -59,7 +59,7 @@ static void expect_refusal(const struct ruvm_bench_options *o, int status, const
 
 /* ---- numbers --------------------------------------------------------------- */
 
-Test(spread, is_the_median_and_the_extremes)
+Test(spread, is_the_median_the_quartiles_and_the_extremes)
 {
     static const struct {
         double values[5];
@@ -67,11 +67,11 @@ Test(spread, is_the_median_and_the_extremes)
         struct ruvm_spread want;
     } cases[] = {
         {.n = 0, .want = {0}},
-        {.values = {3}, .n = 1, .want = {3, 3, 3, 1}},
-        {.values = {5, 1}, .n = 2, .want = {3, 1, 5, 2}},
-        {.values = {9, 2, 4}, .n = 3, .want = {4, 2, 9, 3}},
-        {.values = {4, 3, 2, 1}, .n = 4, .want = {2.5, 1, 4, 4}},
-        {.values = {1, 1, 7, 1, 1}, .n = 5, .want = {1, 1, 7, 5}},
+        {.values = {3}, .n = 1, .want = {3, 3, 3, 1, 3, 3}},
+        {.values = {5, 1}, .n = 2, .want = {3, 1, 5, 2, 2, 4}},
+        {.values = {9, 2, 4}, .n = 3, .want = {4, 2, 9, 3, 3, 6.5}},
+        {.values = {4, 3, 2, 1}, .n = 4, .want = {2.5, 1, 4, 4, 1.75, 3.25}},
+        {.values = {1, 1, 7, 1, 3}, .n = 5, .want = {1, 1, 7, 5, 1, 3}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double values[5];
@@ -80,6 +80,7 @@ Test(spread, is_the_median_and_the_extremes)
         cr_assert_eq(memcmp(&s.median, &cases[i].want.median, sizeof s.median), 0, "case %zu", i);
         cr_assert(s.min <= cases[i].want.min && s.min >= cases[i].want.min, "case %zu", i);
         cr_assert(s.max <= cases[i].want.max && s.max >= cases[i].want.max, "case %zu", i);
+        cr_assert_eq(memcmp(&s.q1, &cases[i].want.q1, 2 * sizeof s.q1), 0, "case %zu", i);
         cr_assert_eq(s.n, cases[i].n);
     }
 }
@@ -87,7 +88,8 @@ Test(spread, is_the_median_and_the_extremes)
 static void check_spread(const struct ruvm_spread *s, uint32_t n)
 {
     cr_assert_eq(s->n, n);
-    cr_assert(s->min > 0 && s->min <= s->median && s->median <= s->max && isfinite(s->max));
+    cr_assert(s->min > 0 && s->min <= s->q1 && s->q1 <= s->median);
+    cr_assert(s->median <= s->q3 && s->q3 <= s->max && isfinite(s->max));
 }
 
 Test(bench, speed_is_of_the_lengths_asked_for)
@@ -132,6 +134,81 @@ Test(bench, sizes_are_those_of_the_image_and_its_engine)
     cr_assert_eq(r.generate_tokens, info.context);
     ruvm_file_close(&file);
     ruvm_bench_free(&r);
+}
+
+/* ---- several in turns -------------------------------------------------------- */
+
+enum { N_EACH = 4 };
+
+Test(bench, each_of_several_is_what_it_is_alone)
+{
+    const char *path = image(TOKENIZER), *text = text_file("the sun on a moon the sun");
+    struct ruvm_bench_options o[N_EACH] = {
+        {.mask = "window:3,1", .block = 2}, {.batch = 3}, {.kernels = "scalar"}, {.context = 20}};
+    struct ruvm_bench_result r[N_EACH];
+    struct ruvm_error errs[N_EACH];
+    for (int i = 0; i < N_EACH; i++) {
+        o[i].model = path;
+        o[i].eval_text = text;
+        o[i].repetitions = 2;
+    }
+    cr_assert_eq(ruvm_bench_each(o, N_EACH, r, errs), RUVM_OK, "%s", errs[0].text);
+    for (int i = 0; i < N_EACH; i++) {
+        struct ruvm_bench_result alone = bench(&o[i]);
+        check_spread(&r[i].decode_tokens_per_s, 2);
+        check_spread(&r[i].prompt_tokens_per_s, 2);
+        cr_assert_eq(r[i].engine_bytes, alone.engine_bytes);
+        cr_assert_eq(r[i].kv_bytes, alone.kv_bytes);
+        cr_assert_eq(r[i].image_crc, alone.image_crc);
+        cr_assert_eq(r[i].seen_positions, alone.seen_positions);
+        cr_assert_eq(r[i].batch, alone.batch);
+        cr_assert_str_eq(r[i].kernels, alone.kernels);
+        cr_assert_str_eq(r[i].mask, alone.mask);
+        cr_assert_eq(memcmp(&r[i].perplexity, &alone.perplexity, sizeof(double)), 0);
+        ruvm_bench_free(&alone);
+        ruvm_bench_free(&r[i]);
+    }
+    cr_assert_eq(r[0].seen_positions, 0, "freed");
+}
+
+Test(bench, one_that_fails_takes_no_other_with_it)
+{
+    struct ruvm_bench_options o[N_EACH] = {{.mask = "window:0"},
+                                           {.prompt_tokens = 17, .context = 16},
+                                           {.context = 16, .prompt_tokens = 16},
+                                           {.context = 16, .generate_tokens = 17}};
+    struct ruvm_bench_result r[N_EACH];
+    struct ruvm_error errs[N_EACH];
+    o->repetitions = 3;
+    cr_assert_eq(ruvm_bench_each(o, N_EACH, r, errs), RUVM_ERR_ARG, "the first that failed");
+    cr_assert(strstr(errs[0].text, "window:0"), "%s", errs[0].text);
+    cr_assert_eq(errs[1].code, RUVM_ERR_FULL);
+    cr_assert_eq(errs[3].code, RUVM_ERR_FULL);
+    cr_assert_eq(errs[2].code, RUVM_OK, "%s", errs[2].text);
+    check_spread(&r[2].prompt_tokens_per_s, 3);
+    cr_assert_eq(r[2].prompt_tokens, 16);
+    ruvm_bench_free(&r[2]);
+}
+
+Test(bench, masks_are_counted)
+{
+    struct ruvm_bench_options o[3] = {
+        {.mask = "none"}, {.mask = "window:5,2"}, {.mask = "dilated:3,4"}};
+    struct ruvm_bench_result r[3];
+    struct ruvm_error errs[3];
+    for (int i = 0; i < 3; i++) {
+        o[i].context = 40;
+        o[i].block = 4;
+        o[i].no_speed = true;
+    }
+    cr_assert_eq(ruvm_bench_each(o, 3, r, errs), RUVM_OK);
+    cr_assert_eq(r[0].seen_positions, 40);
+    cr_assert_eq(r[1].seen_positions, 7);
+    cr_assert_eq(r[2].seen_positions, 3);
+    cr_assert_eq(r[1].cached_positions, 5 + 2 + 3);
+    cr_assert_eq(r[1].kv_bytes * 4, r[0].kv_bytes);
+    cr_assert_eq(r[2].kv_bytes, r[0].kv_bytes);
+    cr_assert_lt(r[1].engine_bytes, r[0].engine_bytes - (r[0].kv_bytes - r[1].kv_bytes) + 1);
 }
 
 Test(machine, is_one_line_with_its_kernels)

@@ -11,6 +11,7 @@
 #include "lib/measure/kernel_calls.h"
 #include "lib/measure/machine.h"
 #include "lib/measure/roofs.h"
+#include "lib/measure/roofs_threads.h"
 
 Test(roof, reading_depends_on_every_byte)
 {
@@ -106,6 +107,35 @@ Test(roofs, levels_are_apart_and_have_rates)
                          l->name);
     }
     cr_assert_gt(r.gmac_per_s.min, 0);
+}
+
+/* Several threads have rates of their own, which are finite and no larger than as many machines
+ * would have; one has none. */
+Test(roofs, of_all_threads_are_those_of_so_many_at_most)
+{
+    struct ruvm_roofs m;
+    struct ruvm_roofs_threads t;
+    struct ruvm_bench_roofs r;
+    cr_assert_eq(ruvm_roofs_open(&m, 5, NULL), RUVM_OK);
+    for (uint32_t n = 1; n <= 3; n++) {
+        cr_assert_eq(ruvm_roofs_threads_open(&t, &m, n, 5, NULL), RUVM_OK);
+        for (uint32_t i = 0; i < 5; i++) {
+            ruvm_roofs_measure(&m, i);
+            ruvm_roofs_threads_measure(&t, i);
+        }
+        ruvm_roofs_report(&m, &r, 5);
+        ruvm_roofs_threads_report(&t, &r, 5);
+        cr_assert_eq(r.n_threads, n);
+        cr_assert_eq(r.threads_gmac_per_s.n, n > 1 ? 5 : 0);
+        cr_assert_leq(r.threads_gmac_per_s.min, 3 * n * r.gmac_per_s.max);
+        for (uint32_t i = 0; n > 1 && i < r.n_levels; i++) {
+            const struct ruvm_bench_level *l = &r.levels[i];
+            cr_assert(l->threads_gb_per_s.n == 5 && l->threads_gb_per_s.min > 0, "%s", l->name);
+            cr_assert_leq(l->threads_gb_per_s.min, 3 * n * l->gb_per_s.max, "%s", l->name);
+        }
+        ruvm_roofs_threads_close(&t);
+    }
+    ruvm_roofs_close(&m);
 }
 
 Test(roofs, pieces_of_a_level_are_all_of_it_and_no_more)

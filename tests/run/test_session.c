@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "lib/base/bytes.h"
+#include "lib/run/session.h"
 #include "tests/run/tiny_image.h"
 
 Test(open, the_demo_model_is_built_in_and_aligned)
@@ -219,4 +220,69 @@ Test(session, masks_are_read_as_they_are_written)
 Test(session, closing_nothing_is_allowed)
 {
     ruvm_session_close(NULL);
+}
+
+/* ---- beside each other --------------------------------------------------------- */
+
+/* Logits after some tokens. */
+static void expect_logits(struct ruvm_session *s, const int32_t *expected)
+{
+    static const uint16_t tokens[] = {1, 7, 3, 30, 12};
+    struct ruvm_engine *e = ruvm_session_engine(s);
+    cr_assert_eq(ruvm_engine_rewind(e, 0), RUVM_OK);
+    cr_assert_eq(ruvm_engine_eval(e, tokens, 5, NULL), RUVM_OK);
+    size_t n = ruvm_session_info(s)->vocab * sizeof *expected;
+    cr_assert_eq(memcmp(ruvm_engine_logits(e), expected, n), 0);
+}
+
+Test(session, beside_another_shares_its_weights_and_computes_the_same)
+{
+    const struct ruvm_session_options o = {.model = tiny_image(TINY_LETTERS), .context = 24};
+    const struct ruvm_session_options others[] = {
+        {.context = 9, .block = 2}, {.kernels = "scalar"}, {.mask = "window:9,3"}, {.threads = 2}};
+    static const uint16_t tokens[] = {1, 7, 3, 30, 12};
+    struct ruvm_session *host, *guest;
+    struct ruvm_error err = {0};
+    int32_t expected[40];
+    cr_assert_eq(ruvm_session_open(&host, &o, &err), RUVM_OK, "%s", err.text);
+    cr_assert_eq(ruvm_session_info(host)->vocab, 40);
+    cr_assert_eq(ruvm_engine_eval(ruvm_session_engine(host), tokens, 5, NULL), RUVM_OK);
+    memcpy(expected, ruvm_engine_logits(ruvm_session_engine(host)), sizeof expected);
+    for (int i = 0; i < 4; i++) {
+        cr_assert_eq(ruvm_session_open_beside(&guest, host, &others[i], &err), RUVM_OK, "%s",
+                     err.text);
+        cr_assert_eq(guest->file.data, host->file.data);
+        if (guest->kernels == host->kernels)
+            cr_assert_eq(guest->panels.data, host->panels.data);
+        else
+            cr_assert(!guest->panels.data || guest->panels.data != host->panels.data);
+        expect_logits(guest, expected);
+        ruvm_session_close(guest);
+        expect_logits(host, expected);
+    }
+    const struct ruvm_session_options wrong = {.context = 1000};
+    cr_assert_eq(ruvm_session_open_beside(&guest, host, &wrong, &err), RUVM_ERR_ARG);
+    cr_assert_null(guest);
+    expect_logits(host, expected);
+    ruvm_session_close(host);
+}
+
+/* An embedding that is not the head is only looked up, in the image: it has no copy. */
+Test(session, lays_out_what_is_multiplied_and_nothing_else)
+{
+    static const char *const checkpoints[] = {"tests/golden/tiny-v1.bin",
+                                              "tests/golden/tiny-v1-untied.bin"};
+    for (int untied = 0; untied < 2; untied++) {
+        struct ruvm_session *s;
+        struct ruvm_error err = {0};
+        struct ruvm_session_options o = {.model = tiny_image(checkpoints[untied], NULL)};
+        cr_assert_eq(ruvm_session_open(&s, &o, &err), RUVM_OK, "%s", err.text);
+        const struct ruvm_image *img = &s->panels.img;
+        for (uint32_t i = 0; s->panels.of_tensor && i < img->n_tensors; i++) {
+            struct ruvm_tensor t = ruvm_image_tensor(img, i);
+            bool has = s->panels.of_tensor[i] != NULL;
+            cr_assert_eq(has, t.kind != RUVM_TENSOR_EMBED || !untied, "tensor %u", i);
+        }
+        ruvm_session_close(s);
+    }
 }

@@ -34,6 +34,11 @@ static uint32_t crc_of(struct ruvm_session *s)
     return ruvm_logits_crc(crc, ruvm_engine_logits(e), s->info.vocab);
 }
 
+static void share_everything(struct ruvm_session *s)
+{
+    s->threads.parallel.min_work = s->threads.parallel.min_block = 0;
+}
+
 Test(threads, give_the_same_logits_working_or_pausing)
 {
     struct ruvm_session *one = open_demo(1);
@@ -43,7 +48,7 @@ Test(threads, give_the_same_logits_working_or_pausing)
         cr_assert_eq(ruvm_session_threads(s), n);
         cr_assert_eq(ruvm_session_engine_bytes(s), ruvm_session_engine_bytes(one));
         cr_assert_eq(crc_of(s), expected);
-        s->threads.parallel.min_work = 0; /* everything is shared */
+        share_everything(s);
         for (int round = 0; round < 20; round++)
             cr_assert_eq(crc_of(s), expected, "%u threads", n);
         s->threads.pace.until_s = 1e300;
@@ -83,6 +88,23 @@ Test(threads, choosing_leaves_the_text_alone)
         cr_assert_eq(ruvm_logits_crc(0, ruvm_engine_logits(s->engine), s->info.vocab), crc);
         cr_assert_eq(ruvm_engine_rewind(s->engine, N_TOKENS), RUVM_OK);
     }
+    cr_assert_eq(crc_of(s), expected);
+    ruvm_session_close(s);
+}
+
+/* Of a machine whose processors are all taken a trial learns nothing. */
+Test(threads, are_used_when_none_of_them_comes_to_the_trial)
+{
+    struct ruvm_session *s = open_demo(2);
+    uint32_t expected = crc_of(s);
+    ruvm_pool_close(s->threads.pool);
+    cr_assert_eq(ruvm_pool_open(&s->threads.pool, 1, NULL), RUVM_OK);
+    s->threads.asked = 0;
+    ruvm_threads_choose(&s->threads, s->engine);
+    cr_assert_eq(ruvm_session_threads(s), 2);
+    cr_assert_gt(s->threads.parallel.min_work, 0);
+    cr_assert_lt(s->threads.parallel.min_work, 10u << 20);
+    share_everything(s);
     cr_assert_eq(crc_of(s), expected);
     ruvm_session_close(s);
 }
