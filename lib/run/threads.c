@@ -138,7 +138,7 @@ static uint64_t multiply(struct ruvm_engine *e, const enum ruvm_tensor_kind *kin
     struct ruvm_tensor w[3];
     uint64_t work = 0;
     for (uint32_t i = 0; i < n; i++) {
-        w[i] = ruvm_image_find(&e->img, kinds[i], layer);
+        w[i] = ruvm_image_find(&e->img, (int)kinds[i], layer);
         work += (uint64_t)w[i].rows * w[i].cols;
     }
     ruvm_vector_matmul_all(e, w, n, 1);
@@ -206,9 +206,9 @@ static double measure_run(struct ruvm_threads *t)
 /* Those asked for and one, or all by halves. */
 static void list_choices(struct trial *m)
 {
-    m->choices[m->n_choices++] = (struct choice){1, INFINITY};
+    m->choices[m->n_choices++] = (struct choice){1, HUGE_VAL};
     for (uint32_t n = m->t->parallel.n_parts; n > 1 && m->n_choices < CHOICES; n /= 2) {
-        m->choices[m->n_choices++] = (struct choice){n, INFINITY};
+        m->choices[m->n_choices++] = (struct choice){n, HUGE_VAL};
         if (m->t->asked)
             break;
     }
