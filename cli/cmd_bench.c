@@ -264,7 +264,7 @@ const struct ruvm_args_command ruvm_cmd_bench = {
         "  ruvm bench\n"
         "  ruvm bench stories.ruvm --kernels all -o md\n"
         "  ruvm bench stories.ruvm --sweep ctx=64,128,256 --plot context.svg\n"
-        "  ruvm bench stories.ruvm --sweep mask=none,window:64,4,bigbird:32,4,8 --eval text.txt\n"
+        "  ruvm bench stories.ruvm --sweep mask=window:64,4 --eval text.txt\n"
         "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,

@@ -329,6 +329,10 @@ static int check_options(const struct ruvm_args *args)
     if (ruvm_run_rag_blob(args) && !ruvm_args_given(args, "prompt") &&
         !ruvm_args_given(args, "file"))
         return ruvm_args_usage(args, "--rag needs a question: -p TEXT or -f FILE");
+    const char *form = ruvm_args_text(args, "rag-form");
+    if (form && (!strstr(form, "%c") || !strstr(form, "%q")))
+        return ruvm_args_usage(args,
+                               "--rag-form needs %%c for the passages and %%q for the prompt");
     if (ruvm_args_given(args, "system") && !ruvm_args_given(args, "chat"))
         return ruvm_args_usage(args, "--system needs --chat");
     unsigned n;

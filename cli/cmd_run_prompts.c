@@ -292,7 +292,7 @@ int ruvm_run_answer_prompts(struct ruvm_run *r, const struct ruvm_run_prompts *p
     struct ruvm_generate_result total = {0};
     bool batched = ruvm_args_u32(r->args, "batch") > 1;
     int rc = batched ? answer_batch(r, p, &total) : answer_in_turn(r, p, &total);
-    if (!r->collect)
+    if (!r->collect && total.n_prompt_tokens > 0)
         ruvm_run_print_speed(r, &total);
     return ruvm_output_signal() ? 128 + ruvm_output_signal() : rc;
 }

@@ -168,6 +168,11 @@ int ruvm_run_rag_prompt(struct ruvm_run *r, struct ruvm_run_rag *rag, struct ruv
         free(text);
         if (!ruvm_args_given(r->args, "quiet"))
             print_sources(stderr, known, rag->n_used);
+        if (rag->n_used == 0)
+            ruvm_output_error("run",
+                              "note: the context of %u tokens has no room for a passage beside the "
+                              "question and the answer: raise --ctx, or lower -n",
+                              ruvm_session_context(r->session));
     }
     free(known);
     return rc == RUVM_OK ? RUVM_EXIT_DONE : ruvm_output_failure("run", &err);

@@ -5,6 +5,8 @@
 #ifndef RUVM_KERNELS_AVX512_ELEMENTWISE_H
 #define RUVM_KERNELS_AVX512_ELEMENTWISE_H
 
+#include <stdbool.h>
+
 #include "kernels/x86_codes.h"
 
 enum { LANES = 16 };
@@ -165,7 +167,9 @@ static inline __m512i high_product(__m512i x, __m512i mult)
     return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
 }
 
-static inline void add_high(int32_t *h, const int32_t *x, uint32_t n, const struct ruvm_addition *p)
+/* A first sum is so far below 2^31 that nothing has to be clamped. */
+X86_INLINE void add_high(bool is_first, int32_t *h, const int32_t *x, uint32_t n,
+                         const struct ruvm_addition *p)
 {
     const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
     const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
@@ -174,7 +178,7 @@ static inline void add_high(int32_t *h, const int32_t *x, uint32_t n, const stru
         __mmask16 lanes = lanes_from(i, n);
         __m512i y = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
         y = _mm512_sra_epi32(_mm512_add_epi32(high_product(y, mult), half), by);
-        store32(h + i, lanes, add_clamped(load32(lanes, h + i), y));
+        store32(h + i, lanes, is_first ? y : add_clamped(load32(lanes, h + i), y));
     }
 }
 
@@ -182,14 +186,18 @@ static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
                                      const struct ruvm_addition *p)
 {
     if (p->shift > 32) {
-        add_high(h, x, n, p);
+        if (p->is_first)
+            add_high(true, h, x, n, p);
+        else
+            add_high(false, h, x, n, p);
         return;
     }
     const struct wide_ratio r = wide_ratio(p->mult, p->shift);
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
         __m512i v = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
-        struct wide y = wide_scale(v, &r), before = wide_of(load32(lanes, h + i));
+        struct wide y = wide_scale(v, &r);
+        struct wide before = wide_of(load32(p->is_first ? 0 : lanes, h + i));
         y.even = _mm512_add_epi64(y.even, before.even);
         y.odd = _mm512_add_epi64(y.odd, before.odd);
         store32(h + i, lanes, wide_join(wide_clamp(y, INT32_MAX)));

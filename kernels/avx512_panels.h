@@ -133,7 +133,8 @@ static inline void panel_s8_vector(const struct ruvm_matmul_panels *m, uint32_t 
 
 static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
-    const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, one = {1, PANEL_VECS};
+    const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, two = {2, PANEL_VECS},
+                            one = {1, PANEL_VECS};
     const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
     const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_SHARED];
@@ -143,6 +144,9 @@ static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
     for (; by_four && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
         for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
             panel_s8_tile(four, m, r, v, starts + v);
+    for (; by_four && r + RUVM_PANEL_ROWS < m->n_rows; r += 2 * RUVM_PANEL_ROWS)
+        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
+            panel_s8_tile(two, m, r, v, starts + v);
     for (; by_four && r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
             panel_s8_tile(one, m, r, v, starts + v);

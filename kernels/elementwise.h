@@ -202,6 +202,8 @@ RUVM_SELDOM static inline void ruvm_elementwise_add(int32_t *h, const int32_t *x
 static inline void ruvm_elementwise_add_scaled(int32_t *h, int32_t *x, uint32_t n,
                                                const struct ruvm_addition *p)
 {
+    if (p->is_first)
+        __builtin_memset(h, 0, n * sizeof *h);
     ruvm_elementwise_rescale(x, p->scale, n);
     ruvm_elementwise_add(h, x, n, p->mult, p->shift);
 }

@@ -148,6 +148,7 @@ struct ruvm_attend {
 struct ruvm_addition {
     const uint16_t *scale;
     uint32_t mult, shift; /* mult < 2^31, 1 <= shift <= 62 */
+    uint32_t is_first;    /* 1: what is added to is 0, whatever it holds */
 };
 
 struct ruvm_kernels {

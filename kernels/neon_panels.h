@@ -1,9 +1,9 @@
 /* NEON panels: a register is four columns of four rows, and four columns of x go to all rows.
  *
- * No sum crosses lanes, and the weights of a vector alone are read in one stream. The dot
- * product takes its columns of x from one lane of a register, so 16 are loaded at once. Codes u
- * are multiplied as they are: levels are 2u - max, so what is wanted is twice their sum and -max
- * times the sum of x. Without the dot product panels would take more instructions than rows. */
+ * No sum crosses lanes, and the weights of a vector alone are read in one stream. Of x 16
+ * columns are loaded at once. Codes u are multiplied as they are: levels are 2u - max, so what is
+ * wanted is twice their sum and -max times the sum of x. The two tables differ in how four
+ * columns are multiplied and summed up, and hand that in as functions. */
 #ifndef RUVM_KERNELS_NEON_PANELS_H
 #define RUVM_KERNELS_NEON_PANELS_H
 
@@ -23,16 +23,24 @@ enum {
     PANEL_MAX_STEPS = RUVM_PANELS_MAX_COLS / PANEL_STEP
 };
 
-/* Four columns of four rows times lane `lane` of x; a constant. */
-NEON_INLINE int32x4_t panel_dot(int32x4_t acc, int8x16_t w, int8x16_t x, uint32_t lane)
-{
-    switch (lane) {
-    case 0: return vdotq_laneq_s32(acc, w, x, 0);
-    case 1: return vdotq_laneq_s32(acc, w, x, 1);
-    case 2: return vdotq_laneq_s32(acc, w, x, 2);
-    default: return vdotq_laneq_s32(acc, w, x, 3);
-    }
-}
+/* Sums of four rows, as the table has them. */
+struct panel_sum {
+    int32x4_t a, b;
+};
+
+/* How a table multiplies; lane and pair are constants: four columns of x, or eight. */
+struct panel_products {
+    /* INT8: eight columns in two registers; begins with zeros. */
+    struct panel_sum (*add_s8)(struct panel_sum s, const int8x16_t w[2], int8x16_t x,
+                               uint32_t pair);
+    int32x4_t (*end_s8)(struct panel_sum s);
+    /* Codes: at most 8 times four columns between begin and end, which returns acc and them. */
+    struct panel_sum (*begin)(int32x4_t acc);
+    struct panel_sum (*add)(struct panel_sum s, int8x16_t w, int8x16_t x, uint32_t lane);
+    int32x4_t (*end)(int32x4_t acc, struct panel_sum s);
+    uint32_t vecs_s8; /* of a tile of INT8, up to PANEL_VECS; 1: more gain nothing */
+    uint32_t vecs;    /* of one of codes */
+};
 
 /* Writes the sums of the four rows from row r on, as many as there are. */
 NEON_INLINE void panel_store(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
@@ -51,50 +59,69 @@ NEON_INLINE void panel_store(const struct ruvm_matmul_panels *m, uint32_t r, uin
 
 /* ---- INT8 ---------------------------------------------------------------------------- */
 
-/* A panel of rows from r on, `vecs` vectors, a constant. */
-NEON_INLINE void panel_s8_tile(const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
-                               uint32_t vecs)
+/* Eight columns of four rows: the `pair`-th of the 16 in xs. */
+NEON_INLINE void panel_s8_pair(struct panel_products by, struct panel_sum *acc, const int8_t *w,
+                               const int8x16_t *xs, uint32_t pair)
+{
+    const int8x16_t ws[2] = {vld1q_s8(w), vld1q_s8(w + PANEL_WORDS)};
+    NEON_UNROLL
+    for (uint32_t j = 0; j < by.vecs_s8; j++)
+        acc[j] = by.add_s8(acc[j], ws, xs[j], pair);
+}
+
+/* 16 columns of a panel, the first 8 and the others. */
+NEON_INLINE void panel_s8_step(struct panel_products by,
+                               struct panel_sum acc[PANEL_QUADS][PANEL_VECS], const int8_t *w,
+                               const int8x16_t *xs)
+{
+    NEON_UNROLL
+    for (uint32_t pair = 0; pair < 2; pair++, w += 2 * PANEL_WORDS) {
+        NEON_UNROLL
+        for (uint32_t q = 0; q < PANEL_QUADS; q++)
+            panel_s8_pair(by, acc[q], w + (size_t)q * PANEL_QUAD_BYTES, xs, pair);
+    }
+}
+
+/* The panel of rows from r on, by.vecs_s8 vectors from v on. */
+NEON_INLINE void panel_s8_tile(struct panel_products by, const struct ruvm_matmul_panels *m,
+                               uint32_t r, uint32_t v)
 {
     const int8_t *w = (const int8_t *)m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
                       (size_t)m->first_col * RUVM_PANEL_ROWS;
     const int8_t *x = m->x + (size_t)v * m->x_stride;
-    int32x4_t acc[PANEL_QUADS][PANEL_VECS];
+    struct panel_sum acc[PANEL_QUADS][PANEL_VECS];
     NEON_UNROLL
-    for (uint32_t i = 0; i < PANEL_QUADS * vecs; i++)
-        acc[i / vecs][i % vecs] = vdupq_n_s32(0);
+    for (uint32_t q = 0; q < PANEL_QUADS; q++) {
+        NEON_UNROLL
+        for (uint32_t j = 0; j < by.vecs_s8; j++)
+            acc[q][j] = (struct panel_sum){vdupq_n_s32(0), vdupq_n_s32(0)};
+    }
     for (uint32_t c = 0; c < m->n_cols; c += 16, w += 4 * PANEL_WORDS) {
         int8x16_t xs[PANEL_VECS];
         NEON_UNROLL
-        for (uint32_t j = 0; j < vecs; j++)
+        for (uint32_t j = 0; j < by.vecs_s8; j++)
             xs[j] = vld1q_s8(x + j * (size_t)m->x_stride + c);
-        NEON_UNROLL
-        for (uint32_t k = 0; k < 4; k++) {
-            NEON_UNROLL
-            for (uint32_t q = 0; q < PANEL_QUADS; q++) {
-                int8x16_t ws = vld1q_s8(w + (size_t)k * PANEL_WORDS + (size_t)q * PANEL_QUAD_BYTES);
-                NEON_UNROLL
-                for (uint32_t j = 0; j < vecs; j++)
-                    acc[q][j] = panel_dot(acc[q][j], ws, xs[j], k);
-            }
-        }
+        panel_s8_step(by, acc, w, xs);
     }
     NEON_UNROLL
     for (uint32_t q = 0; q < PANEL_QUADS; q++) {
         NEON_UNROLL
-        for (uint32_t j = 0; j < vecs; j++)
-            panel_store(m, r + q * PANEL_QUAD_ROWS, v + j, acc[q][j]);
+        for (uint32_t j = 0; j < by.vecs_s8; j++)
+            panel_store(m, r + q * PANEL_QUAD_ROWS, v + j, by.end_s8(acc[q][j]));
     }
 }
 
 /* A panel stays near while all vectors pass it. */
-static inline void panel_s8(const struct ruvm_matmul_panels *m)
+NEON_INLINE void panel_s8(struct panel_products by, const struct ruvm_matmul_panels *m)
 {
+    struct panel_products one = by;
+    one.vecs_s8 = 1;
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS) {
         uint32_t v = 0;
-        for (; v + PANEL_VECS <= m->n_vecs; v += PANEL_VECS)
-            panel_s8_tile(m, r, v, PANEL_VECS);
+        for (; by.vecs_s8 > 1 && v + by.vecs_s8 <= m->n_vecs; v += by.vecs_s8)
+            panel_s8_tile(by, m, r, v);
         for (; v < m->n_vecs; v++)
-            panel_s8_tile(m, r, v, 1);
+            panel_s8_tile(one, m, r, v);
     }
 }
 
@@ -167,6 +194,7 @@ NEON_INLINE int8x16_t panel_four(int bits, const struct panel_words *s, uint32_t
 struct panel_kind {
     int bits, sixteens, plain;
     uint32_t vecs, quads; /* of a tile */
+    struct panel_products by;
 };
 
 /* A step's -max times the sums of x: of all 32 columns, or of 16 and 16. */
@@ -220,24 +248,26 @@ struct panel_xs {
  * multiplier by the sums times it, without one by the codes' sums alone. */
 NEON_INLINE void panel_add(struct panel_kind kind, uint32_t fours, uint32_t first, uint32_t n,
                            int32x4_t *acc, const struct panel_words *words,
-                           const struct panel_xs *xs, int32x4_t by)
+                           const struct panel_xs *xs, int32x4_t mult)
 {
-    int32x4_t sums[PANEL_VECS];
+    struct panel_sum sums[PANEL_VECS];
+    const int32x4_t zero = vdupq_n_s32(0);
     NEON_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++)
-        sums[j] = kind.plain ? acc[j] : vdupq_n_s32(0);
+        sums[j] = kind.by.begin(kind.plain ? acc[j] : zero);
     NEON_UNROLL
     for (uint32_t k = first; k < first + n; k++) {
         int8x16_t u = panel_four(kind.bits, words, fours, k);
         NEON_UNROLL
         for (uint32_t j = 0; j < kind.vecs; j++)
-            sums[j] = panel_dot(sums[j], u, xs->x[j][k / 4], k % 4);
+            sums[j] = kind.by.add(sums[j], u, xs->x[j][k / 4], k % 4);
     }
     NEON_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++) {
         int32_t start = xs->starts[(size_t)j * PANEL_MAX_STEPS].of[first / 4];
-        int32x4_t twice = vmlaq_s32(acc[j], sums[j], vaddq_s32(by, by));
-        acc[j] = kind.plain ? sums[j] : vmlaq_n_s32(twice, by, start);
+        int32x4_t all = kind.by.end(kind.plain ? acc[j] : zero, sums[j]);
+        int32x4_t twice = vmlaq_s32(acc[j], all, vaddq_s32(mult, mult));
+        acc[j] = kind.plain ? all : vmlaq_n_s32(twice, mult, start);
     }
 }
 
@@ -317,8 +347,8 @@ NEON_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matm
     panel_codes_store(kind, m, r, v, acc, totals);
 }
 
-/* Vectors by four, which share half a panel; the last ones alone, of which each walks whole
- * panels in one stream. */
+/* Vectors of a tile share half a panel; the last ones alone, of which each walks whole panels in
+ * one stream. */
 NEON_INLINE void panel_codes_walk(struct panel_kind kind, const struct ruvm_matmul_panels *m)
 {
     struct panel_start starts[PANEL_VECS * PANEL_MAX_STEPS];
@@ -327,7 +357,7 @@ NEON_INLINE void panel_codes_walk(struct panel_kind kind, const struct ruvm_matm
     one.vecs = 1;
     one.quads = PANEL_QUADS;
     for (uint32_t v = 0, n; v < m->n_vecs; v += n) {
-        n = v + PANEL_VECS <= m->n_vecs ? PANEL_VECS : 1;
+        n = v + kind.vecs <= m->n_vecs ? kind.vecs : 1;
         for (uint32_t j = 0; j < n; j++)
             totals[j] = panel_starts_of(starts + (size_t)j * PANEL_MAX_STEPS, kind,
                                         m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
@@ -338,14 +368,25 @@ NEON_INLINE void panel_codes_walk(struct panel_kind kind, const struct ruvm_matm
     }
 }
 
-NEON_INLINE void panel_codes(int bits, const struct ruvm_matmul_panels *m)
+NEON_INLINE void panel_codes(int bits, struct panel_products by, const struct ruvm_matmul_panels *m)
 {
     if (m->group == 0)
-        panel_codes_walk((struct panel_kind){bits, 0, 1, PANEL_VECS, 2}, m);
+        panel_codes_walk((struct panel_kind){bits, 0, 1, by.vecs, 2, by}, m);
     else if (m->group == 16)
-        panel_codes_walk((struct panel_kind){bits, 1, 0, PANEL_VECS, 2}, m);
+        panel_codes_walk((struct panel_kind){bits, 1, 0, by.vecs, 2, by}, m);
     else
-        panel_codes_walk((struct panel_kind){bits, 0, 0, PANEL_VECS, 2}, m);
+        panel_codes_walk((struct panel_kind){bits, 0, 0, by.vecs, 2, by}, m);
+}
+
+NEON_INLINE void neon_matmul_panels(struct panel_products by, const struct ruvm_matmul_panels *m)
+{
+    switch (m->bits) {
+    case 8: panel_s8(by, m); break;
+    case 4: panel_codes(4, by, m); break;
+    case 3: panel_codes(3, by, m); break;
+    case 2: panel_codes(2, by, m); break;
+    default: panel_codes(1, by, m); break;
+    }
 }
 
 #endif

@@ -54,15 +54,43 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     neon_matmul_ternary(m, dot);
 }
 
+/* The instruction takes its four columns of x from a lane. */
+NEON_INLINE struct panel_sum add(struct panel_sum s, int8x16_t w, int8x16_t x, uint32_t lane)
+{
+    switch (lane) {
+    case 0: s.a = vdotq_laneq_s32(s.a, w, x, 0); break;
+    case 1: s.a = vdotq_laneq_s32(s.a, w, x, 1); break;
+    case 2: s.a = vdotq_laneq_s32(s.a, w, x, 2); break;
+    default: s.a = vdotq_laneq_s32(s.a, w, x, 3); break;
+    }
+    return s;
+}
+
+NEON_INLINE struct panel_sum add_s8(struct panel_sum s, const int8x16_t w[2], int8x16_t x,
+                                    uint32_t pair)
+{
+    return add(add(s, w[0], x, 2 * pair), w[1], x, 2 * pair + 1);
+}
+
+static inline int32x4_t end_s8(struct panel_sum s)
+{
+    return s.a;
+}
+
+static inline struct panel_sum begin(int32x4_t acc)
+{
+    return (struct panel_sum){acc, acc};
+}
+
+static inline int32x4_t end(int32x4_t acc, struct panel_sum s)
+{
+    (void)acc; /* it began with it */
+    return s.a;
+}
+
 static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
-    switch (m->bits) {
-    case 8: panel_s8(m); break;
-    case 4: panel_codes(4, m); break;
-    case 3: panel_codes(3, m); break;
-    case 2: panel_codes(2, m); break;
-    default: panel_codes(1, m); break;
-    }
+    neon_matmul_panels((struct panel_products){add_s8, end_s8, begin, add, end, 4, 4}, m);
 }
 
 const struct ruvm_kernels ruvm_kernels_neondot = {

@@ -375,6 +375,8 @@ static void add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, uint32_
 
 static void add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
 {
+    if (p->is_first)
+        __builtin_memset(h, 0, n * sizeof *h);
     rescale(x, p->scale, n);
     add(h, x, n, p->mult, p->shift);
 }

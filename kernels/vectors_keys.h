@@ -47,9 +47,9 @@ static inline __attribute__((always_inline)) uint32_t bits_below(
     uint32_t bound, void (*hamming)(int32_t *out, const struct ruvm_vector_job *job),
     uint32_t (*mask_of)(const uint32_t *keys, uint32_t bound))
 {
-    enum { SMALL_BLOCK = 16, BLOCK = 128 };
+    enum { FEWEST = 16, MOST = 128 };
     struct ruvm_vector_job block = *job;
-    uint32_t counts[BLOCK], found = 0, size = SMALL_BLOCK;
+    uint32_t counts[MOST], found = 0, size = FEWEST;
     for (uint32_t first = 0; first < job->n && found < room; first += block.n) {
         block.rows = (const uint8_t *)job->rows + first * job->stride;
         block.n = job->n - first < size ? job->n - first : size;
@@ -60,7 +60,7 @@ static inline __attribute__((always_inline)) uint32_t bits_below(
             out[i] = counts[places[i]];
             places[i] += first;
         }
-        size = size < BLOCK ? 2 * size : size;
+        size = size < MOST ? 2 * size : size;
     }
     return found;
 }

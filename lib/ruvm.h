@@ -146,8 +146,8 @@ int32_t *ruvm_engine_take_logits(struct ruvm_engine *engine);
 void ruvm_engine_hidden(struct ruvm_engine *engine, int32_t *x);
 
 /* Tokens in the context now; and going back to the first n of them. RUVM_ERR_UNSUPPORTED: a
- * window has forgotten what they see; back by as many as a block has, and to 0, is always
- * possible. */
+ * window has forgotten what they see; back to 0 is always possible, and as far as a block behind
+ * the furthest it has been, for which a loaded state counts a block more than it has. */
 uint32_t ruvm_engine_position(const struct ruvm_engine *engine);
 int ruvm_engine_rewind(struct ruvm_engine *engine, uint32_t n);
 

@@ -247,6 +247,7 @@ static int look(struct asking *a, struct ruvm_error *err)
     if (a->rank != RUVM_RANK_VECTORS || a->is_tree)
         n = ruvm_bm25_search(&a->question, &s, a->memory, a->bytes, a->words);
     a->n_words = n > 0 ? (uint32_t)n : 0;
+    ruvm_bm25_prefer_forms(&a->question, rag, a->words, a->n_words);
     if (a->is_tree && a->n_words) {
         ruvm_vectors_query_row(&a->query.q, &a->k->set, a->words[0].id);
         a->has_vector = true;

@@ -132,8 +132,8 @@ struct query {
 };
 
 /* Of one that is turned, with the key scales folded in; unit: the worth of a step before that. */
-static struct query query_of(const struct ruvm_engine *e, struct ruvm_turned turned,
-                             struct ruvm_real unit)
+static inline struct query query_of(const struct ruvm_engine *e, struct ruvm_turned turned,
+                                    struct ruvm_real unit)
 {
     unit = ruvm_real_shift(unit, (int32_t)turned.down);
     struct ruvm_window w = ruvm_fixed_window(turned.largest);
@@ -221,22 +221,17 @@ static struct span span_of(const struct ruvm_engine *e, uint32_t layer, uint32_t
     return (struct span){first, n_pos, position, oldest};
 }
 
-/* Turns the queries of heads h .. h + n of token t, at most HEADS_TOGETHER; of is what becomes
- * of them then. Returns where they are. */
-static int32_t *turn_queries(const struct ruvm_engine *e, uint32_t layer, uint32_t t, uint32_t h,
-                             uint32_t n, struct query *of)
+/* Turns the queries of heads h .. h + n of token t, at most HEADS_TOGETHER; returns where they
+ * are. */
+static inline int32_t *turn_queries(const struct ruvm_engine *e, const struct kv_scales *s,
+                                    uint32_t t, uint32_t h, uint32_t n, struct ruvm_turned *turned)
 {
-    struct kv_scales s = scales_of(e, layer);
-    struct ruvm_turned turned[HEADS_TOGETHER];
     struct ruvm_turn turn = turn_of(e, t, n);
     int32_t *q = queries_of(e, t) + (size_t)h * e->img.head_dim;
-    turn.scale = s.k;
+    turn.scale = s->k;
     turn.first = h;
     turn.share = heads_a_cache(e);
     e->k->rotate(turned, q, &turn);
-    struct ruvm_real unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
-    for (uint32_t i = 0; i < n; i++)
-        of[i] = query_of(e, turned[i], unit);
     return q;
 }
 
@@ -246,15 +241,17 @@ static void attend_some(struct ruvm_engine *e, uint32_t layer, uint32_t t, uint3
     struct kv_scales s = scales_of(e, layer);
     const struct ruvm_cache keys = keys_of(e, t), values = values_of(e, t);
     const struct span at = span_of(e, layer, t);
-    struct query of[HEADS_TOGETHER];
-    uint32_t hd = e->img.head_dim;
-    int32_t *q = turn_queries(e, layer, t, h, n, of);
+    struct ruvm_turned turned[HEADS_TOGETHER];
+    uint32_t hd = e->img.head_dim, share = heads_a_cache(e);
+    int32_t *q = turn_queries(e, &s, t, h, n, turned);
+    struct ruvm_real unit = ruvm_real_shift(e->rows[t].q_unit, s.k_exp);
     for (uint32_t i = 0; i < n; i++, q += hd) {
-        uint32_t j = (h + i) / heads_a_cache(e), head = layer * e->img.n_kv_heads + j;
-        e->k->narrow(e->query, q, hd, of[i].up, of[i].down, of[i].mult);
+        uint32_t j = (h + i) / share, head = layer * e->img.n_kv_heads + j;
+        struct query of = query_of(e, turned[i], unit);
+        e->k->narrow(e->query, q, hd, of.up, of.down, of.mult);
         score_head(e, &keys, head, at.first, at.n_pos);
         uint32_t total =
-            ruvm_mask_weights(e, at.first, at.n_pos, at.position, at.oldest, of[i].to_exp2);
+            ruvm_mask_weights(e, at.first, at.n_pos, at.position, at.oldest, of.to_exp2);
         mix_head(e, &values, head, at.first, at.n_pos);
         divide_head(e, q, at.n_pos, total, s.v + (size_t)j * hd);
     }
@@ -354,16 +351,16 @@ static uint32_t tokens_together(const struct ruvm_engine *e, uint32_t layer, uin
 }
 
 /* Query i of a call, which is that of token t. */
-static void put_query(struct ruvm_attend *a, uint32_t i, int32_t *q, const struct query *of,
+static void put_query(struct ruvm_attend *a, uint32_t i, int32_t *q, struct query of,
                       uint32_t n_pos)
 {
     a->v[i] = q;
     a->n_pos[i] = n_pos;
-    a->up[i] = of->up;
-    a->down[i] = of->down;
-    a->narrow_mult[i] = of->mult;
-    a->mult[i] = of->to_exp2.mult;
-    a->shift[i] = of->to_exp2.shift;
+    a->up[i] = of.up;
+    a->down[i] = of.down;
+    a->narrow_mult[i] = of.mult;
+    a->mult[i] = of.to_exp2.mult;
+    a->shift[i] = of.to_exp2.shift;
 }
 
 /* Heads h .. h + n_heads, at most HEADS_TOGETHER, of those tokens. */
@@ -375,10 +372,11 @@ static void attend_heads_together(struct ruvm_engine *e, uint32_t layer, uint32_
     struct ruvm_attend all[HEADS_TOGETHER];
     uint32_t hd = e->img.head_dim, n_pos = span_of(e, layer, first).n_pos, n = UINT32_MAX;
     for (uint32_t t = 0; t < n_tokens; t++) {
-        struct query of[HEADS_TOGETHER];
-        int32_t *q = turn_queries(e, layer, first + t, h, n_heads, of);
+        struct ruvm_turned turned[HEADS_TOGETHER];
+        int32_t *q = turn_queries(e, &s, first + t, h, n_heads, turned);
+        struct ruvm_real unit = ruvm_real_shift(e->rows[first + t].q_unit, s.k_exp);
         for (uint32_t i = 0; i < n_heads; i++, q += hd)
-            put_query(&all[i], t, q, &of[i], n_pos + t);
+            put_query(&all[i], t, q, query_of(e, turned[i], unit), n_pos + t);
     }
     for (uint32_t i = 0; i < n_heads; i++) {
         uint32_t j = (h + i) / heads_a_cache(e), head = layer * e->img.n_kv_heads + j;

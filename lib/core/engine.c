@@ -319,7 +319,8 @@ static void add_to_logits(struct ruvm_engine *e, const struct head *head,
                                 .out_stride = w->rows};
     ruvm_vector_matmul_part(e, w, &p);
     for (uint32_t t = 0; t < head->n_tokens; t++, work += w->rows) {
-        const struct ruvm_sums s = {.v = work, .token = t, .group = g, .exp = LOGIT_EXP};
+        const struct ruvm_sums s = {
+            .v = work, .token = t, .group = g, .exp = LOGIT_EXP, .is_first = g == 0};
         ruvm_vector_add(e, w, &s, e->rows[t].logits + row);
     }
 }
@@ -336,8 +337,6 @@ static void head_rows(struct ruvm_engine *e, void *job, uint32_t first, uint32_t
     for (uint32_t row = begin, n; row < stop; row += n) {
         n = stop - row < head->piece_rows ? stop - row : head->piece_rows;
         struct ruvm_tensor part = ruvm_vector_rows(&head->w, row, n);
-        for (uint32_t t = 0; t < head->n_tokens; t++)
-            __builtin_memset(e->rows[t].logits + row, 0, n * sizeof(int32_t));
         for (uint32_t g = 0; g * e->head_group < part.cols; g++)
             add_to_logits(e, head, &part, row, g, work);
     }

@@ -163,7 +163,8 @@ struct ruvm_real ruvm_vector_rescale(const struct ruvm_engine *e, const struct r
 struct ruvm_sums {
     int32_t *v; /* anything, once they are used */
     uint32_t token, group;
-    int32_t exp; /* 2^exp */
+    int32_t exp;   /* 2^exp */
+    bool is_first; /* h holds nothing yet: they are added to 0 */
 };
 /* Adds them to h with the tensor's row scales. */
 void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,

@@ -2,7 +2,8 @@
  *
  * A hidden score is replaced by one that is seen, so that the largest one stays what it is, and
  * its weight is taken out of the sum. All of it is exact: the result is that of a loop over the
- * seen positions. It costs time and saves none; what a window saves is memory.
+ * seen positions. It costs time and saves none; what a window saves is memory. So that it costs
+ * little, what a query sees is counted off, and its predicate not asked for every key.
  */
 #include "lib/core/mask.h"
 
@@ -34,10 +35,15 @@ static uint32_t drawn(uint32_t query, uint32_t i)
     return (uint32_t)(z >> 32);
 }
 
+static uint32_t key_drawn(uint32_t query, uint32_t i)
+{
+    return (uint32_t)((uint64_t)drawn(query, i) * (query + 1u) >> 32);
+}
+
 static bool is_drawn(uint32_t query, uint32_t key, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
-        if ((uint32_t)((uint64_t)drawn(query, i) * (query + 1u) >> 32) == key)
+        if (key_drawn(query, i) == key)
             return true;
     return false;
 }
@@ -99,26 +105,107 @@ bool ruvm_mask_can_rewind(const struct ruvm_engine *e, uint32_t n)
     return ring_of(e) + n + 1 >= e->mask.n[0] + e->written;
 }
 
+/* ---- what a query sees -------------------------------------------------------- */
+
+/* Slots that are flagged at a time, on the stack. */
+enum { FLAGS = 1024 };
+
+/* Slots begin .. end, of which [i] tells whether slot begin + i is seen. */
+struct seen {
+    uint32_t begin, end;
+    uint8_t of[FLAGS];
+};
+
+/* Flags the keys first .. last, and of these only each step-th back from the last. */
+static void flag(struct seen *s, uint32_t first, uint32_t last, uint32_t step)
+{
+    uint32_t end = last < s->end ? last + 1 : s->end;
+    uint32_t key = first < s->begin ? s->begin : first;
+    if (key <= last)
+        key += (last - key) % step;
+    for (; key < end; key += step)
+        s->of[key - s->begin] = 1;
+}
+
+static void flag_drawn(struct seen *s, uint32_t query, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t key = key_drawn(query, i);
+        if (key >= s->begin && key < s->end)
+            s->of[key - s->begin] = 1;
+    }
+}
+
+/* The first of n keys that are a step apart and end with the query, or the first of all. */
+static uint32_t back_by(uint32_t query, uint32_t n, uint32_t step)
+{
+    uint64_t back = (uint64_t)(n - 1) * step;
+    return back < query ? query - (uint32_t)back : 0;
+}
+
+/* ruvm_mask_sees() of all positions of s, none of which is newer than the query. */
+static void flag_all(struct seen *s, const struct ruvm_mask *m, uint32_t query)
+{
+    if (m->kind == RUVM_MASK_DILATED)
+        flag(s, back_by(query, m->n[0], m->n[1]), query, m->n[1]);
+    else
+        flag(s, back_by(query, m->n[0], 1), query, 1);
+    if (m->kind == RUVM_MASK_STRIDED)
+        flag(s, 0, query, m->n[1]);
+    else if (m->kind != RUVM_MASK_DILATED && m->n[1])
+        flag(s, 0, m->n[1] - 1, 1);
+    flag_drawn(s, query, m->n[2]);
+}
+
+/* In a ring a slot is not a position: each is asked. */
+static void flag_ring(struct seen *s, const struct ruvm_engine *e, uint32_t query, uint32_t oldest)
+{
+    for (uint32_t slot = s->begin; slot < s->end; slot++) {
+        uint32_t key = position_in(e, slot, query);
+        s->of[slot - s->begin] = key >= oldest && ruvm_mask_sees(&e->mask, query, key);
+    }
+}
+
+/* Of slots begin .. end as many as fit. */
+static void find_seen(struct seen *s, const struct ruvm_engine *e, uint32_t begin, uint32_t end,
+                      uint32_t query, uint32_t oldest)
+{
+    s->begin = begin;
+    s->end = end - begin < FLAGS ? end : begin + FLAGS;
+    __builtin_memset(s->of, 0, s->end - begin);
+    if (ruvm_mask_is_ring(e))
+        flag_ring(s, e, query, oldest);
+    else /* a slot is a position, and the first one is not below the oldest */
+        flag_all(s, &e->mask, query);
+}
+
 /* ---- weights ------------------------------------------------------------------ */
+
+static uint32_t weights_of_seen(struct ruvm_engine *e, uint32_t first, uint32_t n, uint32_t query,
+                                uint32_t oldest, struct ruvm_ratio r)
+{
+    struct seen s;
+    int32_t own = e->scores[ruvm_mask_slot(e, query) - first];
+    for (uint32_t at = first; at < first + n; at = s.end) {
+        find_seen(&s, e, at, first + n, query, oldest);
+        for (uint32_t i = at; i < s.end; i++)
+            e->scores[i - first] = s.of[i - at] ? e->scores[i - first] : own;
+    }
+    uint32_t total = e->k->weights(e->weights, e->scores, n, r.mult, r.shift);
+    for (uint32_t at = first; at < first + n; at = s.end) {
+        find_seen(&s, e, at, first + n, query, oldest);
+        for (uint32_t i = at; i < s.end; i++) {
+            total -= s.of[i - at] ? 0 : e->weights[i - first];
+            e->weights[i - first] = s.of[i - at] ? e->weights[i - first] : 0;
+        }
+    }
+    return total;
+}
 
 uint32_t ruvm_mask_weights(struct ruvm_engine *e, uint32_t first, uint32_t n, uint32_t position,
                            uint32_t oldest, struct ruvm_ratio r)
 {
     if (RUVM_CORE_SMALL || e->mask.kind == RUVM_MASK_NONE)
         return e->k->weights(e->weights, e->scores, n, r.mult, r.shift);
-    int32_t own = e->scores[ruvm_mask_slot(e, position) - first];
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t key = position_in(e, first + i, position);
-        if (key < oldest || !ruvm_mask_sees(&e->mask, position, key))
-            e->scores[i] = own;
-    }
-    uint32_t total = e->k->weights(e->weights, e->scores, n, r.mult, r.shift);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t key = position_in(e, first + i, position);
-        if (key >= oldest && ruvm_mask_sees(&e->mask, position, key))
-            continue;
-        total -= e->weights[i];
-        e->weights[i] = 0;
-    }
-    return total;
+    return weights_of_seen(e, first, n, position, oldest, r);
 }

@@ -355,7 +355,8 @@ void ruvm_vector_add(const struct ruvm_engine *e, const struct ruvm_tensor *w,
 {
     struct ruvm_real unit = unit_of(e, w, s->v, s->token, s->group);
     struct ruvm_ratio r = ruvm_real_ratio(ruvm_real_shift(unit, -s->exp));
-    e->k->add_scaled(h, s->v, w->rows, &(struct ruvm_addition){w->scales, r.mult, r.shift});
+    e->k->add_scaled(h, s->v, w->rows,
+                     &(struct ruvm_addition){w->scales, r.mult, r.shift, s->is_first});
 }
 
 static uint32_t largest_of(struct ruvm_bias b)

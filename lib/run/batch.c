@@ -192,7 +192,8 @@ int ruvm_generate_many(struct ruvm_session *s, const struct ruvm_many_options *o
                        struct ruvm_error *err)
 {
     struct many m = {.s = s, .o = o};
-    int rc = ruvm_batch_open(&m.batch, s, o->batch, err);
+    bool few = o->n_prompts > 0 && o->n_prompts < o->batch; /* more engines would be idle */
+    int rc = ruvm_batch_open(&m.batch, s, few ? (uint32_t)o->n_prompts : o->batch, err);
     if (rc == RUVM_OK)
         rc = open_lanes(&m, err);
     if (rc == RUVM_OK)

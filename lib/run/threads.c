@@ -27,6 +27,7 @@ enum {
     LEAST_BYTES = 1 << 20, /* of weights: below, a layer takes about as long as a run */
     LEAST_ROUNDS = 5,
     MOST_ROUNDS = 25,
+    MOST_CALLS = 100,
     CHOICES = 7, /* 1, and RUVM_MAX_PARTS by halves */
 };
 #define BUDGET_S 3e-3
@@ -34,10 +35,10 @@ enum {
 #define SHORTEST_PAUSE_S 20e-3 /* after a loss: the next trial costs at most a time slice */
 #define LONGEST_PAUSE_S 1.0
 #define LONGEST_ANSWER_S 50e-6 /* of a thread that is there */
-#define USUAL_RUN_S 1e-6       /* where nobody answered */
+#define USUAL_RUN_S 0.5e-6     /* where nobody answered */
 #define LEAST_GAIN 0.95        /* of the time: less is not worth a processor */
 #define WAKING_S 50e-6         /* until a thread that sleeps is there */
-#define RUNS_WORTH 4           /* work below so many runs is not split */
+#define RUNS_WORTH 2           /* work of two threads below so many runs is not split */
 
 /* ---- the pool as the core sees it ------------------------------------------------ */
 
@@ -130,21 +131,29 @@ struct trial {
     uint64_t work; /* of a layer */
 };
 
-/* The matrices of a layer with one vector; returns their multiplications. */
+/* n matrices of a layer that share their input, with one vector; returns the multiplications. */
+static uint64_t multiply(struct ruvm_engine *e, const enum ruvm_tensor_kind *kinds, uint32_t n,
+                         uint32_t layer)
+{
+    struct ruvm_tensor w[3];
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        w[i] = ruvm_image_find(&e->img, kinds[i], layer);
+        work += (uint64_t)w[i].rows * w[i].cols;
+    }
+    ruvm_vector_matmul_all(e, w, n, 1);
+    return work;
+}
+
+/* All of them, as many at once as the engine does. */
 static uint64_t multiply_layer(struct ruvm_engine *e, uint32_t layer)
 {
-    uint64_t work = 0;
-    for (uint32_t i = 0; i < e->img.n_tensors; i++) {
-        const struct ruvm_tensor w = ruvm_image_tensor(&e->img, i);
-        if (w.layer != layer || w.kind == RUVM_TENSOR_EMBED || w.kind == RUVM_TENSOR_POSITION ||
-            w.kind == RUVM_TENSOR_HEAD)
-            continue;
-        const struct ruvm_part p = {
-            .n_cols = e->x_stride, .n_tokens = 1, .out = e->work, .out_stride = w.rows};
-        ruvm_vector_matmul(e, &w, &p);
-        work += (uint64_t)w.rows * w.cols;
-    }
-    return work;
+    static const enum ruvm_tensor_kind kinds[] = {
+        RUVM_TENSOR_WQ,   RUVM_TENSOR_WK,     RUVM_TENSOR_WV,    RUVM_TENSOR_WO,
+        RUVM_TENSOR_W_UP, RUVM_TENSOR_W_GATE, RUVM_TENSOR_W_DOWN};
+    uint32_t n_up = e->img.act == RUVM_ACT_SILU_GATED ? 2 : 1;
+    return multiply(e, kinds, 3, layer) + multiply(e, kinds + 3, 1, layer) +
+           multiply(e, kinds + 4, n_up, layer) + multiply(e, kinds + 6, 1, layer);
 }
 
 static void measure_round(struct trial *m)
@@ -183,7 +192,8 @@ static double measure_run(struct ruvm_threads *t)
 {
     double fastest = LONGEST_ANSWER_S;
     t->part = answer;
-    for (uint32_t i = 0; i < MOST_ROUNDS; i++) {
+    double begin = ruvm_clock_s();
+    for (uint32_t i = 0; i < MOST_CALLS && ruvm_clock_s() - begin < BUDGET_S / 2; i++) {
         struct call c = {.start = ruvm_clock_s()};
         t->job = &c;
         ruvm_pool_run(t->pool, run_job, t, t->parallel.n_parts);

@@ -128,6 +128,7 @@ static int look(struct asking *a)
     if (a->rank != RUVM_RANK_VECTORS)
         n = ruvm_bm25_search(a->question, &s, a->memory, a->bytes, a->by_words);
     a->n_words = n > 0 ? (uint32_t)n : 0;
+    ruvm_bm25_prefer_forms(a->question, a->rag, a->by_words, a->n_words);
     a->n_vectors = 0;
     if (n >= 0 && a->rank != RUVM_RANK_WORDS && a->has_vector) {
         n = ruvm_search_graph(a->rag, &a->set, &a->query, &s, a->memory, a->bytes, a->by_vector);

@@ -119,6 +119,11 @@ static uint32_t score_of(uint32_t idf, uint32_t count, uint32_t norm)
 
 /* ---- a question ------------------------------------------------------------------- */
 
+static uint32_t form_of(const struct ruvm_words *words)
+{
+    return ruvm_words_hash(0, words->word, words->n_word);
+}
+
 static struct ruvm_bm25_word *word_of(struct ruvm_bm25_question *q, uint32_t stem)
 {
     for (uint32_t i = 0; i < q->n_words; i++)
@@ -172,7 +177,7 @@ void ruvm_bm25_ask(struct ruvm_bm25_question *q, const struct ruvm_bm25 *b, cons
     q->n_words = q->idf_sum = 0;
     while (ruvm_words_next(&words)) {
         struct ruvm_bm25_word *known = word_of(q, words.stem);
-        struct ruvm_bm25_word new = {.stem = words.stem, .times = 1};
+        struct ruvm_bm25_word new = {.stem = words.stem, .form = form_of(&words), .times = 1};
         if (known) {
             known->times = (uint8_t)(known->times + (known->times < 255));
             continue;
@@ -251,6 +256,44 @@ int ruvm_bm25_search(struct ruvm_bm25_question *question, struct ruvm_search *s,
             ruvm_nearest_insert(&best, entry);
     }
     return (int)ruvm_nearest_hits(&best, s->k, hits);
+}
+
+/* ---- the texts of hits ------------------------------------------------------------ */
+
+/* Stems find "listings" for "list", and lose that "list" is nearer to "list". Both forms would
+ * need more postings; the best chunks' texts are there. The idf of the stem serves for the form. */
+static uint32_t score_by_forms(const struct ruvm_bm25_question *q, uint32_t chunk,
+                               struct ruvm_rag_text text)
+{
+    struct ruvm_words words = ruvm_words_over(text.text, text.text ? text.bytes : 0);
+    uint16_t counts[RUVM_BM25_MAX_WORDS] = {0};
+    uint32_t score = 0;
+    while (ruvm_words_next(&words))
+        for (uint32_t i = 0; i < q->n_words; i++)
+            if (q->word[i].stem == words.stem && q->word[i].form == form_of(&words))
+                counts[i] = (uint16_t)(counts[i] + (counts[i] < UINT16_MAX));
+    for (uint32_t i = 0; i < q->n_words; i++)
+        score += score_of(q->word[i].idf, counts[i], q->index->norms[chunk]);
+    return score;
+}
+
+static bool is_before(struct ruvm_hit a, struct ruvm_hit b)
+{
+    return a.key < b.key || (a.key == b.key && a.id < b.id);
+}
+
+void ruvm_bm25_prefer_forms(const struct ruvm_bm25_question *q, const struct ruvm_rag *rag,
+                            struct ruvm_hit *hits, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        struct ruvm_hit hit = hits[i];
+        uint64_t by_forms = score_by_forms(q, hit.id, ruvm_rag_chunk(rag, hit.id).text);
+        uint32_t place = i;
+        hit.key = ~(uint32_t)((3 * (uint64_t)ruvm_bm25_score(&hit) + by_forms) / 4);
+        for (; place > 0 && is_before(hit, hits[place - 1]); place--)
+            hits[place] = hits[place - 1];
+        hits[place] = hit;
+    }
 }
 
 uint32_t ruvm_bm25_cover_q16(const struct ruvm_bm25_question *q, const void *text, size_t n)

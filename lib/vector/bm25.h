@@ -34,10 +34,11 @@ enum { RUVM_BM25_IDF_ONE = 1024 }; /* idf and scores are / 1024 */
 
 struct ruvm_bm25_word {
     uint32_t stem, idf; /* idf: times how often the question says it */
-    uint32_t at, end;   /* in the postings; at the start before the first call of search */
-    uint32_t chunk;     /* where the cursor stands */
-    uint32_t count;     /* how often the word is there */
-    uint8_t times;      /* that the question says it, at most 255 */
+    uint32_t form;    /* hash of the word before its ending was taken off; of several, the first */
+    uint32_t at, end; /* in the postings; at the start before the first call of search */
+    uint32_t chunk;   /* where the cursor stands */
+    uint32_t count;   /* how often the word is there */
+    uint8_t times;    /* that the question says it, at most 255 */
     bool ended;
 };
 
@@ -60,6 +61,12 @@ static inline uint32_t ruvm_bm25_score(const struct ruvm_hit *hit)
 {
     return ~hit->key;
 }
+
+/* Puts forward, among the hits of a search, chunks that have the words in the form of the
+ * question: their new score is (3 score + score by such words alone) / 4. Reads their texts in
+ * rag, whose index it is. */
+void ruvm_bm25_prefer_forms(const struct ruvm_bm25_question *q, const struct ruvm_rag *rag,
+                            struct ruvm_hit *hits, uint32_t n);
 
 /* How much of the question a text has: the idf of its words that are there, over that of all;
  * / 65536. Without words 0. */

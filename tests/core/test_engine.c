@@ -97,9 +97,11 @@ Test(engine, keeps_the_contract_of_the_kernels)
         size_t bytes;
         uint8_t *image = random_image(s, &bytes);
         uint16_t tokens[1200];
-        struct ruvm_engine_options o = {.kernels = &strict_kernels};
         fill_tokens(tokens, s->context, s->vocab, 11);
-        free(all_logits(image, bytes, s, tokens, &o));
+        for (uint32_t block = 1; block <= 17; block += 16) { /* alone, and several at once */
+            struct ruvm_engine_options o = {.kernels = &strict_kernels, .block = block};
+            free(all_logits(image, bytes, s, tokens, &o));
+        }
         free(image);
     }
 }

@@ -8,7 +8,7 @@
 #include "lib/ruvm.h"
 #include "tests/core/random_image.h"
 
-enum { N_TOKENS = 60, CONTEXT = 64 };
+enum { N_TOKENS = 60, CONTEXT = 64, LONG_CONTEXT = 1100 };
 
 static const struct random_shape shapes[] = {
     {.vocab = 40,
@@ -71,8 +71,8 @@ static uint32_t skipped_at; /* position of the query */
 static uint32_t skipping_weights(uint16_t *e, const int32_t *s, uint32_t n, uint32_t mult,
                                  uint32_t shift)
 {
-    int32_t seen[CONTEXT] = {0};
-    uint16_t weights[CONTEXT];
+    int32_t seen[LONG_CONTEXT] = {0};
+    uint16_t weights[LONG_CONTEXT];
     uint32_t n_seen = 0, first = skipped_at + 1 - n, at = 0;
     for (uint32_t p = 0; p < n; p++)
         if (ruvm_mask_sees(skipped, skipped_at, first + p))
@@ -83,17 +83,18 @@ static uint32_t skipping_weights(uint16_t *e, const int32_t *s, uint32_t n, uint
     return total;
 }
 
-/* Logits after each token, [N_TOKENS, vocab]. */
+/* Logits after each of n_tokens, [n_tokens, vocab]. */
 static int32_t *skipping_logits(const uint8_t *image, size_t n, const struct random_shape *s,
-                                const struct ruvm_mask *m, const uint16_t *tokens)
+                                const struct ruvm_mask *m, const uint16_t *tokens,
+                                uint32_t n_tokens)
 {
     struct ruvm_kernels kernels = ruvm_kernels_scalar;
     const struct ruvm_engine_options o = {.kernels = &kernels};
-    int32_t *logits = calloc((size_t)N_TOKENS * s->vocab, sizeof *logits);
+    int32_t *logits = calloc((size_t)n_tokens * s->vocab, sizeof *logits);
     kernels.weights = skipping_weights;
     skipped = m;
     struct engine made = open_engine(image, n, &o);
-    for (skipped_at = 0; skipped_at < N_TOKENS; skipped_at++)
+    for (skipped_at = 0; skipped_at < n_tokens; skipped_at++)
         cr_assert_eq(ruvm_engine_eval(made.e, tokens + skipped_at, 1,
                                       logits + (size_t)skipped_at * s->vocab),
                      RUVM_OK);
@@ -101,10 +102,10 @@ static int32_t *skipping_logits(const uint8_t *image, size_t n, const struct ran
     return logits;
 }
 
-static void draw_tokens(uint16_t *tokens, const struct random_shape *s)
+static void draw_tokens(uint16_t *tokens, const struct random_shape *s, uint32_t n)
 {
     uint64_t rng = s->seed;
-    for (size_t i = 0; i < N_TOKENS; i++)
+    for (uint32_t i = 0; i < n; i++)
         tokens[i] = (uint16_t)(random_next(&rng) % s->vocab);
 }
 
@@ -122,8 +123,8 @@ Test(mask, is_dense_attention_that_skips_what_is_hidden)
         uint16_t tokens[N_TOKENS];
         size_t n;
         uint8_t *image = random_image(s, &n);
-        draw_tokens(tokens, s);
-        int32_t *expected = skipping_logits(image, n, s, m, tokens);
+        draw_tokens(tokens, s, N_TOKENS);
+        int32_t *expected = skipping_logits(image, n, s, m, tokens, N_TOKENS);
         for (unsigned k = 0; ruvm_kernels_all[k]; k++) {
             const struct ruvm_engine_options o = {
                 .mask = *m, .block = 1 + 5 * k, .kernels = ruvm_kernels_all[k]};
@@ -138,6 +139,36 @@ Test(mask, is_dense_attention_that_skips_what_is_hidden)
         free(image);
     }
     free(found);
+}
+
+/* What is seen is worked out a thousand slots at a time. */
+Test(mask, is_the_same_in_a_long_text)
+{
+    static const struct ruvm_mask long_masks[] = {
+        {RUVM_MASK_WINDOW, {1000, 90}},     {RUVM_MASK_STRIDED, {30, 17}},
+        {RUVM_MASK_DILATED, {40, 27}},      {RUVM_MASK_DILATED, {1030, 1}},
+        {RUVM_MASK_BIGBIRD, {20, 1050, 9}}, {RUVM_MASK_BIGBIRD, {3, 2, 64}},
+    };
+    struct random_shape s = shapes[1];
+    static uint16_t tokens[LONG_CONTEXT];
+    size_t n;
+    s.context = LONG_CONTEXT;
+    s.window = 1050;
+    uint8_t *image = random_image(&s, &n);
+    int32_t *found = calloc((size_t)LONG_CONTEXT * s.vocab, sizeof *found);
+    draw_tokens(tokens, &s, LONG_CONTEXT);
+    for (size_t i = 0; i < sizeof long_masks / sizeof *long_masks; i++) {
+        const struct ruvm_engine_options o = {
+            .mask = long_masks[i], .block = 16, .kernels = ruvm_kernels_select(NULL)};
+        int32_t *expected = skipping_logits(image, n, &s, &long_masks[i], tokens, LONG_CONTEXT);
+        struct engine made = open_engine(image, n, &o);
+        cr_assert_eq(ruvm_engine_eval(made.e, tokens, LONG_CONTEXT, found), RUVM_OK);
+        expect_rows(found, expected, (size_t)LONG_CONTEXT * s.vocab, (int)i);
+        free(made.memory);
+        free(expected);
+    }
+    free(found);
+    free(image);
 }
 
 /* ---- the ring ------------------------------------------------------------------- */
@@ -171,8 +202,8 @@ Test(mask, a_ring_goes_back_as_far_as_it_says)
         uint16_t tokens[N_TOKENS];
         size_t n;
         uint8_t *image = random_image(s, &n);
-        draw_tokens(tokens, s);
-        int32_t *expected = skipping_logits(image, n, s, &o.mask, tokens);
+        draw_tokens(tokens, s, N_TOKENS);
+        int32_t *expected = skipping_logits(image, n, s, &o.mask, tokens, N_TOKENS);
         struct engine made = open_engine(image, n, &o);
         for (int step = 0; step < 300; step++) {
             uint32_t at = ruvm_engine_position(made.e);
@@ -207,8 +238,8 @@ Test(mask, a_state_of_a_ring_goes_on)
         uint16_t tokens[N_TOKENS];
         size_t n;
         uint8_t *image = random_image(s, &n);
-        draw_tokens(tokens, s);
-        int32_t *expected = skipping_logits(image, n, s, &o.mask, tokens);
+        draw_tokens(tokens, s, N_TOKENS);
+        int32_t *expected = skipping_logits(image, n, s, &o.mask, tokens, N_TOKENS);
         struct engine a = open_engine(image, n, &o), b = open_engine(image, n, &o);
         cr_assert_eq(ruvm_engine_eval(a.e, tokens, at, NULL), RUVM_OK);
         size_t bytes = ruvm_engine_state_bytes(a.e, at);

@@ -125,6 +125,7 @@ static void search_words(const struct ruvm_rag *rag, const char *text)
     ruvm_bm25_ask(&q, &words, text, strlen(text));
     int n = ruvm_bm25_search(&q, &s, memory, sizeof memory, hits);
     check(n >= 0 && n <= K);
+    ruvm_bm25_prefer_forms(&q, rag, hits, (uint32_t)n);
     const struct ruvm_blend b = {.words = hits, .n_words = (uint32_t)n, .whole = q.idf_sum};
     check(ruvm_blend(&b, found, K) == (uint32_t)n);
     for (int i = 0; i < n; i++) {

@@ -336,6 +336,7 @@ static int compare_add_scaled(const struct ruvm_kernels *k, const struct ruvm_ke
         uint32_t n = compare_length(i % 80), bytes = n * 4;
         struct ruvm_addition p = {.mult = compare_mult(), .shift = 1 + i % 62};
         p.mult = i % 7 ? p.mult : INT32_MAX;
+        p.is_first = i / 62 % 3 == 0;
         compare_slot = 0;
         p.scale = compare_u16(n, (int)(i / 2 % 5), 65535);
         int32_t *x = compare_s32(n, (int)(i % 5), ((int64_t)1 << i % 31) - 1);

@@ -172,6 +172,8 @@ static void naive_add(int32_t *h, const int32_t *x, uint32_t n, uint32_t mult, u
 
 static void naive_add_scaled(int32_t *h, int32_t *x, uint32_t n, const struct ruvm_addition *p)
 {
+    for (uint32_t i = 0; p->is_first && i < n; i++)
+        h[i] = 0;
     naive_rescale(x, p->scale, n);
     naive_add(h, x, n, p->mult, p->shift);
 }

@@ -211,6 +211,26 @@ static void strict_divide(int32_t *out, const int32_t *x, const uint16_t *scale,
     ruvm_kernels_scalar.divide(out, x, scale, n, down, inverse);
 }
 
+/* Each query in turn, by the kernels above. */
+static void strict_attend(const struct ruvm_attend *a)
+{
+    STRICT(a->n >= 1 && a->n <= RUVM_ATTEND_QUERIES);
+    STRICT(a->head_dim % 8 == 0 && a->head_dim >= 8 && a->head_dim <= RUVM_ATTEND_MAX_DIM);
+    for (uint32_t i = 0; i < a->n; i++) {
+        int16_t q[RUVM_ATTEND_MAX_DIM];
+        int32_t scores[RUVM_MIX_BLOCK], mixed[RUVM_ATTEND_MAX_DIM] = {0};
+        uint16_t weights[RUVM_MIX_BLOCK];
+        uint32_t dim = a->head_dim, n_pos = a->n_pos[i];
+        STRICT(n_pos <= RUVM_MIX_BLOCK);
+        strict_narrow(q, a->v[i], dim, a->up[i], a->down[i], a->narrow_mult[i]);
+        strict_scores(scores, q, a->keys, n_pos, dim, dim);
+        struct ruvm_divisor by =
+            ruvm_divisor_of(strict_weights(weights, scores, n_pos, a->mult[i], a->shift[i]));
+        strict_mix(mixed, weights, a->values, n_pos, dim, dim);
+        strict_divide(a->v[i], mixed, a->scale, dim, by.down, by.inverse);
+    }
+}
+
 static void strict_unpack(int8_t *v, const uint8_t *codes, const uint8_t *m, uint32_t n_pos,
                           uint32_t n)
 {
@@ -344,6 +364,7 @@ static const struct ruvm_kernels strict_kernels = {
     .scores = strict_scores,
     .weights = strict_weights,
     .mix = strict_mix,
+    .attend = strict_attend,
     .rotate = strict_rotate,
     .to_cache = strict_to_cache,
     .narrow = strict_narrow,
