@@ -429,13 +429,15 @@ mandir = $(PREFIX)/share/man
 datadir = $(PREFIX)/share
 MAN := $(wildcard man/*.[157])
 
+TOOL_HEADERS := $(patsubst lib/%,%,$(wildcard lib/tool/*.h))
+
 # What is installed, source:target; one list for install and uninstall. Firmware is installed
 # where it was built.
 INSTALLED = \
 	$B/ruvm:$(bindir)/ruvm \
 	$B/libruvm.a:$(libdir)/libruvm.a \
 	$B/ruvm.pc:$(libdir)/pkgconfig/ruvm.pc \
-	$(foreach h,ruvm.h ruvm_tool.h base/status.h,lib/$h:$(includedir)/ruvm/$h) \
+	$(foreach h,ruvm.h ruvm_tool.h base/status.h $(TOOL_HEADERS),lib/$h:$(includedir)/ruvm/$h) \
 	$(foreach m,$(MAN),$m:$(mandir)/man$(patsubst .%,%,$(suffix $m))/$(notdir $m)) \
 	completions/ruvm.bash:$(datadir)/bash-completion/completions/ruvm \
 	completions/_ruvm:$(datadir)/zsh/site-functions/_ruvm \
@@ -454,7 +456,7 @@ install: all $B/ruvm.pc ## installs below $(DESTDIR)$(PREFIX)
 
 uninstall: ## removes what `make install` installed
 	@for pair in $(INSTALLED); do rm -f "$(DESTDIR)$${pair##*:}"; done
-	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm 2>/dev/null || true
+	@cd "$(DESTDIR)$(includedir)" 2>/dev/null && rmdir ruvm/base ruvm/tool ruvm 2>/dev/null || true
 	@cd "$(DESTDIR)$(datadir)" 2>/dev/null && rmdir ruvm/firmware/* ruvm/firmware ruvm 2>/dev/null || true
 
 # ---- the rest ----------------------------------------------------------------

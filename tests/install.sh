@@ -31,6 +31,7 @@ quiet_make install DESTDIR="$work/a stage" PREFIX=/usr
     echo usr/lib/libruvm.a
     echo usr/lib/pkgconfig/ruvm.pc
     printf 'usr/include/ruvm/%s\n' ruvm.h ruvm_tool.h base/status.h
+    for header in lib/tool/*.h; do echo "usr/include/ruvm/${header#lib/}"; done
     for page in man/*.[157]; do echo "usr/share/man/man${page##*.}/${page#man/}"; done
     echo usr/share/bash-completion/completions/ruvm
     echo usr/share/zsh/site-functions/_ruvm

@@ -63,7 +63,11 @@ freestanding='stdint.h|stddef.h|stdbool.h'
 chip_base='lib/base/(bytes|status|crc32)\.h'
 
 includes_cli() { includes "lib/ruvm\.h|lib/ruvm_tool\.h|cli/$any" "$any" cli/*.[ch]; }
-includes_public() { includes 'base/status\.h|ruvm\.h' "$freestanding" lib/ruvm.h lib/ruvm_tool.h; }
+includes_public()
+{
+    includes 'base/status\.h|(\.\./)?ruvm\.h|tool/[a-z_]+\.h|common\.h|session\.h' "$freestanding" \
+        lib/ruvm.h lib/ruvm_tool.h lib/tool/*.h
+}
 includes_base() { includes "lib/base/$any" "$any" lib/base/*.[ch]; }
 includes_formats() { includes "formats/$any|lib/base/$any" "$any" formats/*.[ch]; }
 includes_kernels()
@@ -95,7 +99,7 @@ includes_device()
 includes_workstation()
 {
     local files
-    read -ra files < <(find lib -name '*.[ch]' ! -path 'lib/ruvm*.h' ! -path 'lib/base/*' \
+    read -ra files < <(find lib -name '*.[ch]' ! -path 'lib/ruvm*.h' ! -path 'lib/tool/*' ! -path 'lib/base/*' \
         ! -path 'lib/device/*' | tr '\n' ' ')
     includes "(lib|formats|kernels)/$any" "$any" "${files[@]}"
 }
