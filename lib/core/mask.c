@@ -88,16 +88,6 @@ uint32_t ruvm_mask_slot(const struct ruvm_engine *e, uint32_t position)
     return e->mask.n[1] + (position - e->mask.n[1]) % ring_of(e);
 }
 
-/* The newest position up to `newest` that belongs into a slot, which has had one. What is there
- * may be a later one, of this block or taken back; then this one is behind the window. */
-static uint32_t position_in(const struct ruvm_engine *e, uint32_t slot, uint32_t newest)
-{
-    uint32_t sinks = e->mask.n[1];
-    if (newest < e->slots || slot < sinks)
-        return slot;
-    return newest - (newest - slot) % ring_of(e);
-}
-
 bool ruvm_mask_can_rewind(const struct ruvm_engine *e, uint32_t n)
 {
     if (!ruvm_mask_is_ring(e) || e->written <= e->slots || n <= e->mask.n[1])
@@ -157,13 +147,20 @@ static void flag_all(struct seen *s, const struct ruvm_mask *m, uint32_t query)
     flag_drawn(s, query, m->n[2]);
 }
 
-/* In a ring a slot is not a position: each is asked. */
+/* In a ring what lies behind the sinks goes round: the window is one run of slots, or two. */
 static void flag_ring(struct seen *s, const struct ruvm_engine *e, uint32_t query, uint32_t oldest)
 {
-    for (uint32_t slot = s->begin; slot < s->end; slot++) {
-        uint32_t key = position_in(e, slot, query);
-        s->of[slot - s->begin] = key >= oldest && ruvm_mask_sees(&e->mask, query, key);
-    }
+    uint32_t sinks = e->mask.n[1], first = back_by(query, e->mask.n[0], 1);
+    if (oldest < sinks)
+        flag(s, oldest, query < sinks ? query : sinks - 1, 1);
+    first = first < oldest ? oldest : first;
+    first = first < sinks ? sinks : first;
+    if (first > query)
+        return;
+    uint32_t slot = ruvm_mask_slot(e, first), n = query - first + 1, room = e->slots - slot;
+    flag(s, slot, slot + (n < room ? n : room) - 1, 1);
+    if (n > room)
+        flag(s, sinks, sinks + n - room - 1, 1);
 }
 
 /* Of slots begin .. end as many as fit. */
@@ -193,7 +190,8 @@ static uint32_t weights_of_seen(struct ruvm_engine *e, uint32_t first, uint32_t 
     }
     uint32_t total = e->k->weights(e->weights, e->scores, n, r.mult, r.shift);
     for (uint32_t at = first; at < first + n; at = s.end) {
-        find_seen(&s, e, at, first + n, query, oldest);
+        if (n > FLAGS) /* else they are there still */
+            find_seen(&s, e, at, first + n, query, oldest);
         for (uint32_t i = at; i < s.end; i++) {
             total -= s.of[i - at] ? 0 : e->weights[i - first];
             e->weights[i - first] = s.of[i - at] ? e->weights[i - first] : 0;
