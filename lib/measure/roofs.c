@@ -15,6 +15,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
+#include "lib/base/pages.h"
 #include "lib/measure/machine.h"
 #include "lib/measure/spread.h"
 
@@ -72,7 +73,7 @@ static int take_memory(struct ruvm_roofs *m, uint32_t repetitions, struct ruvm_e
 {
     uint32_t n = m->shape.n_levels;
     size_t bytes = ruvm_align_up((size_t)m->shape.levels[n - 1].placed_bytes, ALIGN);
-    m->memory = aligned_alloc(ALIGN, bytes);
+    m->memory = ruvm_pages_alloc(bytes); /* as a model's weights lie */
     m->multiply = calloc((size_t)repetitions * (n + 1), sizeof(double));
     if (!m->memory || !m->multiply)
         return ruvm_fail(err, RUVM_ERR_MEMORY,

@@ -5,11 +5,9 @@
  * One block of memory holds all of them in the order of the image, so that matrices
  * which follow each other there still do.
  */
-#define _DEFAULT_SOURCE /* madvise */
 #include "lib/run/panels.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #include "formats/ruvm_codes.h"
 #include "formats/ruvm_read.h"
@@ -17,9 +15,9 @@
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/base/pages.h"
 
-/* Large pages: a matrix is walked once a token, and each small page costs a look-up. */
-enum { HUGE_BYTES = 2 << 20, PACKED_BYTES = 1 << 20 };
+enum { PACKED_BYTES = 1 << 20 };
 
 static bool has_panels(const struct ruvm_image *img, const struct ruvm_tensor *t)
 {
@@ -95,12 +93,9 @@ int ruvm_panels_fill(struct ruvm_panels *p, const struct ruvm_map *map, struct r
 {
     if (!p->of_tensor)
         return RUVM_OK;
-    size_t align = p->bytes < HUGE_BYTES ? RUVM_PANEL_ALIGN : HUGE_BYTES;
-    p->data = aligned_alloc(align, ruvm_align_up(p->bytes, align));
+    p->data = ruvm_pages_alloc(p->bytes);
     if (!p->data)
         return ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for weights of %zu bytes", p->bytes);
-    if (align == HUGE_BYTES)
-        madvise(p->data, ruvm_align_up(p->bytes, align), MADV_HUGEPAGE); /* a wish only */
     uint8_t *to = p->data;
     for (unsigned i = 0; i < p->img.n_tensors; i++) {
         struct ruvm_tensor t = ruvm_image_tensor(&p->img, i);
