@@ -10,6 +10,9 @@
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
+/* Of 31 bits; the sums are on the stack of a chip. */
+enum { BIN_BITS = 5, N_BINS = 1 << BIN_BITS };
+
 /* The kept tokens: every weight above `above`, and the first n_equal equal to it. */
 struct kept {
     uint32_t above, n_equal;
@@ -90,94 +93,148 @@ static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t v
     }
 }
 
-/* Number and sum of the weights above w that are kept already. */
-static uint64_t sum_above(const int32_t *weights, uint32_t vocab, uint32_t w, uint32_t *count)
+static uint64_t sum_of(const int32_t *weights, uint32_t vocab)
 {
     uint64_t sum = 0;
-    *count = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        if ((uint32_t)weights[i] > w) {
-            sum += (uint32_t)weights[i];
-            (*count)++;
-        }
-    }
+    for (uint32_t i = 0; i < vocab; i++)
+        sum += (uint32_t)weights[i];
     return sum;
 }
 
-/* The largest set {weight >= w} is too much and {weight > w} is not: finds that w by
- * bisection, for a limit on the count (top-k) or on the sum (top-p). The kept set is then
+/* Weights sorted into bins: how many, and their sum. */
+struct bins {
+    uint32_t count[N_BINS];
+    uint64_t sum[N_BINS];
+};
+
+static inline void add_to_bin(struct bins *b, uint32_t bin, uint32_t weight)
+{
+    b->count[bin]++;
+    b->sum[bin] += weight;
+}
+
+/* Bin n has the weights of n bits. */
+static void sort_by_bits(struct bins *b, const int32_t *weights, uint32_t vocab)
+{
+    *b = (struct bins){0};
+    for (uint32_t i = 0; i < vocab; i++)
+        if (weights[i])
+            add_to_bin(b, ruvm_bits((uint32_t)weights[i]), (uint32_t)weights[i]);
+}
+
+/* Weights of which some bits are not known. */
+struct range {
+    uint32_t low, left; /* [low, low + 2^left) */
+};
+
+/* Bins of equal width for what is in the range; returns its logarithm. */
+static uint32_t sort_by_value(struct bins *b, const int32_t *weights, uint32_t vocab,
+                              struct range r)
+{
+    const uint32_t shift = r.left > BIN_BITS ? r.left - BIN_BITS : 0;
+    *b = (struct bins){0};
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t above = (uint32_t)weights[i] - r.low;
+        if (above >> r.left == 0)
+            add_to_bin(b, above >> shift, (uint32_t)weights[i]);
+    }
+    return shift;
+}
+
+/* A limit on the kept set, and what of it is reached by the weights above those at hand. */
+struct limit {
+    uint32_t max_count, count;
+    uint64_t min_sum, sum;
+};
+
+/* The bin, from the last one down, in which the limit is reached; 0 also where in none. */
+static uint32_t find_bin(const struct bins *b, struct limit *l)
+{
+    uint32_t i = N_BINS - 1;
+    while (l->count + b->count[i] < l->max_count && l->sum + b->sum[i] < l->min_sum && i > 0) {
+        l->count += b->count[i];
+        l->sum += b->sum[i];
+        i--;
+    }
+    return i;
+}
+
+/* What is known when the limit is reached in a bin: all, if a single weight is there. */
+static struct range range_of(const struct bins *b, uint32_t bin, uint32_t low, uint32_t left)
+{
+    return b->count[bin] == 1 ? (struct range){(uint32_t)b->sum[bin], 0}
+                              : (struct range){low, left};
+}
+
+/* The largest weight w for which {weight >= w} reaches the limit, on the count (top-k) or on the
+ * sum (top-p): how many bits it has comes first, then some of them at a time. The kept set is
  * everything above w and as many equal to w as reach the limit. */
 static struct kept narrow(const int32_t *weights, uint32_t vocab, uint32_t max_count,
                           uint64_t min_sum)
 {
-    uint32_t low = 0, high = 1u << 30; /* nothing is above high */
-    uint32_t count = 0;
-    uint64_t sum = 0;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        sum = sum_above(weights, vocab, mid, &count);
-        if (count >= max_count || sum >= min_sum)
-            low = mid + 1;
-        else
-            high = mid;
+    struct bins bins;
+    struct limit l = {.max_count = max_count, .min_sum = min_sum};
+    sort_by_bits(&bins, weights, vocab);
+    uint32_t bin = find_bin(&bins, &l);
+    if (bin == 0)
+        return (struct kept){0, 0}; /* all together do not reach it */
+    struct range r = range_of(&bins, bin, 1u << (bin - 1), bin - 1);
+    while (r.left > 0) {
+        uint32_t shift = sort_by_value(&bins, weights, vocab, r);
+        bin = find_bin(&bins, &l);
+        r = range_of(&bins, bin, r.low + (bin << shift), shift);
     }
-    sum = sum_above(weights, vocab, low, &count);
-    uint32_t n_equal = max_count - count;
-    if (low > 0 && sum < min_sum) {
-        uint64_t wanted = (min_sum - sum - 1) / low + 1; /* min_sum may be all there is */
+    uint32_t n_equal = max_count - l.count;
+    if (l.sum < min_sum) {
+        uint64_t wanted = (min_sum - l.sum - 1) / r.low + 1; /* min_sum may be all there is */
         n_equal = wanted < n_equal ? (uint32_t)wanted : n_equal;
     }
-    return (struct kept){low, n_equal};
+    return (struct kept){r.low, n_equal};
 }
 
-/* Sets the weight of every token outside the kept set to 0. */
-static void drop_others(int32_t *weights, uint32_t vocab, struct kept k)
+/* Sets the weight of every token outside the kept set to 0; returns the sum of the others. */
+static uint64_t drop_others(int32_t *weights, uint32_t vocab, struct kept k)
 {
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < vocab; i++) {
         uint32_t w = (uint32_t)weights[i];
-        if (w > k.above)
-            continue;
-        if (w == k.above && k.n_equal > 0)
-            k.n_equal--;
-        else
-            weights[i] = 0;
+        uint32_t least = k.above + (k.n_equal == 0); /* that stays */
+        k.n_equal -= w == k.above && k.n_equal > 0;
+        w = w >= least ? w : 0;
+        weights[i] = (int32_t)w;
+        sum += w;
     }
+    return sum;
 }
 
-static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
+/* Returns the sum of the weights that stay. */
+static uint64_t filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
 {
-    uint32_t count;
+    uint64_t sum = 0; /* not known yet */
     if (s->top_k > 0 && s->top_k < vocab)
-        drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
+        sum = drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
     if (s->min_p_q16 > 0) {
         uint32_t best = (uint32_t)weights[largest(s, weights, vocab)];
         uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
         uint32_t least = (uint32_t)(((uint64_t)best * share) >> 16);
-        drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
+        sum = drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
     }
+    sum = sum ? sum : sum_of(weights, vocab);
     if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {
-        uint64_t total = sum_above(weights, vocab, 0, &count);
-        uint64_t wanted = (total * s->top_p_q16) >> 16;
-        drop_others(weights, vocab, narrow(weights, vocab, vocab, wanted ? wanted : 1));
+        uint64_t wanted = (sum * s->top_p_q16) >> 16;
+        sum = drop_others(weights, vocab, narrow(weights, vocab, vocab, wanted ? wanted : 1));
     }
+    return sum;
 }
 
-static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab)
+/* total: of all weights, below 2^46, so that the bias is below 2^-18. */
+static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab, uint64_t total)
 {
-    uint32_t count;
-    uint64_t total = sum_above(weights, vocab, 0, &count);
-    uint64_t r = next_random(s) % total; /* total < 2^46: the bias is below 2^-18 */
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        uint32_t w = (uint32_t)weights[i];
-        if (w == 0)
-            continue;
-        if (r < w)
-            return (uint16_t)i;
-        r -= w;
-        last = i;
-    }
-    return (uint16_t)last;
+    uint64_t r = next_random(s) % total;
+    uint32_t i = 0;
+    while (i + 1 < vocab && r >= (uint32_t)weights[i])
+        r -= (uint32_t)weights[i++];
+    return (uint16_t)i;
 }
 
 uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
@@ -187,6 +244,5 @@ uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
     if (s->temperature_q16 == 0)
         return largest(s, logits, vocab);
     to_weights(s, logits, vocab);
-    filter(s, logits, vocab);
-    return draw(s, logits, vocab);
+    return draw(s, logits, vocab, filter(s, logits, vocab));
 }
