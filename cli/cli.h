@@ -154,7 +154,8 @@ void ruvm_completion_print(const char *shell, const struct ruvm_args_command *ru
 /* Zeroed memory; ends the process with a message when there is none. */
 void *ruvm_output_alloc(size_t count, size_t size);
 
-/* "ruvm VERB: message" on standard error; verb "": ruvm itself. */
+/* "ruvm VERB: message" on standard error; verb "": ruvm itself. Of the message only line ends
+ * act, as with ruvm_output_visible(). */
 void ruvm_output_error(const char *verb, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Reports a failure of the library and gives the exit code that belongs to it. */
