@@ -139,6 +139,15 @@ int ruvm_args_check_knn(const struct ruvm_args *args);
 /* The word nearest to a misspelt one among n, or NULL when none is near. */
 const char *ruvm_args_nearest(const char *word, const char *const *words, unsigned n);
 
+/* ---- places.c: files that are to be written, before the work ------------- */
+
+/* Whether two paths are one file, of which neither has to be there; NULL is none. */
+bool ruvm_places_same(const char *a, const char *b);
+/* RUVM_EXIT_DONE, or the message why nothing can be written there. */
+int ruvm_places_check(const char *verb, const char *output);
+/* The same of --plot, which is not to replace one of n inputs either; each may be NULL. */
+int ruvm_places_check_plot(const struct ruvm_args *args, const char *const *inputs, unsigned n);
+
 /* ---- help.c and completion.c: what else the tables give ------------------ */
 
 void ruvm_help_command(const struct ruvm_args_command *command);
