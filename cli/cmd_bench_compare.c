@@ -330,6 +330,7 @@ void ruvm_cmd_bench_compare_json(struct cJSON *object, const struct ruvm_bench_c
     if (c->bound > 0)
         ruvm_json_number(x, "fail_if_percent", 100 * (c->bound - 1));
     ruvm_json_count(x, "slower", c->n_slower);
+    ruvm_json_text(x, "tier", "measured");
     struct cJSON *rates = ruvm_json_array(x, "rates");
     for (unsigned i = 0; i < c->n; i++) {
         const struct ruvm_bench_rate *r = &c->rates[i];
