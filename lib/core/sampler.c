@@ -10,8 +10,8 @@
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
-/* Of 31 bits; the sums are on the stack of a chip. */
-enum { BIN_BITS = 5, N_BINS = 1 << BIN_BITS };
+/* The largest weight is 2^30. Bins are on the stack of a chip. */
+enum { WEIGHT_BITS = 31, BIN_BITS = 5, N_BINS = 1 << BIN_BITS };
 
 /* The kept tokens: every weight above `above`, and the first n_equal equal to it. */
 struct kept {
@@ -101,95 +101,48 @@ static uint64_t sum_of(const int32_t *weights, uint32_t vocab)
     return sum;
 }
 
-/* Weights sorted into bins: how many, and their sum. */
-struct bins {
-    uint32_t count[N_BINS];
-    uint64_t sum[N_BINS];
-};
-
-static inline void add_to_bin(struct bins *b, uint32_t bin, uint32_t weight)
-{
-    b->count[bin]++;
-    b->sum[bin] += weight;
-}
-
-/* Bin n has the weights of n bits. */
-static void sort_by_bits(struct bins *b, const int32_t *weights, uint32_t vocab)
-{
-    *b = (struct bins){0};
-    for (uint32_t i = 0; i < vocab; i++)
-        if (weights[i])
-            add_to_bin(b, ruvm_bits((uint32_t)weights[i]), (uint32_t)weights[i]);
-}
-
-/* Weights of which some bits are not known. */
-struct range {
-    uint32_t low, left; /* [low, low + 2^left) */
-};
-
-/* Bins of equal width for what is in the range; returns its logarithm. */
-static uint32_t sort_by_value(struct bins *b, const int32_t *weights, uint32_t vocab,
-                              struct range r)
-{
-    const uint32_t shift = r.left > BIN_BITS ? r.left - BIN_BITS : 0;
-    *b = (struct bins){0};
-    for (uint32_t i = 0; i < vocab; i++) {
-        uint32_t above = (uint32_t)weights[i] - r.low;
-        if (above >> r.left == 0)
-            add_to_bin(b, above >> shift, (uint32_t)weights[i]);
-    }
-    return shift;
-}
-
-/* A limit on the kept set, and what of it is reached by the weights above those at hand. */
+/* What top-k and top-p limit: a number of tokens, or the sum of their weights. */
 struct limit {
-    uint32_t max_count, count;
-    uint64_t min_sum, sum;
+    bool is_sum;
+    uint64_t amount;
 };
 
-/* The bin, from the last one down, in which the limit is reached; 0 also where in none. */
-static uint32_t find_bin(const struct bins *b, struct limit *l)
+/* Amounts of the weights in [low, low + 2^left), in bins 2^shift wide. */
+struct bins {
+    uint64_t amount[N_BINS];
+};
+static struct bins sort(const int32_t *weights, uint32_t vocab, bool sum, uint32_t low,
+                        uint32_t left)
 {
-    uint32_t i = N_BINS - 1;
-    while (l->count + b->count[i] < l->max_count && l->sum + b->sum[i] < l->min_sum && i > 0) {
-        l->count += b->count[i];
-        l->sum += b->sum[i];
-        i--;
+    struct bins b = {0};
+    uint32_t shift = left > BIN_BITS ? left - BIN_BITS : 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t w = (uint32_t)weights[i];
+        if ((w - low) >> left == 0)
+            b.amount[(w - low) >> shift] += sum ? w : 1;
     }
-    return i;
+    return b;
 }
 
-/* What is known when the limit is reached in a bin: all, if a single weight is there. */
-static struct range range_of(const struct bins *b, uint32_t bin, uint32_t low, uint32_t left)
+/* The largest weight w for which {weight >= w} reaches the limit: some of its bits at a time. The
+ * kept set is everything above w and as many equal to w as reach the limit. */
+static struct kept narrow(const int32_t *weights, uint32_t vocab, struct limit l)
 {
-    return b->count[bin] == 1 ? (struct range){(uint32_t)b->sum[bin], 0}
-                              : (struct range){low, left};
-}
-
-/* The largest weight w for which {weight >= w} reaches the limit, on the count (top-k) or on the
- * sum (top-p): how many bits it has comes first, then some of them at a time. The kept set is
- * everything above w and as many equal to w as reach the limit. */
-static struct kept narrow(const int32_t *weights, uint32_t vocab, uint32_t max_count,
-                          uint64_t min_sum)
-{
-    struct bins bins;
-    struct limit l = {.max_count = max_count, .min_sum = min_sum};
-    sort_by_bits(&bins, weights, vocab);
-    uint32_t bin = find_bin(&bins, &l);
-    if (bin == 0)
-        return (struct kept){0, 0}; /* all together do not reach it */
-    struct range r = range_of(&bins, bin, 1u << (bin - 1), bin - 1);
-    while (r.left > 0) {
-        uint32_t shift = sort_by_value(&bins, weights, vocab, r);
-        bin = find_bin(&bins, &l);
-        r = range_of(&bins, bin, r.low + (bin << shift), shift);
+    uint32_t low = 0, left = WEIGHT_BITS; /* w is in [low, low + 2^left) */
+    while (left > 0) {
+        struct bins b = sort(weights, vocab, l.is_sum, low, left);
+        uint32_t bin = N_BINS - 1;
+        for (; bin > 0 && b.amount[bin] < l.amount; bin--)
+            l.amount -= b.amount[bin];
+        left = left > BIN_BITS ? left - BIN_BITS : 0;
+        low += bin << left;
+        if (l.is_sum && b.amount[bin] >> 1 < low) { /* of a single weight */
+            low = (uint32_t)b.amount[bin];
+            left = 0;
+        }
     }
-    uint32_t n_equal = max_count - l.count;
-    if (l.sum < min_sum) {
-        uint64_t wanted = (min_sum - l.sum - 1) / r.low + 1; /* min_sum may be all there is */
-        n_equal = wanted < n_equal ? (uint32_t)wanted : n_equal;
-    }
-    return (struct kept){r.low, n_equal};
+    uint32_t each = l.is_sum ? low : 1;
+    return (struct kept){low, (uint32_t)((l.amount - 1) / each + 1)};
 }
 
 /* Sets the weight of every token outside the kept set to 0; returns the sum of the others. */
@@ -212,7 +165,7 @@ static uint64_t filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t 
 {
     uint64_t sum = 0; /* not known yet */
     if (s->top_k > 0 && s->top_k < vocab)
-        sum = drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
+        sum = drop_others(weights, vocab, narrow(weights, vocab, (struct limit){false, s->top_k}));
     if (s->min_p_q16 > 0) {
         uint32_t best = (uint32_t)weights[largest(s, weights, vocab)];
         uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
@@ -222,7 +175,8 @@ static uint64_t filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t 
     sum = sum ? sum : sum_of(weights, vocab);
     if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {
         uint64_t wanted = (sum * s->top_p_q16) >> 16;
-        sum = drop_others(weights, vocab, narrow(weights, vocab, vocab, wanted ? wanted : 1));
+        const struct limit l = {true, wanted ? wanted : 1}; /* not above the sum */
+        sum = drop_others(weights, vocab, narrow(weights, vocab, l));
     }
     return sum;
 }
