@@ -10,8 +10,8 @@
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
-/* The largest weight is 2^30. Bins are on the stack of a chip. */
-enum { WEIGHT_BITS = 31, BIN_BITS = 5, N_BINS = 1 << BIN_BITS };
+/* The largest weight is 2^TOP_BIT. Bins are on the stack of a chip. */
+enum { BIN_BITS = 6, N_BINS = 1 << BIN_BITS, TOP_BIT = 5 * BIN_BITS };
 
 /* The kept tokens: every weight above `above`, and the first n_equal equal to it. */
 struct kept {
@@ -101,92 +101,76 @@ static uint64_t sum_of(const int32_t *weights, uint32_t vocab)
     return sum;
 }
 
-/* What top-k and top-p limit: a number of tokens, or the sum of their weights. */
-struct limit {
-    bool is_sum;
-    uint64_t amount;
-};
-
-/* Amounts of the weights in [low, low + 2^left), in bins 2^shift wide. */
+/* What top-k and top-p limit, a number of tokens or the sum of their weights, of the weights in
+ * bins 2^shift wide from low on. */
 struct bins {
     uint64_t amount[N_BINS];
 };
-static struct bins sort(const int32_t *weights, uint32_t vocab, bool sum, uint32_t low,
-                        uint32_t left)
+static struct bins sort(const int32_t *weights, uint32_t vocab, bool is_sum, uint32_t low,
+                        uint32_t shift)
 {
     struct bins b = {0};
-    uint32_t shift = left > BIN_BITS ? left - BIN_BITS : 0;
     for (uint32_t i = 0; i < vocab; i++) {
-        uint32_t w = (uint32_t)weights[i];
-        if ((w - low) >> left == 0)
-            b.amount[(w - low) >> shift] += sum ? w : 1;
+        uint32_t w = (uint32_t)weights[i], bin = (w - low) >> shift;
+        if (bin < N_BINS)
+            b.amount[bin] += is_sum ? w : 1;
     }
     return b;
 }
 
-/* The largest weight w for which {weight >= w} reaches the limit: some of its bits at a time. The
- * kept set is everything above w and as many equal to w as reach the limit. */
-static struct kept narrow(const int32_t *weights, uint32_t vocab, struct limit l)
+/* Sets the weight of every token outside the kept set to 0. */
+static void drop_others(int32_t *weights, uint32_t vocab, struct kept k)
 {
-    uint32_t low = 0, left = WEIGHT_BITS; /* w is in [low, low + 2^left) */
-    while (left > 0) {
-        struct bins b = sort(weights, vocab, l.is_sum, low, left);
-        uint32_t bin = N_BINS - 1;
-        for (; bin > 0 && b.amount[bin] < l.amount; bin--)
-            l.amount -= b.amount[bin];
-        left = left > BIN_BITS ? left - BIN_BITS : 0;
-        low += bin << left;
-        if (l.is_sum && b.amount[bin] >> 1 < low) { /* of a single weight */
-            low = (uint32_t)b.amount[bin];
-            left = 0;
-        }
-    }
-    uint32_t each = l.is_sum ? low : 1;
-    return (struct kept){low, (uint32_t)((l.amount - 1) / each + 1)};
-}
-
-/* Sets the weight of every token outside the kept set to 0; returns the sum of the others. */
-static uint64_t drop_others(int32_t *weights, uint32_t vocab, struct kept k)
-{
-    uint64_t sum = 0;
     for (uint32_t i = 0; i < vocab; i++) {
         uint32_t w = (uint32_t)weights[i];
-        uint32_t least = k.above + (k.n_equal == 0); /* that stays */
-        k.n_equal -= w == k.above && k.n_equal > 0;
-        w = w >= least ? w : 0;
-        weights[i] = (int32_t)w;
-        sum += w;
+        bool is_equal = w == k.above && k.n_equal > 0;
+        k.n_equal -= is_equal;
+        weights[i] = w > k.above || is_equal ? weights[i] : 0;
     }
-    return sum;
 }
 
-/* Returns the sum of the weights that stay. */
-static uint64_t filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
+/* Finds the largest weight w for which {weight >= w} reaches the limit, some of its bits at a
+ * time. What stays is everything above w and as many equal to w as reach the limit. */
+static void keep_best(int32_t *weights, uint32_t vocab, bool is_sum, uint64_t limit)
 {
-    uint64_t sum = 0; /* not known yet */
+    uint32_t low = 0;
+    for (int shift = TOP_BIT; shift >= 0; shift -= BIN_BITS) {
+        struct bins b = sort(weights, vocab, is_sum, low, (uint32_t)shift);
+        uint32_t bin = N_BINS - 1;
+        for (; bin > 0 && b.amount[bin] < limit; bin--)
+            limit -= b.amount[bin];
+        low += bin << shift;
+        if (!RUVM_CORE_SMALL && is_sum && b.amount[bin] >> 1 < low) { /* of a single weight */
+            low = (uint32_t)b.amount[bin];
+            break;
+        }
+    }
+    uint32_t each = is_sum ? low : 1;
+    drop_others(weights, vocab, (struct kept){low, (uint32_t)((limit - 1) / each + 1)});
+}
+
+static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
+{
     if (s->top_k > 0 && s->top_k < vocab)
-        sum = drop_others(weights, vocab, narrow(weights, vocab, (struct limit){false, s->top_k}));
+        keep_best(weights, vocab, false, s->top_k);
     if (s->min_p_q16 > 0) {
         uint32_t best = (uint32_t)weights[largest(s, weights, vocab)];
         uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
         uint32_t least = (uint32_t)(((uint64_t)best * share) >> 16);
-        sum = drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
+        drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
     }
-    sum = sum ? sum : sum_of(weights, vocab);
     if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {
-        uint64_t wanted = (sum * s->top_p_q16) >> 16;
-        const struct limit l = {true, wanted ? wanted : 1}; /* not above the sum */
-        sum = drop_others(weights, vocab, narrow(weights, vocab, l));
+        uint64_t wanted = (sum_of(weights, vocab) * s->top_p_q16) >> 16;
+        keep_best(weights, vocab, true, wanted ? wanted : 1);
     }
-    return sum;
 }
 
-/* total: of all weights, below 2^46, so that the bias is below 2^-18. */
-static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab, uint64_t total)
+static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab)
 {
-    uint64_t r = next_random(s) % total;
+    uint64_t total = sum_of(weights, vocab);
+    uint64_t r = next_random(s) % total; /* total < 2^46: the bias is below 2^-18 */
     uint32_t i = 0;
-    while (i + 1 < vocab && r >= (uint32_t)weights[i])
+    while (r >= (uint32_t)weights[i])
         r -= (uint32_t)weights[i++];
     return (uint16_t)i;
 }
@@ -198,5 +182,6 @@ uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,
     if (s->temperature_q16 == 0)
         return largest(s, logits, vocab);
     to_weights(s, logits, vocab);
-    return draw(s, logits, vocab, filter(s, logits, vocab));
+    filter(s, logits, vocab);
+    return draw(s, logits, vocab);
 }
