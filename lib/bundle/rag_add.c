@@ -417,7 +417,7 @@ static void note(const struct adding *a)
     a->r->split = ruvm_rag_split_names[recipe->split];
     a->r->type = ruvm_rag_type_names[a->plan.type];
     a->r->is_old_table = a->embed.kind == RUVM_RECIPE_TABLE && !a->embed.path;
-    a->r->n_text_words = a->embed.table.n_counted;
+    a->r->n_text_words = (uint32_t)a->embed.table.counted.used;
     a->r->n_unknown_words = a->embed.table.n_unknown;
 }
 
