@@ -348,11 +348,11 @@ void tiny_models_set(struct ruvm_tensors *t, struct ruvm_arena *arena, const cha
 
 struct ruvm_view *tiny_models_view(struct ruvm_tensors *t, const char *name)
 {
-    for (size_t i = 0; i < t->n_views; i++)
-        if (strcmp(t->views[i].name, name) == 0)
-            return &t->views[i];
-    assert(!"there is no such tensor");
-    return NULL;
+    size_t i = 0;
+    while (i < t->n_views && strcmp(t->views[i].name, name) != 0)
+        i++;
+    assert(i < t->n_views);
+    return &t->views[i];
 }
 
 const char *tiny_network_name(int n)
