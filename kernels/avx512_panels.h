@@ -166,6 +166,15 @@ static inline void panel_s8(const struct ruvm_matmul_panels *m)
     }
 }
 
+/* A vector alone reads a panel once in any case, from caches as well, unless its parts are so
+ * narrow that four panels had better share what is loaded of x. */
+enum { PANEL_WIDE_PART = 64 };
+
+static inline int panel_s8_walks_once(const struct ruvm_matmul_panels *m)
+{
+    return panel_walks_once(m) || (m->n_vecs == 1 && m->part_cols >= PANEL_WIDE_PART);
+}
+
 /* One vector, whose parts are multiplied by a panel before the next one is read. */
 static inline void panel_s8_once(const struct ruvm_matmul_panels *m)
 {

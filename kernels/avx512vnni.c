@@ -233,7 +233,7 @@ static void matmul_once(const struct ruvm_matmul_panels *m)
 
 static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
-    if (panel_walks_once(m))
+    if (m->bits == 8 ? panel_s8_walks_once(m) : panel_walks_once(m))
         matmul_once(m);
     else
         panel_each_part(m, matmul_part);
