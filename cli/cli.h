@@ -144,7 +144,8 @@ bool ruvm_places_same(const char *a, const char *b);
 /* RUVM_EXIT_DONE, or the message why nothing can be written there. */
 int ruvm_places_check(const char *verb, const char *output);
 /* The same of --plot, which is not to replace one of n inputs either; each may be NULL. */
-int ruvm_places_check_plot(const struct ruvm_args *args, const char *const *inputs, unsigned n);
+int ruvm_places_check_plot(const struct ruvm_args *args, const char *verb,
+                           const char *const *inputs, unsigned n);
 
 /* ---- help.c and completion.c: what else the tables give ------------------ */
 

@@ -111,7 +111,7 @@ static int check_plot(const struct ruvm_args *args)
         inputs[n++] = ruvm_args_operand(args, i);
     for (unsigned i = 0; i < N_OPTIONS; i++)
         inputs[n++] = ruvm_args_text(args, options_of_files[i]);
-    return ruvm_places_check_plot(args, inputs, n);
+    return ruvm_places_check_plot(args, "bench", inputs, n);
 }
 
 static int check_options(const struct ruvm_args *args)

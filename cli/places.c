@@ -75,7 +75,8 @@ int ruvm_places_check(const char *verb, const char *output)
     return rc;
 }
 
-int ruvm_places_check_plot(const struct ruvm_args *args, const char *const *inputs, unsigned n)
+int ruvm_places_check_plot(const struct ruvm_args *args, const char *verb,
+                           const char *const *inputs, unsigned n)
 {
     const char *plot = ruvm_args_text(args, "plot");
     if (!plot)
@@ -88,5 +89,5 @@ int ruvm_places_check_plot(const struct ruvm_args *args, const char *const *inpu
         if (ruvm_places_same(inputs[i], plot))
             return ruvm_args_usage(args, "%s would be overwritten: choose another --plot FILE",
                                    inputs[i]);
-    return ruvm_places_check(ruvm_args_verb(args), plot);
+    return ruvm_places_check(verb, plot);
 }
