@@ -149,18 +149,16 @@ X86_INLINE void panel_s8_panels(uint32_t panels, const struct ruvm_matmul_panels
     }
 }
 
-/* Few vectors read a matrix from memory in one stream; more of them take longer to multiply. */
 static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
     const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
-    const uint32_t shared = m->is_far && m->n_vecs < PANEL_VECS ? 0 : m->n_rows;
     __m512i starts[PANEL_SHARED];
     for (uint32_t v = 0; v < m->n_vecs; v++)
         starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
-    for (; r + step - RUVM_PANEL_ROWS < shared; r += step)
+    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
         panel_s8_panels(PANEL_TILE, m, r, starts);
-    for (; r + RUVM_PANEL_ROWS < shared; r += 2 * RUVM_PANEL_ROWS)
+    for (; r + RUVM_PANEL_ROWS < m->n_rows; r += 2 * RUVM_PANEL_ROWS)
         panel_s8_panels(2, m, r, starts);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         panel_s8_panels(1, m, r, starts);
@@ -189,19 +187,24 @@ static inline int panel_s8_walks_once(const struct ruvm_matmul_panels *m)
     return panel_walks_once(m) || (m->n_vecs == 1 && m->part_cols >= PANEL_WIDE_PART);
 }
 
-/* One vector, whose parts are multiplied by a panel before the next one is read. */
+/* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
 static inline void panel_s8_once(const struct ruvm_matmul_panels *m)
 {
     struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
-    __m512i starts[RUVM_PANELS_MAX_PARTS];
+    __m512i starts[RUVM_PANELS_MAX_PARTS][RUVM_PANELS_FEW_VECS];
     const uint32_t n = panel_n_parts(m);
     for (uint32_t i = 0; i < n; i++) {
         parts[i] = panel_part(m, i);
-        starts[i] = panel_s8_start(parts[i].x, parts[i].n_cols);
+        for (uint32_t v = 0; v < m->n_vecs; v++)
+            starts[i][v] = panel_s8_start(parts[i].x + (size_t)v * m->x_stride, parts[i].n_cols);
     }
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
-        for (uint32_t i = 0; i < n; i++)
-            panel_s8_one(&parts[i], r, 0, starts[i]);
+        for (uint32_t i = 0; i < n; i++) {
+            if (m->n_vecs == 1)
+                panel_s8_one(&parts[i], r, 0, starts[i][0]);
+            else
+                panel_s8_panels(1, &parts[i], r, starts[i]);
+        }
 }
 
 #endif
