@@ -17,6 +17,12 @@
 #include "formats/ruvm_layout.h"
 #include "lib/base/status.h"
 
+/* A build for a chip leaves out what only workstations ask for, threads, masks and panels, with
+ * which an engine is then RUVM_ERR_UNSUPPORTED, and what is only there to be faster. */
+#ifndef RUVM_CORE_SMALL
+#define RUVM_CORE_SMALL 0
+#endif
+
 struct ruvm_section {
     char name[5]; /* NUL-terminated */
     uint32_t off, size, crc;

@@ -185,10 +185,24 @@ static bool check_places(struct ruvm_check *c, const uint8_t *e, uint64_t data_o
 
 /* ---- what it points to --------------------------------------------------- */
 
+/* Whether one of n bytes, a multiple of eight, is -128: flipped, a byte is 0 then. */
+static bool has_128(const uint8_t *p, uint32_t n)
+{
+    uint64_t found = 0;
+    for (const uint8_t *end = p + n; p < end; p += sizeof found) {
+        uint64_t eight;
+        __builtin_memcpy(&eight, p, sizeof eight);
+        eight ^= 0x8080808080808080u;
+        found |= (eight - 0x0101010101010101u) & ~eight & 0x8080808080808080u;
+    }
+    return found != 0;
+}
+_Static_assert(RUVM_ROW_ALIGN % 8 == 0, "rows of INT8 are whole eights of bytes");
+
 /* Kernels rely on both: -128 has no counterpart, and padding is multiplied, too. */
 static bool check_levels(struct ruvm_check *c, const struct ruvm_tensor *t, const uint8_t *row)
 {
-    uint32_t i = 0;
+    uint32_t i = RUVM_CORE_SMALL || has_128(row, t->row_bytes) ? 0 : t->cols;
     while (i < t->cols && row[i] != 0x80)
         i++;
     return ruvm_check_holds(c, row + i, "weight is -128, but weights are -127 to 127",

@@ -18,12 +18,6 @@
 #include "lib/core/mask.h"
 #include "lib/ruvm.h"
 
-/* A build for a chip leaves out what only workstations ask for, threads, masks and panels: an
- * engine with these is then RUVM_ERR_UNSUPPORTED. */
-#ifndef RUVM_CORE_SMALL
-#define RUVM_CORE_SMALL 0
-#endif
-
 enum { RUVM_MAX_BLOCK = 64, RUVM_DEFAULT_BLOCK = 8, RUVM_MAX_HEAD_DIM = 2048 };
 
 /* Quantized vectors are padded with zeros to whole numbers of these columns, and consist
