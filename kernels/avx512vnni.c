@@ -207,11 +207,7 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
     case 4: panel_codes(4, m); return;
     case 3: panel_codes(3, m); return;
     case 2: panel_codes(2, m); return;
-    default:
-        if (m->group)
-            panel_codes(1, m);
-        else
-            panel_tables(m);
+    default: panel_tables(m);
     }
 }
 
