@@ -126,7 +126,7 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     x86_ternary_matmul(m);
 }
 
-static void matmul_panels(const struct ruvm_matmul_panels *m)
+static void matmul_part(const struct ruvm_matmul_panels *m)
 {
     switch (m->bits) {
     case 8: panel_s8(m); return;
@@ -135,6 +135,11 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
     case 2: panel_codes(2, m); return;
     default: panel_codes(1, m);
     }
+}
+
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    panel_each_part_once(m, matmul_part);
 }
 
 const struct ruvm_kernels ruvm_kernels_avx2 = {

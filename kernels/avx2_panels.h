@@ -7,6 +7,7 @@
 #ifndef RUVM_KERNELS_AVX2_PANELS_H
 #define RUVM_KERNELS_AVX2_PANELS_H
 
+#include "kernels/panel_parts.h"
 #include "kernels/x86_codes.h"
 
 enum {

@@ -6,6 +6,7 @@
 #ifndef RUVM_KERNELS_AVX512_PANELS_H
 #define RUVM_KERNELS_AVX512_PANELS_H
 
+#include "kernels/panel_parts.h"
 #include "kernels/x86_codes.h"
 
 enum { PANEL_WORDS = 64, PANEL_VECS = 4, PANEL_TILE = 4, PANEL_UNIT = 16 };
@@ -163,6 +164,21 @@ static inline void panel_s8(const struct ruvm_matmul_panels *m)
         block.out = m->out + (size_t)v * m->out_stride;
         panel_s8_block(&block);
     }
+}
+
+/* One vector, whose parts are multiplied by a panel before the next one is read. */
+static inline void panel_s8_once(const struct ruvm_matmul_panels *m)
+{
+    struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
+    __m512i starts[RUVM_PANELS_MAX_PARTS];
+    const uint32_t n = panel_n_parts(m);
+    for (uint32_t i = 0; i < n; i++) {
+        parts[i] = panel_part(m, i);
+        starts[i] = panel_s8_start(parts[i].x, parts[i].n_cols);
+    }
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t i = 0; i < n; i++)
+            panel_s8_one(&parts[i], r, 0, starts[i]);
 }
 
 #endif

@@ -246,17 +246,21 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
     }
 }
 
+/* What the sums of levels have beside twice those of codes: minus max times the sum of x. */
+static inline __m512i panel_plain_start(int bits, const int8_t *x, uint32_t n_cols)
+{
+    __m512i sum = _mm512_srai_epi32(panel_s8_start(x, n_cols), 7); /* it was -128 times that */
+    return _mm512_mullo_epi32(sum, _mm512_set1_epi32(panel_max(bits)));
+}
+
 X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
                                  uint32_t v)
 {
     const struct panel_tile one = {1, vecs}, many = {panel_sharing(bits, 0, vecs), vecs};
     const uint32_t step = many.panels * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_VECS];
-    for (uint32_t j = 0; j < vecs; j++) {
-        __m512i x = panel_s8_start(m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
-        x = _mm512_srai_epi32(x, 7); /* it was -128 times the sum */
-        starts[j] = _mm512_mullo_epi32(x, _mm512_set1_epi32(panel_max(bits)));
-    }
+    for (uint32_t j = 0; j < vecs; j++)
+        starts[j] = panel_plain_start(bits, m->x + (size_t)(v + j) * m->x_stride, m->n_cols);
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, vecs); r += step)
         panel_plain_tile(bits, many, m, r, v, starts);
@@ -271,6 +275,22 @@ X86_INLINE void panel_plain(int bits, const struct ruvm_matmul_panels *m)
         panel_plain_walk(bits, PANEL_VECS, m, v);
     for (; v < m->n_vecs; v++)
         panel_plain_walk(bits, 1, m, v);
+}
+
+/* One vector, whose parts are multiplied by a panel before the next one is read. */
+X86_INLINE void panel_plain_once(int bits, const struct ruvm_matmul_panels *m)
+{
+    const struct panel_tile one = {1, 1};
+    struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
+    __m512i starts[RUVM_PANELS_MAX_PARTS];
+    const uint32_t n = panel_n_parts(m);
+    for (uint32_t i = 0; i < n; i++) {
+        parts[i] = panel_part(m, i);
+        starts[i] = panel_plain_start(bits, parts[i].x, parts[i].n_cols);
+    }
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t i = 0; i < n; i++)
+            panel_plain_tile(bits, one, &parts[i], r, 0, &starts[i]);
 }
 
 /* ---- multipliers ------------------------------------------------------------------- */
@@ -461,6 +481,30 @@ X86_INLINE void panel_groups(int bits, int sixteens, const struct ruvm_matmul_pa
         else
             panel_group_walk((struct panel_group_kind){bits, sixteens, 1}, m, v, g);
     }
+}
+
+X86_INLINE void panel_groups_once(int bits, int sixteens, const struct ruvm_matmul_panels *m)
+{
+    const struct panel_group_kind kind = {bits, sixteens, 1};
+    struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
+    struct panel_group_x g[PANEL_MAX_STEPS];
+    const uint32_t n = panel_n_parts(m);
+    panel_groups_of(g, m->x, m->n_cols, panel_zero(bits, sixteens), sixteens);
+    for (uint32_t i = 0; i < n; i++)
+        parts[i] = panel_part(m, i);
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        for (uint32_t i = 0; i < n; i++)
+            panel_group_tile(kind, 1, &parts[i], r, 0, g + (size_t)i * (m->part_cols / PANEL_STEP));
+}
+
+X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)
+{
+    if (m->group == 0)
+        panel_plain_once(bits, m);
+    else if (m->group == 16)
+        panel_groups_once(bits, 1, m);
+    else
+        panel_groups_once(bits, 0, m);
 }
 
 X86_INLINE void panel_codes(int bits, const struct ruvm_matmul_panels *m)

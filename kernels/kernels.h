@@ -55,7 +55,12 @@ struct ruvm_matmul_codes {
 };
 
 /* Rows laid out as panels (panels.h): how many a panel has, and the bytes of one. */
-enum { RUVM_PANEL_ROWS = 16, RUVM_PANEL_ALIGN = 64, RUVM_PANELS_MAX_COLS = 32768 };
+enum {
+    RUVM_PANEL_ROWS = 16,
+    RUVM_PANEL_ALIGN = 64,
+    RUVM_PANELS_MAX_COLS = 32768,
+    RUVM_PANELS_MAX_PARTS = 8
+};
 static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes)
 {
     uint32_t bytes = (row_bytes + mult_bytes) * RUVM_PANEL_ROWS;
@@ -66,13 +71,16 @@ static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes
  * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
  * x[v * x_stride + c], where a weight is an INT8 level, or with fewer bits that of INT4,
  * INT3, INT2 or BINARY times its multiplier. first_col is a multiple of 32, n_cols one of 16;
- * those of fewer bits have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned. */
+ * those of fewer bits have at most RUVM_PANELS_MAX_COLS columns. x need not be aligned.
+ * With parts, part i has the columns from i * part_cols of x on, and its sums are behind those
+ * of all vectors of the parts before it: out[(i * n_vecs + v) * out_stride + r]. */
 struct ruvm_matmul_panels {
     const uint8_t *w; /* [ceil(n_rows / 16), panel_bytes] */
     const int8_t *x;  /* [n_vecs, x_stride] of the columns from first_col on */
-    int32_t *out;     /* [n_vecs, out_stride] */
+    int32_t *out;     /* [parts, n_vecs, out_stride] */
     uint32_t bits;    /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, first_col, n_cols, panel_bytes;
+    uint32_t part_cols;       /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
     uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;
     uint32_t is_odd; /* 1: w is the second panel of a pair, if there are pairs (panels.h) */

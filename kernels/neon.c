@@ -107,9 +107,14 @@ static inline int32x4_t end(int32x4_t acc, struct panel_sum s)
     return vpadalq_s16(acc, vpaddq_s16(vreinterpretq_s16_s32(s.a), vreinterpretq_s16_s32(s.b)));
 }
 
-static void matmul_panels(const struct ruvm_matmul_panels *m)
+static void matmul_part(const struct ruvm_matmul_panels *m)
 {
     neon_matmul_panels((struct panel_products){add_s8, end_s8, begin, add, end, 1, 2}, m);
+}
+
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    panel_each_part_once(m, matmul_part);
 }
 
 const struct ruvm_kernels ruvm_kernels_neon = {

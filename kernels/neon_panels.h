@@ -8,6 +8,7 @@
 #define RUVM_KERNELS_NEON_PANELS_H
 
 #include "kernels/neon.h"
+#include "kernels/panel_parts.h"
 
 #define NEON_UNROLL _Pragma("GCC unroll 8")
 

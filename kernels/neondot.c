@@ -88,9 +88,14 @@ static inline int32x4_t end(int32x4_t acc, struct panel_sum s)
     return s.a;
 }
 
-static void matmul_panels(const struct ruvm_matmul_panels *m)
+static void matmul_part(const struct ruvm_matmul_panels *m)
 {
     neon_matmul_panels((struct panel_products){add_s8, end_s8, begin, add, end, 4, 4}, m);
+}
+
+static void matmul_panels(const struct ruvm_matmul_panels *m)
+{
+    panel_each_part_once(m, matmul_part);
 }
 
 const struct ruvm_kernels ruvm_kernels_neondot = {

@@ -454,7 +454,7 @@ static void run_stage_of(struct ruvm_engine *e, void *job, uint32_t first, uint3
     first *= RUVM_PARALLEL_TOKENS;
     end *= RUVM_PARALLEL_TOKENS;
     end = end < all->n ? end : all->n;
-    ruvm_parallel_narrow(&own, first);
+    ruvm_parallel_narrow(&own, first, end - first);
     run_stage(&own, all->stage, end - first);
 }
 

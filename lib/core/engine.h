@@ -42,6 +42,8 @@ enum {
 };
 _Static_assert(RUVM_NARROW_DIM / RUVM_HEAD_GROUP <= RUVM_MAX_GROUPS,
                "x_unit has room for the groups of the head's input");
+_Static_assert((int)RUVM_MAX_GROUPS <= (int)RUVM_PANELS_MAX_PARTS,
+               "kernels with panels take all groups together");
 _Static_assert(RUVM_MIN_GROUP % RUVM_X_ALIGN == 0 && RUVM_HEAD_GROUP % RUVM_X_ALIGN == 0,
                "groups begin at whole columns of the kernels");
 

@@ -26,13 +26,15 @@ void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
     e->parallel->run(e->parallel->user, run_part, &s);
 }
 
-void ruvm_parallel_narrow(struct ruvm_engine *e, uint32_t first)
+void ruvm_parallel_narrow(struct ruvm_engine *e, uint32_t first, uint32_t n)
 {
+    uint32_t share = e->work_ints / e->block;
     e->parallel = NULL;
     e->rows += first;
     e->residual += (size_t)first * e->img.dim;
     e->layer_input += (size_t)first * e->img.dim;
-    e->work += (size_t)first * (e->work_ints / e->block);
+    e->work += (size_t)first * share;
+    e->work_ints = n * share;
     e->x += (size_t)first * e->x_stride;
     e->x_unit += (size_t)first * RUVM_MAX_GROUPS;
     if (e->sign_stride) {

@@ -20,9 +20,9 @@ void ruvm_parallel_split(struct ruvm_engine *e, uint32_t n,
                          void (*part)(struct ruvm_engine *view, void *job, uint32_t first,
                                       uint32_t end),
                          void *job);
-/* Makes a part's copy of its view an engine of its own for the block's tokens from `first` on:
- * their vectors, and a share of the work area. */
-void ruvm_parallel_narrow(struct ruvm_engine *copy, uint32_t first);
+/* Makes a part's copy of its view an engine of its own for n of the block's tokens, from `first`
+ * on: their vectors, and a share of the work area. */
+void ruvm_parallel_narrow(struct ruvm_engine *copy, uint32_t first, uint32_t n);
 
 enum { RUVM_PARALLEL_TOKENS = 4 }; /* that share what kernels load of a matrix */
 

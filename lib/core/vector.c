@@ -43,8 +43,9 @@ static const uint8_t *panels_of(const struct ruvm_engine *e, const struct ruvm_t
     return !RUVM_CORE_SMALL && e->panels ? e->panels[w->index] : NULL;
 }
 
+/* Every `group` columns are summed up apart, or all together if it is 0. */
 static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tensor *w,
-                            const uint8_t *panels, const struct ruvm_part *p)
+                            const uint8_t *panels, const struct ruvm_part *p, uint32_t group)
 {
     uint32_t bytes = ruvm_panels_bytes(w->row_bytes, w->mult_bytes);
     e->k->matmul_panels(&(struct ruvm_matmul_panels){
@@ -55,6 +56,7 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .n_rows = w->rows,
         .first_col = p->col,
         .n_cols = columns_of(w, p),
+        .part_cols = group,
         .panel_bytes = bytes,
         .group = w->group,
         .mult_off = w->row_bytes * RUVM_PANEL_ROWS,
@@ -71,7 +73,7 @@ void ruvm_vector_matmul_part(const struct ruvm_engine *e, const struct ruvm_tens
 {
     const uint8_t *panels = panels_of(e, w);
     if (panels) {
-        multiply_panels(e, w, panels, p);
+        multiply_panels(e, w, panels, p, 0);
         return;
     }
     struct ruvm_matmul_codes m = {
@@ -398,24 +400,46 @@ struct addition {
     uint32_t group, n_tokens;
 };
 
+/* How many groups are multiplied before their sums are added: for a token alone, all that have
+ * room, so that kernels walk over panels once. */
+static uint32_t groups_together(const struct ruvm_engine *e, const struct addition *a)
+{
+    uint32_t room = e->work_ints / a->w->rows;
+    if (a->n_tokens > 1 || !panels_of(e, a->w))
+        return 1;
+    return room < RUVM_MAX_GROUPS ? room : RUVM_MAX_GROUPS;
+}
+
+static void multiply_groups(const struct ruvm_engine *e, const struct ruvm_tensor *w,
+                            const struct ruvm_part *p, uint32_t group)
+{
+    const uint8_t *panels = panels_of(e, w);
+    if (panels)
+        multiply_panels(e, w, panels, p, group);
+    else
+        ruvm_vector_matmul_part(e, w, p);
+}
+
 /* The rows of w, which begin at `row`, times each group of the vectors; every group has a
  * scale of its own. */
 static void add_products(struct ruvm_engine *e, const struct addition *a,
                          const struct ruvm_tensor *w, uint32_t row)
 {
-    uint32_t dim = a->w->rows;
+    uint32_t dim = a->w->rows, n = groups_together(e, a);
     struct ruvm_part p = {.row = row,
-                          .n_cols = a->group,
+                          .n_cols = n * a->group,
                           .n_tokens = a->n_tokens,
                           .out = e->work + row,
                           .out_stride = dim};
     struct ruvm_sums s = {.exp = e->img.resid_exp};
-    for (; p.col < w->cols; p.col += a->group, s.group++) {
-        ruvm_vector_matmul_part(e, w, &p);
-        for (s.token = 0; s.token < a->n_tokens; s.token++) {
-            size_t at = (size_t)s.token * dim + row;
-            s.v = e->work + at;
-            ruvm_vector_add(e, w, &s, e->residual + at);
+    for (; p.col < w->cols; p.col += n * a->group) {
+        multiply_groups(e, w, &p, a->group);
+        for (uint32_t i = 0; i < n && p.col + i * a->group < w->cols; i++, s.group++) {
+            for (s.token = 0; s.token < a->n_tokens; s.token++) {
+                size_t at = (size_t)s.token * dim + row;
+                s.v = e->work + (size_t)i * dim + at;
+                ruvm_vector_add(e, w, &s, e->residual + at);
+            }
         }
     }
 }

@@ -1,0 +1,72 @@
+/* Parts of the columns of a product with panels, each with sums of its own.
+ *
+ * All parts of a matrix that is read from memory are walked panel by panel: part by part, memory
+ * would be read in pieces with gaps between them, at less than half of its rate. */
+#ifndef RUVM_KERNELS_PANEL_PARTS_H
+#define RUVM_KERNELS_PANEL_PARTS_H
+
+#include "kernels/kernels.h"
+
+static inline uint32_t panel_n_parts(const struct ruvm_matmul_panels *m)
+{
+    return m->part_cols ? (m->n_cols + m->part_cols - 1) / m->part_cols : 1;
+}
+
+/* The i-th part as a product that has no other. */
+static inline struct ruvm_matmul_panels panel_part(const struct ruvm_matmul_panels *m, uint32_t i)
+{
+    struct ruvm_matmul_panels part = *m;
+    const uint32_t first = i * m->part_cols, left = m->n_cols - first;
+    part.first_col += first;
+    part.x += first;
+    part.n_cols = m->part_cols && m->part_cols < left ? m->part_cols : left;
+    part.out += (size_t)i * m->n_vecs * m->out_stride;
+    part.part_cols = 0;
+    return part;
+}
+
+/* Whether all parts of a panel are multiplied before the next one is read: by a vector alone, for
+ * several find the panel in a cache. */
+static inline int panel_walks_once(const struct ruvm_matmul_panels *m)
+{
+    return m->is_far && m->n_vecs == 1 && panel_n_parts(m) > 1;
+}
+
+/* The rows from r on, at most one panel. */
+static inline struct ruvm_matmul_panels panel_of_rows(const struct ruvm_matmul_panels *m,
+                                                      uint32_t r)
+{
+    struct ruvm_matmul_panels one = *m;
+    const uint32_t left = m->n_rows - r;
+    one.w += (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
+    one.out += r;
+    one.n_rows = left < RUVM_PANEL_ROWS ? left : RUVM_PANEL_ROWS;
+    one.is_odd = (m->is_odd + r / RUVM_PANEL_ROWS) % 2;
+    return one;
+}
+
+/* Leaves each part to `multiply`, which takes products of one. */
+static inline void panel_each_part(const struct ruvm_matmul_panels *m,
+                                   void (*multiply)(const struct ruvm_matmul_panels *part))
+{
+    for (uint32_t i = 0; i < panel_n_parts(m); i++) {
+        const struct ruvm_matmul_panels part = panel_part(m, i);
+        multiply(&part);
+    }
+}
+
+/* The same, panel by panel where that is better. */
+static inline void panel_each_part_once(const struct ruvm_matmul_panels *m,
+                                        void (*multiply)(const struct ruvm_matmul_panels *part))
+{
+    if (!panel_walks_once(m)) {
+        panel_each_part(m, multiply);
+        return;
+    }
+    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS) {
+        const struct ruvm_matmul_panels rows = panel_of_rows(m, r);
+        panel_each_part(&rows, multiply);
+    }
+}
+
+#endif
