@@ -1,4 +1,4 @@
-/* AVX-512 panels of packed codes: INT4, INT3, INT2 and BINARY.
+/* AVX-512 panels of packed codes: INT4, INT3 and INT2.
  *
  * A step is 32 columns of 16 rows, as many registers as a code has bits, and eight times
  * four bytes u in them multiply x; a level is 2u - max. Four panels share what is loaded of a
@@ -24,11 +24,10 @@ X86_INLINE int panel_max(int bits)
     return (1 << bits) - 1;
 }
 
-/* Panels that share what is loaded of so many vectors. BINARY alone has sums for each bit of a
- * byte, and no registers for those of more. */
-X86_INLINE uint32_t panel_sharing(int bits, int group, uint32_t vecs)
+/* Panels that share what is loaded of so many vectors. */
+X86_INLINE uint32_t panel_sharing(uint32_t vecs)
 {
-    return vecs > 1 ? 1 : bits == 1 && !group ? 2 : PANEL_TILE;
+    return vecs > 1 ? 1 : PANEL_TILE;
 }
 
 /* How many of m's rows are multiplied by panels that share. From memory a vector alone reads one
@@ -141,9 +140,9 @@ X86_INLINE int panel_in_place(int bits, struct panel_tile t)
 }
 
 /* Into how many sums those of a panel and vector are split: by place, and for latency. */
-X86_INLINE uint32_t panel_plain_parts(int bits, struct panel_tile t)
+X86_INLINE uint32_t panel_plain_parts(struct panel_tile t)
 {
-    return t.vecs > 1 ? 2 : bits == 1 ? 8 : 4;
+    return t.vecs > 1 ? 2 : 4;
 }
 
 /* Which of them takes the k-th four columns, and its place. */
@@ -152,7 +151,7 @@ X86_INLINE uint32_t panel_plain_part(int bits, struct panel_tile t, uint32_t fou
     const struct panel_place at = panel_place(bits, fours, k);
     if (panel_in_place(bits, t) && bits == 4)
         return at.bit / 2 + at.word % 2;
-    return k % panel_plain_parts(bits, t);
+    return k % panel_plain_parts(t);
 }
 
 X86_INLINE uint32_t panel_plain_bit(int bits, struct panel_tile t, uint32_t part)
@@ -203,7 +202,7 @@ X86_INLINE __m512i panel_plain_sum(int bits, struct panel_tile t, const __m512i 
 {
     __m512i sum = parts[0];
     X86_UNROLL
-    for (uint32_t i = 1; i < panel_plain_parts(bits, t); i++) {
+    for (uint32_t i = 1; i < panel_plain_parts(t); i++) {
         uint32_t by = panel_plain_bit(bits, t, i);
         sum = _mm512_add_epi32(sum, by ? _mm512_srai_epi32(parts[i], by) : parts[i]);
     }
@@ -222,7 +221,7 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++) {
             X86_UNROLL
-            for (uint32_t i = 0; i < panel_plain_parts(bits, t); i++)
+            for (uint32_t i = 0; i < panel_plain_parts(t); i++)
                 s.part[p][j][i] = _mm512_setzero_si512();
         }
     }
@@ -256,7 +255,7 @@ static inline __m512i panel_plain_start(int bits, const int8_t *x, uint32_t n_co
 X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
                                  uint32_t v)
 {
-    const struct panel_tile one = {1, vecs}, many = {panel_sharing(bits, 0, vecs), vecs};
+    const struct panel_tile one = {1, vecs}, many = {panel_sharing(vecs), vecs};
     const uint32_t step = many.panels * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_VECS];
     for (uint32_t j = 0; j < vecs; j++)
@@ -460,7 +459,7 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
 X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm_matmul_panels *m,
                                  uint32_t v, const struct panel_group_x *g)
 {
-    const uint32_t many = panel_sharing(kind.bits, 1, kind.vecs), step = many * RUVM_PANEL_ROWS;
+    const uint32_t many = panel_sharing(kind.vecs), step = many * RUVM_PANEL_ROWS;
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, kind.vecs); r += step)
         panel_group_tile(kind, many, m, r, v, g);

@@ -13,15 +13,16 @@
 #define RUVM_KERNELS_AVX512_PANELS_TABLES_H
 
 #include "kernels/avx512_panels.h"
+#include "kernels/panel_parts.h"
 
 enum {
     TABLE_COLS = 16,       /* of a word */
     TABLE_PAIR_WORDS = 64, /* bytes of a word of each row of two panels */
     TABLE_RUN = 16,        /* words whose sums, at most 256 * 127, fit into 16 bits */
-    TABLE_MAX = 64,        /* words that tables are made for at a time */
+    TABLE_NEAREST = 64,    /* words that tables are made for at a time: half of the first cache */
+    TABLE_MOST = 128,      /* the same where weights come from memory */
     TABLE_GROUPS = 4,      /* whose multipliers are together in 16 bits */
     TABLE_PAIRS = 4,       /* of panels, which share what is loaded of tables */
-    TABLE_AHEAD = 8 << 10, /* how far from a lone pair weights are asked for */
     TABLE_NEAR = 256 << 10 /* bytes of panels that are walked for all vectors in turn */
 };
 
@@ -68,7 +69,7 @@ X86_INLINE __m512i table_field(const struct table_x *t, uint32_t f, uint32_t res
     return _mm512_mask_add_epi16(sums, 0xf0f0f0f0, sums, _mm512_set1_epi32(t->rest[rest]));
 }
 
-X86_INLINE void table_make(struct panel_table *t, const struct table_x *x)
+X86_INLINE void table_of(struct panel_table *t, const struct table_x *x)
 {
     t->of[0] = table_field(x, 0, 0);
     t->of[1] = _mm512_add_epi16(t->of[0], _mm512_set1_epi32(x->rest[1]));
@@ -77,13 +78,13 @@ X86_INLINE void table_make(struct panel_table *t, const struct table_x *x)
 }
 
 /* Those of n words. In two loops, for a store that is read at once waits. */
-static inline void table_make_all(struct panel_table *t, const int8_t *x, uint32_t n)
+static inline void table_make(struct panel_table *t, const int8_t *x, uint32_t n)
 {
-    struct table_x ordered[TABLE_MAX];
+    struct table_x ordered[TABLE_MOST];
     for (uint32_t i = 0; i < n; i++)
         table_order(&ordered[i], x + (size_t)i * TABLE_COLS);
     for (uint32_t i = 0; i < n; i++)
-        table_make(&t[i], &ordered[i]);
+        table_of(&t[i], &ordered[i]);
 }
 
 /* ---- rows -------------------------------------------------------------------------- */
@@ -104,11 +105,19 @@ X86_INLINE __m512i table_shift_6(__m512i words)
     return _mm512_mulhi_epu16(words, factor);
 }
 
-/* Words of each row that are multiplied by one vector. */
+/* Words of each row that are multiplied by one vector, and where their sums go. */
 struct table_part {
     const struct panel_table *tables;
-    uint32_t first, n, vector;
+    uint32_t first, n;
     int is_first; /* nothing has been summed up yet */
+    int32_t *out;
+};
+
+/* Parts that are multiplied by panels before the next ones are read. */
+struct table_parts {
+    struct table_part of[RUVM_PANELS_MAX_PARTS];
+    uint32_t n, words;
+    int are_far; /* in memory */
 };
 
 /* Pairs of panels that share tables; how many words have one multiplier, or 0: none has any.
@@ -119,16 +128,20 @@ struct table_kind {
 
 /* A part's words of the first of some pairs, its multipliers and tables. */
 struct table_at {
-    const uint8_t *w, *mult;
+    const uint8_t *w, *mult, *ahead; /* ahead: what is asked for next, or NULL */
     size_t pair_bytes;
     const struct panel_table *tables;
 };
 
-/* A lone pair is one stream, whose next bytes are asked for. */
-X86_INLINE void table_ask_ahead(uint32_t pairs, const uint8_t *at)
+/* From memory the pairs after these are asked for in one stream, a line for each one of these that
+ * is read: four streams, and those with gaps, give half of its rate. */
+X86_INLINE void table_ask_ahead(struct table_at *at, uint32_t lines)
 {
-    if (pairs == 1)
-        _mm_prefetch((const char *)at + TABLE_AHEAD, _MM_HINT_T1);
+    if (!at->ahead)
+        return;
+    X86_UNROLL
+    for (uint32_t i = 0; i < lines; i++, at->ahead += TABLE_PAIR_WORDS)
+        _mm_prefetch((const char *)at->ahead, _MM_HINT_T1);
 }
 
 /* Adds to run. The compiler is not told that it is a sum, or it would begin with those of fields
@@ -145,7 +158,7 @@ X86_INLINE void table_sum(uint32_t pairs, __m512i *run, const __m512i *of)
 /* Adds what the fields of the i-th words give. All pairs take each step together, and the longest
  * look-ups come first: in another order the units are worse used, and it takes up to a tenth
  * longer. */
-X86_INLINE void table_add(uint32_t pairs, __m512i *run, const struct table_at *at, uint32_t i)
+X86_INLINE void table_add(uint32_t pairs, __m512i *run, struct table_at *at, uint32_t i)
 {
     const struct panel_table *t = &at->tables[i];
     const uint8_t *w = at->w + (size_t)i * TABLE_PAIR_WORDS;
@@ -153,7 +166,7 @@ X86_INLINE void table_add(uint32_t pairs, __m512i *run, const struct table_at *a
     X86_UNROLL
     for (uint32_t p = 0; p < pairs; p++)
         first[p] = table_load(w + p * at->pair_bytes);
-    table_ask_ahead(pairs, w);
+    table_ask_ahead(at, pairs);
     X86_UNROLL
     for (uint32_t p = 0; p < pairs; p++)
         third[p] = _mm512_srli_epi16(first[p], 11);
@@ -180,8 +193,8 @@ struct table_sums {
 };
 
 /* Adds the sums of the n words from i on, either panel's times its half of mult's lanes. */
-X86_INLINE void table_run(uint32_t pairs, struct table_sums *s, const struct table_at *at,
-                          uint32_t i, uint32_t n, const __m512i *mult)
+X86_INLINE void table_run(uint32_t pairs, struct table_sums *s, struct table_at *at, uint32_t i,
+                          uint32_t n, const __m512i *mult)
 {
     __m512i run[TABLE_PAIRS] = {0};
     const uint32_t end = i + n;
@@ -200,7 +213,7 @@ X86_INLINE void table_run(uint32_t pairs, struct table_sums *s, const struct tab
 }
 
 /* A part's words, the first of which is a row's `first`, with multipliers. */
-X86_INLINE void table_groups(struct table_kind k, struct table_sums *s, const struct table_at *at,
+X86_INLINE void table_groups(struct table_kind k, struct table_sums *s, struct table_at *at,
                              uint32_t first, uint32_t n)
 {
     uint32_t g = first / k.words, skip = first % k.words, words;
@@ -208,7 +221,7 @@ X86_INLINE void table_groups(struct table_kind k, struct table_sums *s, const st
         const uint8_t *together = at->mult + (size_t)(g / TABLE_GROUPS) * TABLE_PAIR_WORDS;
         const __m128i by = _mm_cvtsi32_si128((int32_t)(g % TABLE_GROUPS * 4));
         __m512i mult[TABLE_PAIRS];
-        table_ask_ahead(k.pairs, together);
+        table_ask_ahead(at, 1);
         X86_UNROLL
         for (uint32_t p = 0; p < k.pairs; p++)
             mult[p] = _mm512_srl_epi16(panel_load(together + p * at->pair_bytes), by);
@@ -220,8 +233,7 @@ X86_INLINE void table_groups(struct table_kind k, struct table_sums *s, const st
     }
 }
 
-X86_INLINE void table_plain(uint32_t pairs, struct table_sums *s, const struct table_at *at,
-                            uint32_t n)
+X86_INLINE void table_plain(uint32_t pairs, struct table_sums *s, struct table_at *at, uint32_t n)
 {
     __m512i one[TABLE_PAIRS];
     X86_UNROLL
@@ -236,20 +248,19 @@ static inline void table_store(const struct ruvm_matmul_panels *m, const struct 
 {
     const uint32_t left = m->n_rows - r;
     const __mmask16 rows = left < RUVM_PANEL_ROWS ? (__mmask16)((1u << left) - 1) : 0xffff;
-    const int32_t *out = m->out + (size_t)part->vector * m->out_stride + r;
     if (!part->is_first)
-        sums = _mm512_add_epi32(sums, _mm512_maskz_loadu_epi32(rows, out));
-    panel_store(m, r, part->vector, sums);
+        sums = _mm512_add_epi32(sums, _mm512_maskz_loadu_epi32(rows, part->out + r));
+    _mm512_mask_storeu_epi32(part->out + r, rows, sums);
 }
 
-/* The pairs of panels at w. Their rows are those from r on; the first panel of an odd one is not
- * among them. */
-X86_INLINE void table_tile(struct table_kind k, const struct ruvm_matmul_panels *m,
-                           const struct table_part *part, const uint8_t *w, uint32_t r, int odd)
+/* A part of the pairs of panels at w. Their rows are those from r on; the first panel of an odd
+ * one is not among them. Returns what is to be asked for next. */
+X86_INLINE const uint8_t *table_tile(struct table_kind k, const struct ruvm_matmul_panels *m,
+                                     const struct table_part *part, const uint8_t *w,
+                                     const uint8_t *ahead, uint32_t r, int odd)
 {
-    const struct table_at at = {w + (size_t)part->first * TABLE_PAIR_WORDS,
-                                w + 2 * (size_t)m->mult_off, 2 * (size_t)m->panel_bytes,
-                                part->tables};
+    struct table_at at = {w + (size_t)part->first * TABLE_PAIR_WORDS, w + 2 * (size_t)m->mult_off,
+                          ahead, 2 * (size_t)m->panel_bytes, part->tables};
     struct table_sums s;
     X86_UNROLL
     for (uint32_t p = 0; p < k.pairs; p++)
@@ -268,53 +279,73 @@ X86_INLINE void table_tile(struct table_kind k, const struct ruvm_matmul_panels 
             table_store(m, part, r, s.of[p][1]);
         r += RUVM_PANEL_ROWS;
     }
+    return at.ahead;
 }
 
-/* From memory one pair at a time is read: four streams give half the rate of one. */
+X86_INLINE void table_tiles(struct table_kind k, const struct ruvm_matmul_panels *m,
+                            const struct table_parts *parts, const uint8_t *w, uint32_t r, int odd)
+{
+    const uint8_t *ahead = parts->are_far ? w + k.pairs * 2 * (size_t)m->panel_bytes : NULL;
+    for (uint32_t i = 0; i < parts->n; i++)
+        ahead = table_tile(k, m, &parts->of[i], w, ahead, r, odd);
+}
+
 X86_INLINE void table_walk(uint32_t words, const struct ruvm_matmul_panels *m,
-                           const struct table_part *part)
+                           const struct table_parts *parts)
 {
     const uint32_t pair = 2 * RUVM_PANEL_ROWS, many = TABLE_PAIRS * pair;
     const size_t pair_bytes = 2 * (size_t)m->panel_bytes;
     const struct table_kind one = {1, words}, four = {TABLE_PAIRS, words};
     const uint8_t *w = m->w;
-    uint32_t r = 0, shared = m->is_far && part->vector == 0 ? 0 : m->n_rows;
+    uint32_t r = 0;
     if (m->is_odd) {
-        table_tile(one, m, part, w - m->panel_bytes, r, 1);
+        table_tiles(one, m, parts, w - m->panel_bytes, r, 1);
         r += RUVM_PANEL_ROWS;
         w += m->panel_bytes;
     }
-    for (; r + many - RUVM_PANEL_ROWS < shared; r += many, w += TABLE_PAIRS * pair_bytes)
-        table_tile(four, m, part, w, r, 0);
+    for (; r + many - RUVM_PANEL_ROWS < m->n_rows; r += many, w += TABLE_PAIRS * pair_bytes)
+        table_tiles(four, m, parts, w, r, 0);
     for (; r < m->n_rows; r += pair, w += pair_bytes)
-        table_tile(one, m, part, w, r, 0);
+        table_tiles(one, m, parts, w, r, 0);
 }
 
 static inline void table_walk_groups(const struct ruvm_matmul_panels *m,
-                                     const struct table_part *part)
+                                     const struct table_parts *parts)
 {
     switch (m->group / TABLE_COLS) {
-    case 0: table_walk(0, m, part); return;
-    case 1: table_walk(1, m, part); return;
-    case 2: table_walk(2, m, part); return;
-    default: table_walk(4, m, part);
+    case 0: table_walk(0, m, parts); return;
+    case 1: table_walk(1, m, parts); return;
+    case 2: table_walk(2, m, parts); return;
+    default: table_walk(4, m, parts);
     }
 }
 
 static inline void table_vector(const struct ruvm_matmul_panels *m, uint32_t v)
 {
-    struct panel_table tables[TABLE_MAX];
-    const int8_t *x = m->x + (size_t)v * m->x_stride;
-    const uint32_t n = m->n_cols / TABLE_COLS;
-    for (uint32_t i = 0; i < n; i += TABLE_MAX) {
-        const struct table_part part = {.tables = tables,
-                                        .first = m->first_col / TABLE_COLS + i,
-                                        .n = n - i < TABLE_MAX ? n - i : TABLE_MAX,
-                                        .vector = v,
-                                        .is_first = i == 0};
-        table_make_all(tables, x + (size_t)i * TABLE_COLS, part.n);
-        table_walk_groups(m, &part);
+    struct panel_table tables[TABLE_MOST];
+    struct table_parts parts = {.are_far = m->is_far && v == 0};
+    const uint32_t room = parts.are_far ? TABLE_MOST : TABLE_NEAREST;
+    for (uint32_t i = 0; i < panel_n_parts(m); i++) {
+        const struct ruvm_matmul_panels p = panel_part(m, i);
+        const int8_t *x = p.x + (size_t)v * m->x_stride;
+        for (uint32_t c = 0, n; c < p.n_cols; c += n * TABLE_COLS) {
+            n = (p.n_cols - c) / TABLE_COLS;
+            n = n < room - parts.words ? n : room - parts.words;
+            table_make(tables + parts.words, x + c, n);
+            parts.of[parts.n++] = (struct table_part){.tables = tables + parts.words,
+                                                      .first = (p.first_col + c) / TABLE_COLS,
+                                                      .n = n,
+                                                      .is_first = c == 0,
+                                                      .out = p.out + (size_t)v * m->out_stride};
+            parts.words += n;
+            if (parts.words == room) {
+                table_walk_groups(m, &parts);
+                parts.n = parts.words = 0;
+            }
+        }
     }
+    if (parts.n)
+        table_walk_groups(m, &parts);
 }
 
 /* How many rows from m->w on are walked for all vectors before the next ones: whole pairs. */
