@@ -7,7 +7,7 @@
 #ifndef RUVM_KERNELS_AVX2_PANELS_H
 #define RUVM_KERNELS_AVX2_PANELS_H
 
-#include "kernels/panel_parts.h"
+#include "kernels/panel_walk.h"
 #include "kernels/x86_codes.h"
 
 enum {
@@ -243,12 +243,11 @@ static inline void panel_starts_of(struct panel_start *s, struct panel_kind kind
     }
 }
 
-/* The multipliers of 8 rows for the 32 columns from c on, or for the first 16 and the others,
- * in both halves of each lane. */
+/* The multipliers of 8 rows for a step that begins with the g-th group of those at mult, or for
+ * its first 16 columns and the others, in both halves of each lane. */
 X86_INLINE void panel_mult(__m256i by[PANEL_HALVES], struct panel_kind kind, const uint8_t *mult,
-                           uint32_t group, uint32_t c)
+                           uint32_t g)
 {
-    const uint32_t g = c >> __builtin_ctz(group);
     const __m256i spread = _mm256_setr_epi8(0, -1, 0, -1, 1, -1, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1,
                                             4, -1, 4, -1, 5, -1, 5, -1, 6, -1, 6, -1, 7, -1, 7, -1);
     __m128i eight = _mm_loadl_epi64((const void *)(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS));
@@ -307,17 +306,17 @@ X86_INLINE void panel_step(struct panel_kind kind, uint32_t fours, __m256i *acc,
         panel_add(kind, fours, n, n, acc, &words, at, by[1]);
 }
 
-/* As many rows of a panel as a tile has, at a step that begins with column c of the row. */
+/* As many rows of a panel as a tile has, at a step that begins with the g-th group of those
+ * whose multipliers are at mult. */
 X86_INLINE void panel_rows(struct panel_kind kind, uint32_t fours,
-                           __m256i acc[PANEL_HALVES][PANEL_VECS],
-                           const struct ruvm_matmul_panels *m, const uint8_t *w,
-                           const uint8_t *mult, uint32_t c, const struct panel_at *at)
+                           __m256i acc[PANEL_HALVES][PANEL_VECS], const uint8_t *w,
+                           const uint8_t *mult, uint32_t g, const struct panel_at *at)
 {
     X86_UNROLL
     for (uint32_t h = 0; h < kind.halves; h++) {
         __m256i by[PANEL_HALVES] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
         if (!kind.plain)
-            panel_mult(by, kind, mult + (size_t)h * PANEL_HALF_ROWS, m->group, c);
+            panel_mult(by, kind, mult + (size_t)h * PANEL_HALF_ROWS, g);
         panel_step(kind, fours, acc[h], w + (size_t)h * PANEL_HALF, at, by);
     }
 }
@@ -327,21 +326,25 @@ X86_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matmu
                                  uint32_t r, uint32_t v, const struct panel_start *starts)
 {
     const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
-    const uint8_t *w = panel + (size_t)m->first_col / 8 * (uint32_t)kind.bits * RUVM_PANEL_ROWS;
-    const uint8_t *mult = panel + m->mult_off + r % RUVM_PANEL_ROWS;
+    const uint32_t bits = (uint32_t)kind.bits, group = kind.plain ? 0 : m->group;
+    const uint32_t row = r % RUVM_PANEL_ROWS, log2 = group ? (uint32_t)__builtin_ctz(group) : 0;
     struct panel_at at = {m->x + (size_t)v * m->x_stride, m->x_stride, starts};
     __m256i acc[PANEL_HALVES][PANEL_VECS];
     X86_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++)
         acc[0][j] = acc[1][j] = _mm256_setzero_si256();
-    w += r % RUVM_PANEL_ROWS * PANEL_HALF / PANEL_HALF_ROWS;
-    uint32_t c = 0;
-    for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.starts++) {
-        panel_rows(kind, PANEL_FOURS, acc, m, w, mult, m->first_col + c, &at);
-        w += (size_t)kind.bits * PANEL_WORDS;
+    struct panel_run run = panel_first_run(m, bits, group, panel);
+    for (; run.left; panel_next_run(&run, bits, group)) {
+        const uint32_t end = run.first + run.n;
+        const uint8_t *w = run.words + row * PANEL_HALF / PANEL_HALF_ROWS, *mult = run.mults + row;
+        uint32_t c = run.first;
+        for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.starts++) {
+            panel_rows(kind, PANEL_FOURS, acc, w, mult, c >> log2, &at);
+            w += (size_t)bits * PANEL_WORDS;
+        }
+        if (c < end)
+            panel_rows(kind, PANEL_FOURS / 2, acc, w, mult, c >> log2, &at);
     }
-    if (c < m->n_cols)
-        panel_rows(kind, PANEL_FOURS / 2, acc, m, w, mult, m->first_col + c, &at);
     X86_UNROLL
     for (uint32_t h = 0; h < kind.halves; h++) {
         X86_UNROLL

@@ -6,7 +6,7 @@
 #ifndef RUVM_KERNELS_AVX512_PANELS_H
 #define RUVM_KERNELS_AVX512_PANELS_H
 
-#include "kernels/panel_parts.h"
+#include "kernels/panel_walk.h"
 #include "kernels/x86_codes.h"
 
 enum { PANEL_WORDS = 64, PANEL_VECS = 4, PANEL_TILE = 4, PANEL_UNIT = 16 };

@@ -124,11 +124,11 @@ X86_INLINE __m512i panel_four_in_place(int bits, const struct panel_words *s, ui
     return _mm512_and_si512(s->w[at.word], _mm512_set1_epi8((char)mask));
 }
 
-/* Where the codes of the panel of row r begin that multiply x[0]. */
+/* Where the codes of the panel of row r begin that multiply x[0], without multipliers. */
 X86_INLINE const uint8_t *panel_codes_at(int bits, const struct ruvm_matmul_panels *m, uint32_t r)
 {
     return m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
-           (size_t)m->first_col / 8 * (uint32_t)bits * RUVM_PANEL_ROWS;
+           ruvm_panel_words_at((uint32_t)bits, 0, m->first_col);
 }
 
 /* ---- one scale a row --------------------------------------------------------------- */
@@ -323,11 +323,17 @@ static inline void panel_groups_of(struct panel_group_x *g, const int8_t *x, uin
     }
 }
 
-/* The multipliers of 16 rows for the 32 columns from c on, in the lower half of each lane, or
- * of the first 16 in the lower and of the others in the upper one. */
-X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group, uint32_t c)
+/* What is the same for all steps of a tile: constants. */
+struct panel_group_kind {
+    int bits, sixteens;
+    uint32_t vecs;
+};
+
+/* The multipliers of 16 rows for a step that begins with the g-th group of those whose multipliers
+ * are together, in the lower half of each lane, or of its first 16 columns in the lower and of the
+ * others in the upper one. */
+X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t g)
 {
-    const uint32_t g = c >> __builtin_ctz(group);
     __m512i m = _mm512_cvtepu8_epi32(x86_load16(mult + (size_t)(g / 2) * RUVM_PANEL_ROWS));
     if (sixteens)
         return _mm512_and_si512(_mm512_or_si512(m, _mm512_slli_epi32(m, 12)),
@@ -339,12 +345,6 @@ X86_INLINE __m512i panel_mult(int sixteens, const uint8_t *mult, uint32_t group,
 /* Of panel p and vector j: sums of u - zero times multipliers, and of x times multipliers. */
 struct panel_group_sums {
     __m512i codes[PANEL_TILE][PANEL_VECS], x[PANEL_TILE][PANEL_VECS];
-};
-
-/* What is the same for all steps of a tile: constants. */
-struct panel_group_kind {
-    int bits, sixteens;
-    uint32_t vecs;
 };
 
 /* Where the vectors of a tile are, at the columns of a step. */
@@ -420,12 +420,28 @@ X86_INLINE void panel_group_end(struct panel_group_kind kind, uint32_t p,
     }
 }
 
+/* The sums of as many panels grow by the first `fours` times four columns of a step: the codes of
+ * the first panel are at w, and its multiplier is of the g-th group of those at mult. */
+X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels, uint32_t fours,
+                                  struct panel_group_sums *sums, const uint8_t *w,
+                                  const uint8_t *mult, uint32_t g, size_t next,
+                                  const struct panel_group_at *at)
+{
+    const struct panel_tile tile = {panels, kind.vecs};
+    panel_ask_ahead(tile, w);
+    panel_ask_next(kind.bits, tile, w, next);
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++)
+        panel_group_step(kind, p, fours, sums, w + p * next, at,
+                         panel_mult(kind.sixteens, mult + p * next, g));
+}
+
 X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
                                  const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
                                  const struct panel_group_x *g)
 {
-    const uint8_t *w = panel_codes_at(kind.bits, m, r);
-    const uint8_t *mult = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes + m->mult_off;
+    const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
+    const uint32_t bits = (uint32_t)kind.bits, log2 = (uint32_t)__builtin_ctz(m->group);
     const size_t next = m->panel_bytes;
     struct panel_group_at at = {m->x + (size_t)v * m->x_stride, m->x_stride, g};
     struct panel_group_sums sums;
@@ -433,23 +449,18 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
     for (uint32_t i = 0; i < panels * kind.vecs; i++)
         sums.codes[i / kind.vecs][i % kind.vecs] = sums.x[i / kind.vecs][i % kind.vecs] =
             _mm512_setzero_si512();
-    uint32_t c = 0;
-    for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
-        panel_ask_ahead((struct panel_tile){panels, kind.vecs}, w);
-        panel_ask_next(kind.bits, (struct panel_tile){panels, kind.vecs}, w, next);
-        X86_UNROLL
-        for (uint32_t p = 0; p < panels; p++)
-            panel_group_step(
-                kind, p, PANEL_FOURS, &sums, w + p * next, &at,
-                panel_mult(kind.sixteens, mult + p * next, m->group, m->first_col + c));
-        w += (size_t)kind.bits * PANEL_WORDS;
-    }
-    if (c < m->n_cols) {
-        X86_UNROLL
-        for (uint32_t p = 0; p < panels; p++)
-            panel_group_step(
-                kind, p, PANEL_FOURS / 2, &sums, w + p * next, &at,
-                panel_mult(kind.sixteens, mult + p * next, m->group, m->first_col + c));
+    struct panel_run run = panel_first_run(m, bits, m->group, panel);
+    for (; run.left; panel_next_run(&run, bits, m->group)) {
+        const uint32_t end = run.first + run.n;
+        const uint8_t *w = run.words;
+        uint32_t c = run.first;
+        for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
+            panel_group_steps(kind, panels, PANEL_FOURS, &sums, w, run.mults, c >> log2, next, &at);
+            w += (size_t)bits * PANEL_WORDS;
+        }
+        if (c < end)
+            panel_group_steps(kind, panels, PANEL_FOURS / 2, &sums, w, run.mults, c >> log2, next,
+                              &at);
     }
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)

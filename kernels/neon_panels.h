@@ -8,7 +8,7 @@
 #define RUVM_KERNELS_NEON_PANELS_H
 
 #include "kernels/neon.h"
-#include "kernels/panel_parts.h"
+#include "kernels/panel_walk.h"
 
 #define NEON_UNROLL _Pragma("GCC unroll 8")
 
@@ -223,12 +223,11 @@ static inline int32_t panel_starts_of(struct panel_start *s, struct panel_kind k
     return total;
 }
 
-/* The multipliers of four rows for the 32 columns from c on, or for the first 16 and the
- * others. */
+/* The multipliers of four rows for a step that begins with the g-th group of those at mult, or for
+ * its first 16 columns and the others. */
 NEON_INLINE void panel_mult(int32x4_t by[PANEL_PARTS], struct panel_kind kind, const uint8_t *mult,
-                            uint32_t group, uint32_t c)
+                            uint32_t g)
 {
-    const uint32_t g = c >> __builtin_ctz(group);
     uint32_t four;
     __builtin_memcpy(&four, mult + (size_t)(g / 2) * RUVM_PANEL_ROWS, sizeof four);
     uint16x8_t wide = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
@@ -272,11 +271,11 @@ NEON_INLINE void panel_add(struct panel_kind kind, uint32_t fours, uint32_t firs
     }
 }
 
-/* As many rows of a panel as a tile has, at a step that begins with column c of the row. */
+/* As many rows of a panel as a tile has, at a step that begins with the g-th group of those
+ * whose multipliers are at mult. */
 NEON_INLINE void panel_rows(struct panel_kind kind, uint32_t fours,
-                            int32x4_t acc[PANEL_QUADS][PANEL_VECS],
-                            const struct ruvm_matmul_panels *m, const uint8_t *w,
-                            const uint8_t *mult, uint32_t c, const struct panel_xs *xs)
+                            int32x4_t acc[PANEL_QUADS][PANEL_VECS], const uint8_t *w,
+                            const uint8_t *mult, uint32_t g, const struct panel_xs *xs)
 {
     const uint32_t n = kind.sixteens ? PANEL_FOURS / 2 : fours;
     NEON_UNROLL
@@ -285,7 +284,7 @@ NEON_INLINE void panel_rows(struct panel_kind kind, uint32_t fours,
             panel_words(kind.bits, fours, w + (size_t)q * PANEL_QUAD_BYTES);
         int32x4_t by[PANEL_PARTS] = {vdupq_n_s32(1), vdupq_n_s32(1)};
         if (!kind.plain)
-            panel_mult(by, kind, mult + (size_t)q * PANEL_QUAD_ROWS, m->group, c);
+            panel_mult(by, kind, mult + (size_t)q * PANEL_QUAD_ROWS, g);
         panel_add(kind, fours, 0, n, acc[q], &words, xs, by[0]);
         if (n < fours)
             panel_add(kind, fours, n, n, acc[q], &words, xs, by[1]);
@@ -323,9 +322,8 @@ NEON_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matm
                                   const int32_t *totals)
 {
     const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
-    const uint8_t *w = panel + (size_t)m->first_col / 8 * (uint32_t)kind.bits * RUVM_PANEL_ROWS +
-                       r % RUVM_PANEL_ROWS * 4;
-    const uint8_t *mult = panel + m->mult_off + r % RUVM_PANEL_ROWS;
+    const uint32_t bits = (uint32_t)kind.bits, group = kind.plain ? 0 : m->group;
+    const uint32_t row = r % RUVM_PANEL_ROWS, log2 = group ? (uint32_t)__builtin_ctz(group) : 0;
     const int8_t *x = m->x + (size_t)v * m->x_stride;
     struct panel_xs xs = {.starts = starts};
     int32x4_t acc[PANEL_QUADS][PANEL_VECS];
@@ -335,15 +333,20 @@ NEON_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matm
         for (uint32_t j = 0; j < kind.vecs; j++)
             acc[q][j] = vdupq_n_s32(0);
     }
-    uint32_t c = 0;
-    for (; c + PANEL_STEP <= m->n_cols; c += PANEL_STEP, xs.starts++) {
-        panel_load_xs(&xs, kind, PANEL_FOURS, x + c, m->x_stride);
-        panel_rows(kind, PANEL_FOURS, acc, m, w, mult, m->first_col + c, &xs);
-        w += (size_t)kind.bits * PANEL_WORDS;
-    }
-    if (c < m->n_cols) {
-        panel_load_xs(&xs, kind, PANEL_FOURS / 2, x + c, m->x_stride);
-        panel_rows(kind, PANEL_FOURS / 2, acc, m, w, mult, m->first_col + c, &xs);
+    struct panel_run run = panel_first_run(m, bits, group, panel);
+    for (; run.left; panel_next_run(&run, bits, group)) {
+        const uint32_t end = run.first + run.n;
+        const uint8_t *w = run.words + (size_t)row * 4, *mult = run.mults + row;
+        uint32_t c = run.first;
+        for (; c + PANEL_STEP <= end; c += PANEL_STEP, x += PANEL_STEP, xs.starts++) {
+            panel_load_xs(&xs, kind, PANEL_FOURS, x, m->x_stride);
+            panel_rows(kind, PANEL_FOURS, acc, w, mult, c >> log2, &xs);
+            w += (size_t)bits * PANEL_WORDS;
+        }
+        if (c < end) {
+            panel_load_xs(&xs, kind, PANEL_FOURS / 2, x, m->x_stride);
+            panel_rows(kind, PANEL_FOURS / 2, acc, w, mult, c >> log2, &xs);
+        }
     }
     panel_codes_store(kind, m, r, v, acc, totals);
 }

@@ -30,13 +30,15 @@ static void part_word(uint8_t *to, const uint8_t *w)
     }
 }
 
-static void pack_bytes(uint8_t *to, const uint8_t *w, const struct ruvm_panels_source *s)
+/* n bytes of a row. */
+static void pack_bytes(uint8_t *to, const uint8_t *w, uint32_t n,
+                       const struct ruvm_panels_source *s)
 {
     const uint32_t flip = s->bits == 8 ? s->kernels->panel_zero * 0x01010101u : 0;
     uint32_t c = 0;
-    for (; s->bits == 4 && c + 4 * WORD <= s->row_bytes; c += 4 * WORD, to += 4 * WORDS_BYTES)
+    for (; s->bits == 4 && c + 4 * WORD <= n; c += 4 * WORD, to += 4 * WORDS_BYTES)
         part_nibbles(to, w + c);
-    for (; c < s->row_bytes; c += WORD, to += WORDS_BYTES) {
+    for (; c < n; c += WORD, to += WORDS_BYTES) {
         uint32_t word;
         __builtin_memcpy(&word, w + c, WORD);
         word ^= flip;
@@ -44,13 +46,26 @@ static void pack_bytes(uint8_t *to, const uint8_t *w, const struct ruvm_panels_s
     }
 }
 
-/* Row i of a panel. */
+/* Where in a panel are those of the multipliers of groups g and g + 1. */
+static size_t mults_at(const struct ruvm_panels_source *s, uint32_t g)
+{
+    uint32_t first = g / RUVM_PANEL_GROUPS * RUVM_PANEL_GROUPS * s->group;
+    return ruvm_panel_words_at(s->bits, s->group, first) - RUVM_PANEL_MULTS +
+           (size_t)(g % RUVM_PANEL_GROUPS / 2) * RUVM_PANEL_ROWS;
+}
+
+/* Row i of a panel, as many bytes at a time as there are multipliers together. */
 static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source *s, uint32_t row)
 {
-    pack_bytes(panel + (size_t)i * WORD, s->w + (size_t)row * s->row_bytes, s);
-    uint8_t *to = panel + (size_t)s->row_bytes * RUVM_PANEL_ROWS + i;
+    const uint8_t *w = s->w + (size_t)row * s->row_bytes;
+    const uint32_t together = s->group ? RUVM_PANEL_GROUPS * s->group / 8 * s->bits : s->row_bytes;
+    for (uint32_t c = 0; c < s->row_bytes; c += together) {
+        uint32_t left = s->row_bytes - c;
+        pack_bytes(panel + ruvm_panel_words_at(s->bits, s->group, c * 8 / s->bits) + i * WORD,
+                   w + c, left < together ? left : together, s);
+    }
     for (uint32_t c = 0; c < s->mult_bytes; c++)
-        to[(size_t)c * RUVM_PANEL_ROWS] = s->mult[(size_t)row * s->mult_bytes + c];
+        panel[mults_at(s, 2 * c) + i] = s->mult[(size_t)row * s->mult_bytes + c];
 }
 
 /* Row i of a pair of panels. The multipliers of an odd last byte take two. */

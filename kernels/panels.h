@@ -5,9 +5,10 @@
  *     k->matmul_panels(&(struct ruvm_matmul_panels){.w = memory, ...});
  *
  * A panel holds 16 rows side by side: the first 32-bit word of each, then the second of
- * each, and so on; behind them in the same way the bytes of the multipliers. So a
- * register takes one word of all 16 rows, sums need not be added up across its lanes, and
- * memory is read in one stream. A byte of INT8 is stored plus 128 where the table wants it
+ * each, and so on. So a register takes one word of all 16 rows, sums need not be added up across
+ * its lanes, and memory is read in one stream. Before the words of eight groups come in the same
+ * way the bytes of their multipliers, in 64 bytes: behind all words they would be a stream of
+ * their own. A byte of INT8 is stored plus 128 where the table wants it
  * so (panel_zero), for VNNI multiplies unsigned by signed. INT4 has of 32 columns the first 16 in
  * the lower nibbles of four words and the others in the upper ones: sums of either are wanted, and
  * of the upper ones they can be had without a shift of the weights.
@@ -29,9 +30,21 @@
 struct ruvm_panels_source {
     const uint8_t *w, *mult;            /* [n_rows, row_bytes], [n_rows, mult_bytes] */
     uint32_t bits;                      /* 8, 4, 3, 2 or 1 */
+    uint32_t group;                     /* columns of a multiplier; 0: there are none */
     const struct ruvm_kernels *kernels; /* that they are for */
     uint32_t n_rows, row_bytes, mult_bytes;
 };
+
+/* Groups whose multipliers are together, and their bytes in a panel. */
+enum { RUVM_PANEL_GROUPS = 8, RUVM_PANEL_MULTS = RUVM_PANEL_GROUPS / 2 * RUVM_PANEL_ROWS };
+
+/* Where in a panel the words of column c are, the first of a word. */
+static inline size_t ruvm_panel_words_at(uint32_t bits, uint32_t group, uint32_t c)
+{
+    size_t words = (size_t)c * bits * RUVM_PANEL_ROWS / 8;
+    uint32_t before = group ? (c >> __builtin_ctz(group)) / RUVM_PANEL_GROUPS + 1 : 0;
+    return words + (size_t)before * RUVM_PANEL_MULTS;
+}
 
 /* Bytes of all panels of the rows. */
 size_t ruvm_panels_room(const struct ruvm_panels_source *s);

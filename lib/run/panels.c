@@ -36,6 +36,7 @@ static struct ruvm_panels_source source_of(const struct ruvm_panels *p, const st
         .w = (const uint8_t *)t->data + (size_t)row * t->row_bytes,
         .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
         .bits = ruvm_codes_bits(t->type),
+        .group = t->group,
         .kernels = p->kernels,
         .n_rows = n,
         .row_bytes = t->row_bytes,

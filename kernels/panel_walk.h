@@ -1,11 +1,14 @@
-/* Parts of the columns of a product with panels, each with sums of its own.
+/* How kernels walk over panels: parts of the columns, each with sums of its own, and runs of
+ * columns whose multipliers are together.
  *
  * All parts of a matrix that is read from memory are walked panel by panel: part by part, memory
  * would be read in pieces with gaps between them, at less than half of its rate. */
-#ifndef RUVM_KERNELS_PANEL_PARTS_H
-#define RUVM_KERNELS_PANEL_PARTS_H
+#ifndef RUVM_KERNELS_PANEL_WALK_H
+#define RUVM_KERNELS_PANEL_WALK_H
 
-#include "kernels/kernels.h"
+#include "kernels/panels.h"
+
+/* ---- parts ------------------------------------------------------------------------- */
 
 static inline uint32_t panel_n_parts(const struct ruvm_matmul_panels *m)
 {
@@ -67,6 +70,44 @@ static inline void panel_each_part_once(const struct ruvm_matmul_panels *m,
         const struct ruvm_matmul_panels rows = panel_of_rows(m, r);
         panel_each_part(&rows, multiply);
     }
+}
+
+/* ---- runs -------------------------------------------------------------------------- */
+
+/* Columns whose multipliers are together, or all columns where there are none. */
+struct panel_run {
+    const uint8_t *words, *mults; /* of the first column, and of all that are together with it */
+    uint32_t first, n, left;      /* columns before it there, in the run, and with later runs */
+};
+
+static inline uint32_t panel_run_columns(uint32_t group, uint32_t first, uint32_t left)
+{
+    const uint32_t most = RUVM_PANEL_GROUPS * group - first;
+    return group && most < left ? most : left;
+}
+
+/* The first run of m's columns, in one of its panels. group: m's, or 0 when that is a constant. */
+static inline struct panel_run panel_first_run(const struct ruvm_matmul_panels *m, uint32_t bits,
+                                               uint32_t group, const uint8_t *panel)
+{
+    const uint32_t first = group ? m->first_col & (RUVM_PANEL_GROUPS * group - 1) : 0;
+    const uint8_t *words = panel + ruvm_panel_words_at(bits, group, m->first_col);
+    return (struct panel_run){
+        .words = words,
+        .mults = words - ruvm_panel_words_at(bits, 0, first) - RUVM_PANEL_MULTS,
+        .first = first,
+        .n = panel_run_columns(group, first, m->n_cols),
+        .left = m->n_cols,
+    };
+}
+
+static inline void panel_next_run(struct panel_run *run, uint32_t bits, uint32_t group)
+{
+    run->mults = run->words + ruvm_panel_words_at(bits, 0, run->n);
+    run->words = run->mults + RUVM_PANEL_MULTS;
+    run->first = 0;
+    run->left -= run->n;
+    run->n = panel_run_columns(group, 0, run->left);
 }
 
 #endif
