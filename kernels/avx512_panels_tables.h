@@ -13,7 +13,7 @@
 #define RUVM_KERNELS_AVX512_PANELS_TABLES_H
 
 #include "kernels/avx512_panels.h"
-#include "kernels/panel_parts.h"
+#include "kernels/panel_walk.h"
 
 enum {
     TABLE_COLS = 16,       /* of a word */

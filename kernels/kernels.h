@@ -80,8 +80,9 @@ struct ruvm_matmul_panels {
     int32_t *out;     /* [parts, n_vecs, out_stride] */
     uint32_t bits;    /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, first_col, n_cols, panel_bytes;
-    uint32_t part_cols;       /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
-    uint32_t group, mult_off; /* 0, 16, 32 or 64 columns; where in a panel multipliers begin */
+    uint32_t part_cols; /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
+    uint32_t group;     /* 0, 16, 32 or 64 columns */
+    uint32_t mult_off;  /* of pairs (panels.h), by a panel: where multipliers begin */
     uint32_t n_vecs, x_stride, out_stride;
     uint32_t is_odd; /* 1: w is the second panel of a pair, if there are pairs (panels.h) */
     uint32_t is_far; /* 1: the weights come from memory, not a cache; results are the same */
