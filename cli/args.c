@@ -489,8 +489,3 @@ const char *ruvm_args_operand(const struct ruvm_args *args, unsigned i)
 {
     return i < args->n_operands ? dash_is_stdin(args->operands[i]) : NULL;
 }
-
-const char *ruvm_args_verb(const struct ruvm_args *args)
-{
-    return args->command->name;
-}

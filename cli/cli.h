@@ -26,7 +26,6 @@ enum ruvm_cli_exit {
     RUVM_EXIT_VERIFY = 4, /* golden vectors differ, or files that were compared; a signature
                              does not hold */
     RUVM_EXIT_SLOWER = 5, /* than --fail-if of bench allows */
-    RUVM_EXIT_INTERRUPTED = 130,
 };
 
 /* ---- args.c: options ----------------------------------------------------- */
@@ -123,7 +122,6 @@ const char *ruvm_args_input(const struct ruvm_args *args, const char *name);
 unsigned ruvm_args_n_operands(const struct ruvm_args *args);
 /* Operand i, "-" read as standard input; NULL when there are fewer. */
 const char *ruvm_args_operand(const struct ruvm_args *args, unsigned i);
-const char *ruvm_args_verb(const struct ruvm_args *args);
 
 /* Prints "ruvm VERB: message" and where help is; returns RUVM_EXIT_USAGE. */
 int ruvm_args_fail(const struct ruvm_args_command *command, const char *fmt, ...)
@@ -153,6 +151,8 @@ void ruvm_completion_print(const char *shell, const struct ruvm_args_command *ru
 
 /* Zeroed memory; ends the process with a message when there is none. */
 void *ruvm_output_alloc(size_t count, size_t size);
+/* The array with room for `wanted` elements of that size, of which *cap had room before. */
+void *ruvm_output_grow(void *array, size_t *cap, size_t wanted, size_t size);
 
 /* "ruvm VERB: message" on standard error; verb "": ruvm itself. */
 void ruvm_output_error(const char *verb, const char *fmt, ...)
@@ -229,6 +229,8 @@ void ruvm_json_text(struct cJSON *parent, const char *key, const char *text);
 void ruvm_json_bytes(struct cJSON *parent, const char *key, const void *bytes, size_t n);
 /* The keys of a pack: bytes, sections, signature. */
 void ruvm_json_pack(struct cJSON *parent, const struct ruvm_pack_result *r);
+/* The median of repeated measurements under the key itself, then KEY_min, KEY_max and KEY_n. */
+void ruvm_json_spread(struct cJSON *parent, const char *key, const struct ruvm_spread *s);
 /* The flat keys of a measured quality. */
 void ruvm_json_quality(struct cJSON *parent, const struct ruvm_quality *q);
 /* Prints the object and frees it. */

@@ -1,22 +1,14 @@
 /* bench, for programs: one object, with an entry a model and kernels. */
 #include "cli/cmd_bench.h"
 
-#include <string.h>
-
 static void add_spread(struct cJSON *object, const char *key, const struct ruvm_spread *s)
 {
     char name[64];
-    ruvm_json_number(object, key, s->median);
-    snprintf(name, sizeof name, "%s_min", key);
-    ruvm_json_number(object, name, s->min);
-    snprintf(name, sizeof name, "%s_max", key);
-    ruvm_json_number(object, name, s->max);
+    ruvm_json_spread(object, key, s);
     snprintf(name, sizeof name, "%s_q1", key);
     ruvm_json_number(object, name, s->q1);
     snprintf(name, sizeof name, "%s_q3", key);
     ruvm_json_number(object, name, s->q3);
-    snprintf(name, sizeof name, "%s_n", key);
-    ruvm_json_count(object, name, s->n);
 }
 
 static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)

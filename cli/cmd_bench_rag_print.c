@@ -203,18 +203,6 @@ void ruvm_cmd_bench_rag_csv(const struct ruvm_bench_rag_list *list)
 
 /* ---- one object ---------------------------------------------------------------------- */
 
-static void add_spread(struct cJSON *object, const char *key, const struct ruvm_spread *s)
-{
-    char name[64];
-    ruvm_json_number(object, key, s->median);
-    snprintf(name, sizeof name, "%s_min", key);
-    ruvm_json_number(object, name, s->min);
-    snprintf(name, sizeof name, "%s_max", key);
-    ruvm_json_number(object, name, s->max);
-    snprintf(name, sizeof name, "%s_n", key);
-    ruvm_json_count(object, name, s->n);
-}
-
 static void json_points(struct cJSON *curve, const struct ruvm_bench_rag_result *r)
 {
     struct cJSON *points = ruvm_json_array(curve, "points"), *x;
@@ -223,7 +211,7 @@ static void json_points(struct cJSON *curve, const struct ruvm_bench_rag_result 
         x = ruvm_json_object(points, NULL);
         ruvm_json_count(x, "ef", p->ef);
         ruvm_json_number(x, "recall", p->recall);
-        add_spread(x, "queries_per_s", &p->queries_per_s);
+        ruvm_json_spread(x, "queries_per_s", &p->queries_per_s);
         ruvm_json_number(x, "rows_per_query", p->distances);
         ruvm_json_count(x, "rows_per_query_max", p->distances_max);
         ruvm_json_count(x, "chip_ram_bytes", p->chip_bytes);
@@ -235,8 +223,8 @@ static void json_points(struct cJSON *curve, const struct ruvm_bench_rag_result 
         x = ruvm_json_object(sizes, NULL);
         ruvm_json_count(x, "vectors", r->sizes[i].n);
         ruvm_json_count(x, "ef", r->sizes[i].ef);
-        add_spread(x, "scan_us", &r->sizes[i].scan_us);
-        add_spread(x, "graph_us", &r->sizes[i].graph_us);
+        ruvm_json_spread(x, "scan_us", &r->sizes[i].scan_us);
+        ruvm_json_spread(x, "graph_us", &r->sizes[i].graph_us);
     }
     if (r->crossover)
         ruvm_json_count(curve, "crossover_vectors", r->crossover);
@@ -263,11 +251,11 @@ static void json_curve(struct cJSON *curve, const struct ruvm_bench_rag_result *
     ruvm_json_number(curve, "bytes_per_vector", bytes_each(r, all_bytes(r)));
     if (r->has_code_recall)
         ruvm_json_number(curve, "code_recall", r->code_recall);
-    add_spread(curve, "scan_queries_per_s", &r->scan_queries_per_s);
-    add_spread(curve, "scan_gb_per_s", &r->scan_gb_per_s);
+    ruvm_json_spread(curve, "scan_queries_per_s", &r->scan_queries_per_s);
+    ruvm_json_spread(curve, "scan_gb_per_s", &r->scan_gb_per_s);
     ruvm_json_count(curve, "scan_chip_ram_bytes", r->scan_chip_bytes);
     ruvm_json_text(curve, "roof", r->roof);
-    add_spread(curve, "roof_gb_per_s", &r->roof_gb_per_s);
+    ruvm_json_spread(curve, "roof_gb_per_s", &r->roof_gb_per_s);
     ruvm_json_number(curve, "row_cost", r->row_cost);
     json_points(curve, r);
 }

@@ -98,15 +98,7 @@ static const struct ruvm_args_option options[] = {
 
 void ruvm_run_append(struct ruvm_run_bytes *b, const void *data, size_t n)
 {
-    if (b->size + n > b->cap) {
-        size_t cap = 2 * (b->size + n) + 64;
-        char *bigger = ruvm_output_alloc(cap, 1);
-        if (b->size)
-            memcpy(bigger, b->data, b->size);
-        free(b->data);
-        b->data = bigger;
-        b->cap = cap;
-    }
+    b->data = ruvm_output_grow(b->data, &b->cap, b->size + n, 1);
     if (n)
         memcpy(b->data + b->size, data, n);
     b->size += n;
@@ -139,15 +131,7 @@ static int on_text(void *user, const char *bytes, size_t n)
 
 static void keep_id(struct ruvm_run *r, uint16_t id)
 {
-    if (r->n_ids == r->ids_cap) {
-        size_t cap = 2 * r->ids_cap + 256;
-        uint16_t *bigger = ruvm_output_alloc(cap, sizeof *bigger);
-        if (r->n_ids)
-            memcpy(bigger, r->ids, r->n_ids * sizeof *bigger);
-        free(r->ids);
-        r->ids = bigger;
-        r->ids_cap = cap;
-    }
+    r->ids = ruvm_output_grow(r->ids, &r->ids_cap, r->n_ids + 1, sizeof *r->ids);
     r->ids[r->n_ids++] = id;
 }
 

@@ -1,15 +1,13 @@
 /* What `ruvm run` prints about an answer: lines about its speed, or its JSON object. */
 #include "cli/cmd_run.h"
 
-static double rate(uint32_t n, double seconds)
+/* " (1,234/s)", or "" when nothing was computed: there is no rate then. */
+static const char *rate(char text[static 48], uint32_t n, double seconds, const char *of)
 {
-    return seconds > 0 ? n / seconds : 0;
-}
-
-/* Of the tokens that were computed. */
-static double prompt_rate(const struct ruvm_generate_result *g)
-{
-    return rate(g->n_prompt_tokens - g->n_reused, g->prompt_s);
+    text[0] = '\0';
+    if (n && seconds > 0)
+        snprintf(text, 48, " (%s/s%s)", ruvm_output_grouped((uint64_t)(n / seconds)), of);
+    return text;
 }
 
 void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate_result *g)
@@ -17,8 +15,11 @@ void ruvm_run_add(struct ruvm_generate_result *total, const struct ruvm_generate
     total->n_prompt_tokens += g->n_prompt_tokens;
     total->n_tokens += g->n_tokens;
     total->n_reused += g->n_reused;
+    total->n_computed += g->n_computed;
+    total->n_decoded += g->n_decoded;
     total->prompt_s += g->prompt_s;
     total->generate_s += g->generate_s;
+    total->decode_s += g->decode_s;
     total->drafts.n_rounds += g->drafts.n_rounds;
     total->drafts.n_tokens += g->drafts.n_tokens;
     total->drafts.n_accepted += g->drafts.n_accepted;
@@ -37,7 +38,7 @@ static void print_drafts(const struct ruvm_generate_drafts *d)
 
 void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_result *g)
 {
-    char reused[48] = "", threads[32] = "";
+    char reused[48] = "", threads[32] = "", prompt[48], decode[48];
     uint32_t n_threads = ruvm_session_threads(r->session);
     if (ruvm_args_given(r->args, "quiet"))
         return;
@@ -46,12 +47,10 @@ void ruvm_run_print_speed(const struct ruvm_run *r, const struct ruvm_generate_r
         snprintf(reused, sizeof reused, " (%u of them known)", g->n_reused);
     if (n_threads > 1)
         snprintf(threads, sizeof threads, ", %u threads", n_threads);
-    fprintf(stderr,
-            "%s%s in %.3g ms (%s/s), %s in %.3g ms (%s/s); kernels %s%s, "
-            "engine %s bytes; measured\n",
+    fprintf(stderr, "%s%s in %.3g ms%s, %s in %.3g ms%s; kernels %s%s, engine %s bytes; measured\n",
             ruvm_output_many(g->n_prompt_tokens, "prompt token"), reused, g->prompt_s * 1e3,
-            ruvm_output_grouped((uint64_t)prompt_rate(g)), ruvm_output_many(g->n_tokens, "token"),
-            g->generate_s * 1e3, ruvm_output_grouped((uint64_t)rate(g->n_tokens, g->generate_s)),
+            rate(prompt, g->n_computed, g->prompt_s, ""), ruvm_output_many(g->n_tokens, "token"),
+            g->generate_s * 1e3, rate(decode, g->n_decoded, g->decode_s, " after the first"),
             ruvm_session_kernels(r->session), threads,
             ruvm_output_grouped(ruvm_session_engine_bytes(r->session)));
     if (ruvm_args_given(r->args, "mask"))
@@ -77,6 +76,13 @@ struct cJSON *ruvm_run_start_json(const struct ruvm_run *r)
     ruvm_json_count(object, "threads", ruvm_session_threads(r->session));
     ruvm_json_count(object, "engine_bytes", ruvm_session_engine_bytes(r->session));
     return object;
+}
+
+/* Left out when nothing was computed, which is no rate of 0. */
+static void add_rate(struct cJSON *object, const char *key, uint32_t n, double seconds)
+{
+    if (n && seconds > 0)
+        ruvm_json_number(object, key, n / seconds);
 }
 
 static void add_drafts(struct cJSON *object, const char *source,
@@ -121,8 +127,8 @@ struct cJSON *ruvm_run_result_json(const struct ruvm_run *r, const struct ruvm_r
     ruvm_json_count(object, "logits_crc32", g->logits_crc32);
     ruvm_json_number(object, "prompt_s", g->prompt_s);
     ruvm_json_number(object, "generate_s", g->generate_s);
-    ruvm_json_number(object, "prompt_tokens_per_s", prompt_rate(g));
-    ruvm_json_number(object, "decode_tokens_per_s", rate(g->n_tokens, g->generate_s));
+    add_rate(object, "prompt_tokens_per_s", g->n_computed, g->prompt_s);
+    add_rate(object, "decode_tokens_per_s", g->n_decoded, g->decode_s);
     if (ruvm_args_given(r->args, "mask"))
         ruvm_json_text(object, "mask", ruvm_args_text(r->args, "mask"));
     ruvm_json_count(object, "context", ruvm_session_context(r->session));

@@ -38,15 +38,7 @@ static bool is_blank(const char *line, size_t n)
 
 static void add(struct ruvm_run_prompts *p, const void *text, size_t n, size_t line)
 {
-    if (p->n == p->cap) {
-        size_t cap = 2 * p->cap + 16;
-        struct prompt *bigger = ruvm_output_alloc(cap, sizeof *bigger);
-        if (p->n)
-            memcpy(bigger, p->list, p->n * sizeof *bigger);
-        free(p->list);
-        p->list = bigger;
-        p->cap = cap;
-    }
+    p->list = ruvm_output_grow(p->list, &p->cap, p->n + 1, sizeof *p->list);
     struct prompt *new = &p->list[p->n++];
     *new = (struct prompt){.line = line};
     ruvm_run_append(&new->text, text, n);

@@ -101,6 +101,18 @@ cJSON *ruvm_json_start(const char *verb)
     return object;
 }
 
+void ruvm_json_spread(cJSON *parent, const char *key, const struct ruvm_spread *s)
+{
+    char name[64];
+    ruvm_json_number(parent, key, s->median);
+    snprintf(name, sizeof name, "%s_min", key);
+    ruvm_json_number(parent, name, s->min);
+    snprintf(name, sizeof name, "%s_max", key);
+    ruvm_json_number(parent, name, s->max);
+    snprintf(name, sizeof name, "%s_n", key);
+    ruvm_json_count(parent, name, s->n);
+}
+
 void ruvm_json_quality(cJSON *parent, const struct ruvm_quality *q)
 {
     ruvm_json_number(parent, "kl_mean", q->kl_mean);

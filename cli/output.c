@@ -26,6 +26,20 @@ void *ruvm_output_alloc(size_t count, size_t size)
     return p;
 }
 
+void *ruvm_output_grow(void *array, size_t *cap, size_t wanted, size_t size)
+{
+    enum { FIRST_BYTES = 256 };
+    if (wanted <= *cap)
+        return array;
+    size_t more = 2 * wanted + FIRST_BYTES / size;
+    void *bigger = ruvm_output_alloc(more, size);
+    if (*cap)
+        memcpy(bigger, array, *cap * size);
+    free(array);
+    *cap = more;
+    return bigger;
+}
+
 /* ---- messages ------------------------------------------------------------ */
 
 void ruvm_output_error(const char *verb, const char *fmt, ...)

@@ -10,15 +10,7 @@
 
 void ruvm_table_cell(struct ruvm_table *t, const char *fmt, ...)
 {
-    if (t->n_cells == t->cap) {
-        size_t cap = t->cap ? 2 * t->cap : 64;
-        char **cells = ruvm_output_alloc(cap, sizeof *cells);
-        if (t->n_cells)
-            memcpy(cells, t->cells, t->n_cells * sizeof *cells);
-        free(t->cells);
-        t->cells = cells;
-        t->cap = cap;
-    }
+    t->cells = ruvm_output_grow(t->cells, &t->cap, t->n_cells + 1, sizeof *t->cells);
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);

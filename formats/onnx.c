@@ -367,7 +367,6 @@ static int read_model(struct building *b, struct ruvm_protobuf p, struct ruvm_pr
         if (ruvm_protobuf_is(&f, OPSET, RUVM_PROTOBUF_BYTES))
             read_opset(o, ruvm_protobuf_inside(&f));
         b->n_properties += ruvm_protobuf_is(&f, PROPERTY, RUVM_PROTOBUF_BYTES);
-        o->n_functions += ruvm_protobuf_is(&f, FUNCTION, RUVM_PROTOBUF_BYTES);
         if (!ruvm_protobuf_is(&f, GRAPH, RUVM_PROTOBUF_BYTES))
             continue;
         if (graph->bytes)

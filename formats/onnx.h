@@ -88,7 +88,7 @@ struct ruvm_onnx {
     struct ruvm_onnx_property *properties; /* metadata_props */
     uint32_t n_nodes, n_values, n_tensors, n_properties;
     uint32_t n_initializers; /* the first of the tensors; the rest are Constants' */
-    uint32_t n_sparse, n_functions;
+    uint32_t n_sparse;
     uint64_t ir_version, opset; /* of the operators without a domain */
     struct ruvm_onnx_text producer;
     struct ruvm_map file, *others; /* private: owned when opened by path */

@@ -31,7 +31,7 @@ enum {
 #define RUVM_PACK_MAGIC "RPAK"
 enum { RUVM_PACK_VERSION = 1 };
 enum { RUVM_PACK_FLAG_SIGNED = 1 };
-enum { RUVM_PACK_KEY_BYTES = 32, RUVM_PACK_SIGNATURE_BYTES = 64 };
+enum { RUVM_PACK_KEY_BYTES = 32 };
 
 /* ---- section table ------------------------------------------------------- */
 enum {
@@ -51,7 +51,6 @@ enum {
     RUVM_PACK_MIN_ALIGN_LOG2 = 4,
     RUVM_PACK_MAX_ALIGN_LOG2 = 16, /* a page of the chip's flash mapping */
     RUVM_PACK_SECTOR_LOG2 = 12,    /* what flash erases at once */
-    RUVM_PACK_SECTOR_BYTES = 1 << RUVM_PACK_SECTOR_LOG2,
     RUVM_PACK_GAP = 0xFF,
     RUVM_PACK_SHA256_BYTES = 32,
 };

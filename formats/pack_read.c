@@ -37,7 +37,6 @@ static void read_header(struct ruvm_pack *pack)
     pack->n_sections = ruvm_load_u16(h + RUVM_PACK_N_SECTIONS);
     pack->is_signed = (ruvm_load_u32(h + RUVM_PACK_FLAGS) & RUVM_PACK_FLAG_SIGNED) != 0;
     pack->key = h + RUVM_PACK_KEY;
-    pack->signature = h + RUVM_PACK_SIGNATURE;
 }
 
 static bool check_size(struct ruvm_check *c, const char *who, uint64_t expected)

@@ -25,9 +25,8 @@ struct ruvm_pack {
     const uint8_t *data;
     uint32_t size; /* of the pack, which may be smaller than what holds it */
     uint16_t n_sections;
-    bool is_signed;           /* that there is a signature, not that it is right */
-    const uint8_t *key;       /* [32] */
-    const uint8_t *signature; /* [64] */
+    bool is_signed;     /* that there is a signature, not that it is right */
+    const uint8_t *key; /* [32] */
 };
 
 struct ruvm_pack_section {

@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "lib/base/arena.h"
 #include "lib/base/bytes.h"
 
 enum { MAX_VARINT_BYTES = 10 }; /* 64 bits, seven a byte */
@@ -110,9 +109,4 @@ float ruvm_protobuf_float(const struct ruvm_protobuf_field *f)
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
-}
-
-char *ruvm_protobuf_text(struct ruvm_arena *arena, const struct ruvm_protobuf_field *f)
-{
-    return ruvm_arena_text(arena, (const char *)f->bytes, f->size);
 }

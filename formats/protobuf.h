@@ -19,8 +19,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ruvm_arena;
-
 enum ruvm_protobuf_type {
     RUVM_PROTOBUF_VARINT = 0, /* int32 int64 uint64 bool enum */
     RUVM_PROTOBUF_FIXED64 = 1,
@@ -55,7 +53,5 @@ bool ruvm_protobuf_is(const struct ruvm_protobuf_field *f, uint32_t number,
 struct ruvm_protobuf ruvm_protobuf_inside(const struct ruvm_protobuf_field *f);
 /* A fixed32 field as the float it is. */
 float ruvm_protobuf_float(const struct ruvm_protobuf_field *f);
-/* A NUL-terminated copy of a field of bytes, or NULL when memory is short. */
-char *ruvm_protobuf_text(struct ruvm_arena *arena, const struct ruvm_protobuf_field *f);
 
 #endif

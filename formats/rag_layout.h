@@ -110,7 +110,6 @@ enum { RUVM_RAG_BOOK_DIMS = 4, RUVM_RAG_BOOK_ENTRIES = 256 };
  *                 u32 cosh r in Q18, u32 sinh r / |codes| in Q24; r is the distance from the
  *                 origin, at most 10
  * Manhattan and Hamming have no SIDE. */
-enum { RUVM_RAG_MAX_SIDE = 8 };
 
 /* ---- GRPH ------------------------------------------------------------------ */
 enum {

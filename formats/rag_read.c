@@ -394,13 +394,6 @@ const uint8_t *ruvm_rag_row(const struct ruvm_rag *rag, uint32_t id)
     return rag->part[RUVM_RAG_VECT].data + (size_t)id * rag->row_bytes;
 }
 
-const uint8_t *ruvm_rag_side(const struct ruvm_rag *rag, uint32_t id)
-{
-    if (!rag->side_bytes)
-        return NULL;
-    return rag->part[RUVM_RAG_SIDE].data + (size_t)id * rag->side_bytes;
-}
-
 bool ruvm_rag_is_deleted(const struct ruvm_rag *rag, uint32_t id)
 {
     const uint8_t *bits = rag->part[RUVM_RAG_DEAD].data;

@@ -85,7 +85,6 @@ struct ruvm_rag_fault {
     const char *what;
     char section[5]; /* "" in the header and the table */
     uint64_t expected, found;
-    bool has_numbers; /* expected and found say more */
 };
 
 /* RUVM_ERR_CORRUPT, RUVM_ERR_UNSUPPORTED (a newer version, a required section, metric or
@@ -123,9 +122,8 @@ struct ruvm_source {
 /* Source i < n_sources. */
 struct ruvm_source ruvm_rag_source(const struct ruvm_rag *rag, uint32_t i);
 
-/* Row id < n, and its record of SIDE or NULL. */
+/* Row id < n. */
 const uint8_t *ruvm_rag_row(const struct ruvm_rag *rag, uint32_t id);
-const uint8_t *ruvm_rag_side(const struct ruvm_rag *rag, uint32_t id);
 bool ruvm_rag_is_deleted(const struct ruvm_rag *rag, uint32_t id);
 
 /* The links of a place, at most RUVM_GRPH_MAX_DEGREE, ended by the owner; a link that leads

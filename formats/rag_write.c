@@ -109,27 +109,6 @@ int ruvm_rag_write(struct ruvm_buffer *out, const struct ruvm_rag_draft *d)
     return RUVM_OK;
 }
 
-struct ruvm_rag_draft ruvm_rag_draft_of(const struct ruvm_rag *rag)
-{
-    struct ruvm_rag_draft d = {
-        .metric = rag->metric,
-        .type = rag->type,
-        .dims = rag->dims,
-        .n = rag->n,
-        .n_deleted = rag->n_deleted,
-        .n_sources = rag->n_sources,
-        .generation = rag->generation,
-        .unit = rag->unit,
-        .unit_exp = rag->unit_exp,
-        .ef = rag->ef,
-        .ef_build = rag->ef_build,
-        .query_bytes = rag->query_bytes,
-        .figures = rag->figures,
-    };
-    memcpy(d.part, rag->part, sizeof d.part);
-    return d;
-}
-
 uint32_t ruvm_rag_write_string(struct ruvm_buffer *strs, const void *text, size_t n)
 {
     uint32_t at = (uint32_t)strs->size;

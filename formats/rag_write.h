@@ -28,9 +28,6 @@ struct ruvm_rag_draft {
     struct ruvm_rag_part part[RUVM_RAG_N_PARTS];
 };
 
-/* A draft of an opened blob: everything as it is, to change some of it. Borrows. */
-struct ruvm_rag_draft ruvm_rag_draft_of(const struct ruvm_rag *rag);
-
 /* Appends the whole file to out: the same draft gives the same bytes. RUVM_ERR_MEMORY;
  * RUVM_ERR_UNSUPPORTED when it would exceed 4 GiB or RUVM_RAG_MAX_VECTORS. */
 int ruvm_rag_write(struct ruvm_buffer *out, const struct ruvm_rag_draft *draft);

@@ -26,7 +26,6 @@ bool ruvm_ragcheck_range(struct ruvm_ragcheck *c, const uint8_t *at, const char 
     ruvm_ragcheck_fail(c, at, what);
     c->fault->expected = found < least ? least : most;
     c->fault->found = found;
-    c->fault->has_numbers = true;
     return false;
 }
 

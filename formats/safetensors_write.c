@@ -5,9 +5,6 @@
  */
 #include "formats/safetensors_write.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "formats/dtype_write.h"
 #include "lib/base/buffer.h"
 #include "lib/base/bytes.h"
@@ -54,8 +51,8 @@ static uint64_t put_entry(struct ruvm_buffer *b, const struct ruvm_view *v, enum
     return at + bytes;
 }
 
-int ruvm_safetensors_begin_as(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
-                              enum ruvm_dtype dtype, struct ruvm_error *err)
+int ruvm_safetensors_begin(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
+                           enum ruvm_dtype dtype, struct ruvm_error *err)
 {
     struct ruvm_buffer b = {0};
     uint64_t at = 0;
@@ -79,12 +76,6 @@ int ruvm_safetensors_begin_as(struct ruvm_file_output *out, const struct ruvm_vi
     return rc;
 }
 
-int ruvm_safetensors_begin(struct ruvm_file_output *out, const struct ruvm_view *views, size_t n,
-                           struct ruvm_error *err)
-{
-    return ruvm_safetensors_begin_as(out, views, n, RUVM_DTYPE_F32, err);
-}
-
 int ruvm_safetensors_values(struct ruvm_file_output *out, enum ruvm_dtype dtype,
                             const float *values, size_t n, struct ruvm_error *err)
 {
@@ -99,39 +90,5 @@ int ruvm_safetensors_values(struct ruvm_file_output *out, enum ruvm_dtype dtype,
                              ruvm_dtype_name(dtype));
         rc = ruvm_file_append(out, bytes, count * value_bytes, err);
     }
-    return rc;
-}
-
-int ruvm_safetensors_floats(struct ruvm_file_output *out, const float *values, size_t n,
-                            struct ruvm_error *err)
-{
-    uint8_t bytes[PIECE * sizeof(float)];
-    int rc = RUVM_OK;
-    for (size_t done = 0; done < n && rc == RUVM_OK; done += PIECE) {
-        size_t count = n - done < PIECE ? n - done : PIECE;
-        for (size_t i = 0; i < count; i++) {
-            uint32_t bits;
-            memcpy(&bits, &values[done + i], sizeof bits);
-            ruvm_store_u32(bytes + 4 * i, bits);
-        }
-        rc = ruvm_file_append(out, bytes, count * sizeof(float), err);
-    }
-    return rc;
-}
-
-int ruvm_safetensors_view(struct ruvm_file_output *out, const struct ruvm_view *view,
-                          struct ruvm_error *err)
-{
-    uint64_t cols = view->dims[view->n_dims - 1], rows = 1;
-    for (uint32_t i = 0; i + 1 < view->n_dims; i++)
-        rows *= view->dims[i];
-    float *row = malloc(cols * sizeof *row);
-    int rc =
-        row ? RUVM_OK : ruvm_fail(err, RUVM_ERR_MEMORY, "no memory for a row of %s", view->name);
-    for (uint64_t i = 0; i < rows && rc == RUVM_OK; i++) {
-        ruvm_view_row(view, i, row);
-        rc = ruvm_safetensors_floats(out, row, (size_t)cols, err);
-    }
-    free(row);
     return rc;
 }

@@ -333,10 +333,11 @@ X86_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matmu
     X86_UNROLL
     for (uint32_t j = 0; j < kind.vecs; j++)
         acc[0][j] = acc[1][j] = _mm256_setzero_si256();
-    struct panel_run run = panel_first_run(m, bits, group, panel);
-    for (; run.left; panel_next_run(&run, bits, group)) {
+    struct panel_run run = panel_first_run(m, bits, group);
+    do {
         const uint32_t end = run.first + run.n;
-        const uint8_t *w = run.words + row * PANEL_HALF / PANEL_HALF_ROWS, *mult = run.mults + row;
+        const uint8_t *w = panel + run.words + row * PANEL_HALF / PANEL_HALF_ROWS;
+        const uint8_t *mult = panel + run.mults + row;
         uint32_t c = run.first;
         for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.starts++) {
             panel_rows(kind, PANEL_FOURS, acc, w, mult, c >> log2, &at);
@@ -344,7 +345,7 @@ X86_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matmu
         }
         if (c < end)
             panel_rows(kind, PANEL_FOURS / 2, acc, w, mult, c >> log2, &at);
-    }
+    } while (panel_next_run(&run, bits));
     X86_UNROLL
     for (uint32_t h = 0; h < kind.halves; h++) {
         X86_UNROLL

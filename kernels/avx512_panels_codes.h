@@ -128,7 +128,7 @@ X86_INLINE __m512i panel_four_in_place(int bits, const struct panel_words *s, ui
 X86_INLINE const uint8_t *panel_codes_at(int bits, const struct ruvm_matmul_panels *m, uint32_t r)
 {
     return m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes +
-           ruvm_panel_words_at((uint32_t)bits, 0, m->first_col);
+           (size_t)m->first_col / 8 * (uint32_t)bits * RUVM_PANEL_ROWS;
 }
 
 /* ---- one scale a row --------------------------------------------------------------- */
@@ -438,7 +438,7 @@ X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels,
 
 X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
                                  const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
-                                 const struct panel_group_x *g)
+                                 const struct panel_run *first, const struct panel_group_x *g)
 {
     const uint8_t *panel = m->w + (size_t)(r / RUVM_PANEL_ROWS) * m->panel_bytes;
     const uint32_t bits = (uint32_t)kind.bits, log2 = (uint32_t)__builtin_ctz(m->group);
@@ -449,19 +449,18 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
     for (uint32_t i = 0; i < panels * kind.vecs; i++)
         sums.codes[i / kind.vecs][i % kind.vecs] = sums.x[i / kind.vecs][i % kind.vecs] =
             _mm512_setzero_si512();
-    struct panel_run run = panel_first_run(m, bits, m->group, panel);
-    for (; run.left; panel_next_run(&run, bits, m->group)) {
+    struct panel_run run = *first;
+    do {
         const uint32_t end = run.first + run.n;
-        const uint8_t *w = run.words;
+        const uint8_t *w = panel + run.words, *mults = panel + run.mults;
         uint32_t c = run.first;
         for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
-            panel_group_steps(kind, panels, PANEL_FOURS, &sums, w, run.mults, c >> log2, next, &at);
+            panel_group_steps(kind, panels, PANEL_FOURS, &sums, w, mults, c >> log2, next, &at);
             w += (size_t)bits * PANEL_WORDS;
         }
         if (c < end)
-            panel_group_steps(kind, panels, PANEL_FOURS / 2, &sums, w, run.mults, c >> log2, next,
-                              &at);
-    }
+            panel_group_steps(kind, panels, PANEL_FOURS / 2, &sums, w, mults, c >> log2, next, &at);
+    } while (panel_next_run(&run, bits));
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)
         panel_group_end(kind, p, m, r + p * RUVM_PANEL_ROWS, v, &sums);
@@ -471,11 +470,12 @@ X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm
                                  uint32_t v, const struct panel_group_x *g)
 {
     const uint32_t many = panel_sharing(kind.vecs), step = many * RUVM_PANEL_ROWS;
+    const struct panel_run first = panel_first_run(m, (uint32_t)kind.bits, m->group);
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, kind.vecs); r += step)
-        panel_group_tile(kind, many, m, r, v, g);
+        panel_group_tile(kind, many, m, r, v, &first, g);
     for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
-        panel_group_tile(kind, 1, m, r, v, g);
+        panel_group_tile(kind, 1, m, r, v, &first, g);
 }
 
 X86_INLINE void panel_groups(int bits, int sixteens, const struct ruvm_matmul_panels *m)
@@ -497,14 +497,18 @@ X86_INLINE void panel_groups_once(int bits, int sixteens, const struct ruvm_matm
 {
     const struct panel_group_kind kind = {bits, sixteens, 1};
     struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
+    struct panel_run firsts[RUVM_PANELS_MAX_PARTS];
     struct panel_group_x g[PANEL_MAX_STEPS];
     const uint32_t n = panel_n_parts(m);
     panel_groups_of(g, m->x, m->n_cols, panel_zero(bits, sixteens), sixteens);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         parts[i] = panel_part(m, i);
+        firsts[i] = panel_first_run(&parts[i], (uint32_t)bits, m->group);
+    }
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++)
-            panel_group_tile(kind, 1, &parts[i], r, 0, g + (size_t)i * (m->part_cols / PANEL_STEP));
+            panel_group_tile(kind, 1, &parts[i], r, 0, &firsts[i],
+                             g + (size_t)i * (m->part_cols / PANEL_STEP));
 }
 
 X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)

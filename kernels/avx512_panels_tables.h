@@ -259,8 +259,9 @@ X86_INLINE const uint8_t *table_tile(struct table_kind k, const struct ruvm_matm
                                      const struct table_part *part, const uint8_t *w,
                                      const uint8_t *ahead, uint32_t r, int odd)
 {
-    struct table_at at = {w + (size_t)part->first * TABLE_PAIR_WORDS, w + 2 * (size_t)m->mult_off,
-                          ahead, 2 * (size_t)m->panel_bytes, part->tables};
+    struct table_at at = {w + (size_t)part->first * TABLE_PAIR_WORDS,
+                          w + 2 * (size_t)m->words_bytes, ahead, 2 * (size_t)m->panel_bytes,
+                          part->tables};
     struct table_sums s;
     X86_UNROLL
     for (uint32_t p = 0; p < k.pairs; p++)

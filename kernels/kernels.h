@@ -67,6 +67,13 @@ static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes
     return (bytes + RUVM_PANEL_ALIGN - 1) & ~(RUVM_PANEL_ALIGN - 1u);
 }
 
+/* The weights of a larger image are in no cache any more when a token needs them again. */
+enum { RUVM_NEAR_BYTES = 16 << 20 };
+static inline int ruvm_panels_are_far(size_t image_bytes)
+{
+    return image_bytes > RUVM_NEAR_BYTES;
+}
+
 /* The same product with panels:
  * out[v * out_stride + r] = sum over c < n_cols of weight(r, first_col + c) *
  * x[v * x_stride + c], where a weight is an INT8 level, or with fewer bits that of INT4,
@@ -80,12 +87,12 @@ struct ruvm_matmul_panels {
     int32_t *out;     /* [parts, n_vecs, out_stride] */
     uint32_t bits;    /* 8, 4, 3, 2 or 1 */
     uint32_t n_rows, first_col, n_cols, panel_bytes;
-    uint32_t part_cols; /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
-    uint32_t group;     /* 0, 16, 32 or 64 columns */
-    uint32_t mult_off;  /* of pairs (panels.h), by a panel: where multipliers begin */
+    uint32_t part_cols;   /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
+    uint32_t group;       /* columns of a multiplier: 0, 16, 32 or 64 */
+    uint32_t words_bytes; /* of a panel; the others are multipliers */
     uint32_t n_vecs, x_stride, out_stride;
     uint32_t is_odd; /* 1: w is the second panel of a pair, if there are pairs (panels.h) */
-    uint32_t is_far; /* 1: the weights come from memory, not a cache; results are the same */
+    uint32_t is_far; /* 1: the weights come from memory, not a cache, and are laid out so */
 };
 
 /* How the inputs of swiglu are brought to 15 bits, and gate to an absolute unit. */

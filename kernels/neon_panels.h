@@ -333,10 +333,11 @@ NEON_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matm
         for (uint32_t j = 0; j < kind.vecs; j++)
             acc[q][j] = vdupq_n_s32(0);
     }
-    struct panel_run run = panel_first_run(m, bits, group, panel);
-    for (; run.left; panel_next_run(&run, bits, group)) {
+    struct panel_run run = panel_first_run(m, bits, group);
+    do {
         const uint32_t end = run.first + run.n;
-        const uint8_t *w = run.words + (size_t)row * 4, *mult = run.mults + row;
+        const uint8_t *w = panel + run.words + (size_t)row * 4;
+        const uint8_t *mult = panel + run.mults + row;
         uint32_t c = run.first;
         for (; c + PANEL_STEP <= end; c += PANEL_STEP, x += PANEL_STEP, xs.starts++) {
             panel_load_xs(&xs, kind, PANEL_FOURS, x, m->x_stride);
@@ -347,7 +348,7 @@ NEON_INLINE void panel_codes_tile(struct panel_kind kind, const struct ruvm_matm
             panel_load_xs(&xs, kind, PANEL_FOURS / 2, x, m->x_stride);
             panel_rows(kind, PANEL_FOURS / 2, acc, w, mult, c >> log2, &xs);
         }
-    }
+    } while (panel_next_run(&run, bits));
     panel_codes_store(kind, m, r, v, acc, totals);
 }
 

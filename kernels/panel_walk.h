@@ -74,40 +74,43 @@ static inline void panel_each_part_once(const struct ruvm_matmul_panels *m,
 
 /* ---- runs -------------------------------------------------------------------------- */
 
-/* Columns whose multipliers are together, or all columns where there are none. */
+/* Columns whose multipliers are together. */
 struct panel_run {
-    const uint8_t *words, *mults; /* of the first column, and of all that are together with it */
-    uint32_t first, n, left;      /* columns before it there, in the run, and with later runs */
+    struct ruvm_panel_run of; /* how they all are */
+    size_t words, mults;      /* where in a panel: of the first column, of all together with it */
+    uint32_t first, n, left;  /* columns before it there, in the run, and with later runs */
 };
 
-static inline uint32_t panel_run_columns(uint32_t group, uint32_t first, uint32_t left)
+static inline uint32_t panel_run_columns(const struct panel_run *run)
 {
-    const uint32_t most = RUVM_PANEL_GROUPS * group - first;
-    return group && most < left ? most : left;
+    const uint32_t most = run->of.cols - run->first;
+    return most < run->left ? most : run->left;
 }
 
-/* The first run of m's columns, in one of its panels. group: m's, or 0 when that is a constant. */
+/* The first run of m's columns. group: m's, or 0 when that is a constant. */
 static inline struct panel_run panel_first_run(const struct ruvm_matmul_panels *m, uint32_t bits,
-                                               uint32_t group, const uint8_t *panel)
+                                               uint32_t group)
 {
-    const uint32_t first = group ? m->first_col & (RUVM_PANEL_GROUPS * group - 1) : 0;
-    const uint8_t *words = panel + ruvm_panel_words_at(bits, group, m->first_col);
-    return (struct panel_run){
-        .words = words,
-        .mults = words - ruvm_panel_words_at(bits, 0, first) - RUVM_PANEL_MULTS,
-        .first = first,
-        .n = panel_run_columns(group, first, m->n_cols),
-        .left = m->n_cols,
-    };
+    struct panel_run run = {.of = ruvm_panel_run(group, m->is_far, m->panel_bytes - m->words_bytes),
+                            .left = m->n_cols};
+    run.first = m->first_col % run.of.cols;
+    run.n = panel_run_columns(&run);
+    run.words = ruvm_panel_words_at(bits, run.of, m->first_col);
+    run.mults = ruvm_panel_words_at(bits, run.of, m->first_col - run.first) - run.of.mults;
+    return run;
 }
 
-static inline void panel_next_run(struct panel_run *run, uint32_t bits, uint32_t group)
+/* 0: there is no other. */
+static inline int panel_next_run(struct panel_run *run, uint32_t bits)
 {
-    run->mults = run->words + ruvm_panel_words_at(bits, 0, run->n);
-    run->words = run->mults + RUVM_PANEL_MULTS;
-    run->first = 0;
     run->left -= run->n;
-    run->n = panel_run_columns(group, 0, run->left);
+    if (run->left == 0)
+        return 0;
+    run->mults = run->words + (size_t)run->n * bits * RUVM_PANEL_ROWS / 8;
+    run->words = run->mults + run->of.mults;
+    run->first = 0;
+    run->n = panel_run_columns(run);
+    return 1;
 }
 
 #endif

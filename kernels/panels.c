@@ -46,26 +46,36 @@ static void pack_bytes(uint8_t *to, const uint8_t *w, uint32_t n,
     }
 }
 
-/* Where in a panel are those of the multipliers of groups g and g + 1. */
-static size_t mults_at(const struct ruvm_panels_source *s, uint32_t g)
+static uint32_t panel_bytes(const struct ruvm_panels_source *s)
 {
-    uint32_t first = g / RUVM_PANEL_GROUPS * RUVM_PANEL_GROUPS * s->group;
-    return ruvm_panel_words_at(s->bits, s->group, first) - RUVM_PANEL_MULTS +
-           (size_t)(g % RUVM_PANEL_GROUPS / 2) * RUVM_PANEL_ROWS;
+    return ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
 }
 
-/* Row i of a panel, as many bytes at a time as there are multipliers together. */
+/* Multipliers of row i, those of a run that begins with column c, before its words. */
+static void pack_mults(uint8_t *words, uint32_t i, const struct ruvm_panels_source *s, uint32_t row,
+                       uint32_t c, uint32_t bytes)
+{
+    const uint32_t first = c / s->group / 2, left = s->mult_bytes - first;
+    const uint8_t *mult = s->mult + (size_t)row * s->mult_bytes + first;
+    uint8_t *to = words - bytes + i;
+    for (uint32_t j = 0; j < left && j < bytes / RUVM_PANEL_ROWS; j++)
+        to[(size_t)j * RUVM_PANEL_ROWS] = mult[j];
+}
+
+/* Row i of a panel, run by run. */
 static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source *s, uint32_t row)
 {
     const uint8_t *w = s->w + (size_t)row * s->row_bytes;
-    const uint32_t together = s->group ? RUVM_PANEL_GROUPS * s->group / 8 * s->bits : s->row_bytes;
-    for (uint32_t c = 0; c < s->row_bytes; c += together) {
-        uint32_t left = s->row_bytes - c;
-        pack_bytes(panel + ruvm_panel_words_at(s->bits, s->group, c * 8 / s->bits) + i * WORD,
-                   w + c, left < together ? left : together, s);
+    const struct ruvm_panel_run run =
+        ruvm_panel_run(s->group, s->is_far, panel_bytes(s) - s->row_bytes * RUVM_PANEL_ROWS);
+    const uint32_t cols = s->row_bytes * 8 / s->bits;
+    for (uint32_t c = 0, n; c < cols; c += n) {
+        n = cols - c < run.cols ? cols - c : run.cols;
+        uint8_t *words = panel + ruvm_panel_words_at(s->bits, run, c);
+        pack_bytes(words + (size_t)i * WORD, w + c / 8 * s->bits, n / 8 * s->bits, s);
+        if (s->group)
+            pack_mults(words, i, s, row, c, run.mults);
     }
-    for (uint32_t c = 0; c < s->mult_bytes; c++)
-        panel[mults_at(s, 2 * c) + i] = s->mult[(size_t)row * s->mult_bytes + c];
 }
 
 /* Row i of a pair of panels. The multipliers of an odd last byte take two. */
@@ -96,8 +106,7 @@ static uint32_t rows_together(const struct ruvm_panels_source *s)
 
 static size_t bytes_together(const struct ruvm_panels_source *s)
 {
-    return (size_t)ruvm_panels_bytes(s->row_bytes, s->mult_bytes) *
-           (rows_together(s) / RUVM_PANEL_ROWS);
+    return (size_t)panel_bytes(s) * (rows_together(s) / RUVM_PANEL_ROWS);
 }
 
 size_t ruvm_panels_room(const struct ruvm_panels_source *s)

@@ -17,17 +17,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
 
-if [ "${1:-}" = --update ]; then
-    redump "$golden" > "$work/page" && cp "$work/page" "$page"
-    exit
-fi
-
 # ---- the page's hex dumps ------------------------------------------------------------
 
-verdict dump-is-of-the-golden-file "$(diff "$page" <(redump "$golden"))"
-lines=$(grep -cE '^[0-9a-f]{8}  ' "$page")
-[ "$lines" -ge 40 ] && lines=
-verdict dump-is-there "${lines:+only $lines lines of dump in $page}"
+check_dump "$golden" 40 "${1:-}"
 cp "$golden" "$work/other.ruvm"
 printf '\x19' | dd of="$work/other.ruvm" bs=1 seek=4 conv=notrunc status=none
 missed="another file has the same dump"

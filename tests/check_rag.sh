@@ -16,15 +16,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PYTHONDONTWRITEBYTECODE=1
 
-if [ "${1:-}" = --update ]; then
-    redump "$golden" > "$work/page" && cp "$work/page" "$page"
-    exit
-fi
-
-verdict dump-is-of-the-golden-file "$(diff "$page" <(redump "$golden"))"
-lines=$(grep -cE '^[0-9a-f]{8}  ' "$page")
-[ "$lines" -ge 12 ] && lines=
-verdict dump-is-there "${lines:+only $lines lines of dump in $page}"
+check_dump "$golden" 12 "${1:-}"
 
 # facts FILE EXPRESSION: what the decoder found (in d) that is not as expected.
 facts()

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/base/error.h"
+#include "lib/bundle/slots.h"
 #include "lib/vector/bm25.h"
 
 enum { MIN_BUCKETS = 256, PIECE = 1, ONCE = 2 };
@@ -82,53 +83,25 @@ int ruvm_embed_chunk(struct ruvm_embedder *e, int32_t *x, uint32_t dims, const c
 
 /* ---- weights ------------------------------------------------------------------------------ */
 
-/* How many chunks have each feature: an open hash table. */
-struct counts {
-    struct count {
-        uint32_t hash, n;
-        bool is_piece;
-    } * slot;
-    size_t cap, used;
-};
-
-static struct count *slot_of(const struct counts *c, uint32_t hash, bool is_piece)
+/* A word and a piece may share a hash. */
+static uint64_t key_of(const struct ruvm_embed_feature *f)
 {
-    size_t i = hash & (c->cap - 1);
-    while (c->slot[i].n && (c->slot[i].hash != hash || c->slot[i].is_piece != is_piece))
-        i = (i + 1) & (c->cap - 1);
-    return &c->slot[i];
+    return (uint64_t)(f->count & PIECE) << 32 | f->hash;
 }
 
-static bool make_room(struct counts *c)
-{
-    struct counts bigger = {.cap = c->cap ? 2 * c->cap : 1 << 14, .used = c->used};
-    if (2 * c->used < c->cap)
-        return true;
-    bigger.slot = calloc(bigger.cap, sizeof *bigger.slot);
-    if (!bigger.slot)
-        return false;
-    for (size_t i = 0; i < c->cap; i++)
-        if (c->slot[i].n)
-            *slot_of(&bigger, c->slot[i].hash, c->slot[i].is_piece) = c->slot[i];
-    free(c->slot);
-    *c = bigger;
-    return true;
-}
-
-static bool count_text(struct counts *c, const struct ruvm_embedder *e)
+/* Counts a chunk for each of its features. */
+static bool count_text(struct ruvm_slots *counts, const struct ruvm_embedder *e)
 {
     for (size_t i = 0; i < e->n; i++) {
-        if (!make_room(c))
+        struct ruvm_slot *slot = ruvm_slots_take(counts, key_of(&e->features[i]));
+        if (!slot)
             return false;
-        bool is_piece = e->features[i].count & PIECE;
-        struct count *s = slot_of(c, e->features[i].hash, is_piece);
-        c->used += s->n == 0;
-        *s = (struct count){e->features[i].hash, s->n + 1, is_piece};
+        slot->n++;
     }
     return true;
 }
 
-static int count_all(struct counts *c, const struct ruvm_recipe *recipe,
+static int count_all(struct ruvm_slots *counts, const struct ruvm_recipe *recipe,
                      const struct ruvm_embed_texts *texts)
 {
     struct ruvm_embedder e = {.recipe = recipe};
@@ -136,7 +109,7 @@ static int count_all(struct counts *c, const struct ruvm_recipe *recipe,
     for (uint32_t i = 0; rc == RUVM_OK && i < texts->n; i++) {
         struct ruvm_embed_text t = texts->text(texts->context, i);
         rc = features_of(&e, t.text, t.n);
-        if (rc == RUVM_OK && !count_text(c, &e))
+        if (rc == RUVM_OK && !count_text(counts, &e))
             rc = RUVM_ERR_MEMORY;
     }
     ruvm_embedder_free(&e);
@@ -181,7 +154,7 @@ void ruvm_embed_recipe(struct ruvm_buffer *out, const struct ruvm_recipe *recipe
 int ruvm_embed_learn(struct ruvm_buffer *out, const struct ruvm_embed_options *o,
                      const struct ruvm_embed_texts *texts, struct ruvm_error *err)
 {
-    struct counts counts = {0};
+    struct ruvm_slots counts = {0};
     struct ruvm_recipe r = o->recipe;
     int rc = count_all(&counts, &r, texts);
     if (rc == RUVM_OK) {
@@ -191,13 +164,13 @@ int ruvm_embed_learn(struct ruvm_buffer *out, const struct ruvm_embed_options *o
         for (uint32_t i = 0; weights && i < r.n_buckets; i++)
             weights[i] = weight_of(texts->n, 0);
         for (size_t i = 0; weights && i < counts.cap; i++) {
-            const struct count *c = &counts.slot[i];
-            uint8_t weight = weight_of(texts->n, c->n);
-            uint8_t *bucket = &weights[c->hash & (r.n_buckets - 1)];
-            *bucket = c->n && weight < *bucket ? weight : *bucket;
+            const struct ruvm_slot *slot = &counts.slot[i];
+            uint8_t weight = weight_of(texts->n, slot->n);
+            uint8_t *bucket = &weights[slot->key & (r.n_buckets - 1)];
+            *bucket = slot->n && weight < *bucket ? weight : *bucket;
         }
     }
-    free(counts.slot);
+    ruvm_slots_free(&counts);
     if (rc == RUVM_OK && !ruvm_buffer_ok(out))
         rc = RUVM_ERR_MEMORY;
     return rc == RUVM_OK ? rc

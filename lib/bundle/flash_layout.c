@@ -16,8 +16,7 @@ enum {
     SECTOR = RUVM_DEVICES_SECTOR_BYTES,
     NVS_BYTES = 0x5000,
     OTADATA_BYTES = 0x2000,
-    SELECT_BYTES = 32, /* a record of which slot is started: sequence, label, state, CRC */
-    SELECT_STATE = 24,
+    SELECT_STATE = 24, /* in a record of which slot is started: sequence, label, state, CRC */
     SELECT_CRC = 28,
     OTHER_BOOT_OFF = 0x1000, /* where some chips look for an image that others have at 0 */
 };

@@ -62,7 +62,6 @@ int ruvm_flash_firmware_open(struct ruvm_flash_job *j);
 /* flash_program.c: an ELF or an image, made fit for this chip and flash. */
 int ruvm_flash_program_open(struct ruvm_flash_program *p, const struct ruvm_flash_job *j,
                             const char *path);
-struct ruvm_esp_windows ruvm_flash_windows(const struct ruvm_device *device);
 
 /* flash_layout.c: the table, and every part at its place, checked. */
 int ruvm_flash_layout(struct ruvm_flash_job *j);

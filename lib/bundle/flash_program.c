@@ -18,7 +18,7 @@ static const struct {
     uint8_t code;
 } speeds[] = {{"40m", 0}, {"26m", 1}, {"20m", 2}, {"80m", 15}};
 
-struct ruvm_esp_windows ruvm_flash_windows(const struct ruvm_device *d)
+static struct ruvm_esp_windows windows_of(const struct ruvm_device *d)
 {
     return (struct ruvm_esp_windows){d->drom_start, d->drom_end, d->irom_start, d->irom_end};
 }
@@ -163,7 +163,7 @@ static int from_elf(struct ruvm_flash_program *p, const struct ruvm_flash_job *j
 {
     struct ruvm_elf32 elf;
     struct ruvm_esp_segment segments[RUVM_ELF32_MAX_SEGMENTS];
-    struct ruvm_esp_windows windows = ruvm_flash_windows(j->device);
+    struct ruvm_esp_windows windows = windows_of(j->device);
     int rc = ruvm_elf32_read(&elf, path, map->data, map->size, j->err);
     if (rc == RUVM_OK)
         rc = check_machine(j, path, &elf);
@@ -222,7 +222,7 @@ static int check_places(const struct ruvm_flash_job *j, const char *path,
 
 static uint32_t mapped_bytes(const struct ruvm_flash_job *j, const struct ruvm_esp_image *image)
 {
-    struct ruvm_esp_windows windows = ruvm_flash_windows(j->device);
+    struct ruvm_esp_windows windows = windows_of(j->device);
     uint64_t pages = 0;
     for (unsigned i = 0; i < image->header.n_segments; i++) {
         const struct ruvm_esp_segment *s = &image->segments[i];

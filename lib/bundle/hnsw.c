@@ -138,7 +138,8 @@ static uint32_t links_of(const void *of, unsigned level, uint32_t place, uint32_
     return l->n_links[place];
 }
 
-struct ruvm_walk ruvm_hnsw_walk(struct ruvm_hnsw *g, const struct ruvm_vectors *set,
+/* A walk of the graph as it is; levels is room for its view of them. */
+static struct ruvm_walk walk_of(struct ruvm_hnsw *g, const struct ruvm_vectors *set,
                                 const struct ruvm_vector_query *q, struct ruvm_search *s,
                                 struct ruvm_rag_level *levels)
 {
@@ -208,7 +209,7 @@ static void link_in(struct ruvm_hnsw *g, const struct ruvm_vectors *set, uint32_
     struct ruvm_search s = {.k = 1};
     struct ruvm_vector_query q;
     ruvm_vectors_query_row(&q, set, id);
-    struct ruvm_walk w = ruvm_hnsw_walk(g, set, &q, &s, levels);
+    struct ruvm_walk w = walk_of(g, set, &q, &s, levels);
     unsigned level = top < g->n_levels ? top : g->n_levels - 1;
     uint32_t start = ruvm_walk_start(&w, level);
     for (;; level--) {

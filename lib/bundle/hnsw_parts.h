@@ -35,11 +35,6 @@ bool ruvm_hnsw_reserve(struct ruvm_hnsw *g, uint32_t n);
 /* The place of a vector in a level, or RUVM_RAG_NONE. */
 uint32_t ruvm_hnsw_place(const struct ruvm_hnsw_level *l, uint32_t id);
 
-/* A walk of the graph as it is; levels is room for its view of them. */
-struct ruvm_walk ruvm_hnsw_walk(struct ruvm_hnsw *g, const struct ruvm_vectors *set,
-                                const struct ruvm_vector_query *q, struct ruvm_search *s,
-                                struct ruvm_rag_level *levels);
-
 /* Candidates to choose neighbours of a place from: places of its level, the owner not among
  * them. choose() keeps at most `degree` of them, in links, and returns their number. */
 struct ruvm_hnsw_choice {

@@ -113,7 +113,8 @@ int ruvm_pack_open_knowledge(const uint8_t **data, size_t *size, const char *pat
 
 /* ---- for people ----------------------------------------------------------------- */
 
-void ruvm_pack_hex(char *text, const uint8_t *bytes, size_t n)
+/* 2 * n digits and NUL. */
+static void put_hex(char *text, const uint8_t *bytes, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < n; i++) {
@@ -141,7 +142,7 @@ void ruvm_pack_describe(struct ruvm_pack_result *r, const struct ruvm_pack *pack
     *r = (struct ruvm_pack_result){
         .bytes = pack->size, .n_sections = pack->n_sections, .is_signed = pack->is_signed};
     if (pack->is_signed)
-        ruvm_pack_hex(r->key, pack->key, RUVM_PACK_KEY_BYTES);
+        put_hex(r->key, pack->key, RUVM_PACK_KEY_BYTES);
     for (unsigned i = 0; i < pack->n_sections; i++) {
         struct ruvm_pack_section s = ruvm_pack_section_at(pack, i);
         struct ruvm_pack_entry *e = &r->sections[i];
@@ -151,7 +152,7 @@ void ruvm_pack_describe(struct ruvm_pack_result *r, const struct ruvm_pack *pack
         e->size_bytes = s.size;
         e->align_bytes = 1u << s.align_log2;
         e->crc32 = s.crc;
-        ruvm_pack_hex(e->sha256, s.sha256, RUVM_PACK_SHA256_BYTES);
+        put_hex(e->sha256, s.sha256, RUVM_PACK_SHA256_BYTES);
     }
 }
 

@@ -29,7 +29,5 @@ int ruvm_pack_open_knowledge(const uint8_t **data, size_t *size, const char *pat
 
 /* What the pack holds, for people. */
 void ruvm_pack_describe(struct ruvm_pack_result *r, const struct ruvm_pack *pack);
-/* 2 * n digits and NUL. */
-void ruvm_pack_hex(char *text, const uint8_t *bytes, size_t n);
 
 #endif

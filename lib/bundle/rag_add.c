@@ -1,24 +1,20 @@
 /* rag-add: one knowledge blob, changed as a whole.
  *
  * The old file is read, changed in memory, built anew and renamed over; until then nobody
- * sees anything of it. A lock file beside it keeps a second writer from building on what is
- * about to be replaced.
+ * sees anything of it, and a lock keeps a second writer away.
  */
-#define _GNU_SOURCE /* flock */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/bundle/blob_lock.h"
 #include "lib/bundle/knn_blob.h"
 #include "lib/bundle/rag_build.h"
 #include "lib/bundle/rag_embed.h"
@@ -43,56 +39,6 @@ struct adding {
     char *meta; /* of the sources, or NULL */
     uint32_t now;
 };
-
-/* ---- one writer at a time ----------------------------------------------------------------- */
-
-struct lock {
-    char *path;
-    int fd;
-};
-
-/* Whether the file of that name is still the one that was locked. */
-static bool is_same_file(const struct lock *l)
-{
-    struct stat here, there;
-    return fstat(l->fd, &here) == 0 && stat(l->path, &there) == 0 && here.st_ino == there.st_ino &&
-           here.st_dev == there.st_dev;
-}
-
-static int lock_take(struct lock *l, const char *blob, struct ruvm_error *err)
-{
-    l->fd = -1;
-    l->path = malloc(strlen(blob) + sizeof ".lock");
-    if (!l->path)
-        return ruvm_fail(err, RUVM_ERR_MEMORY, "%s: memory is short", blob);
-    strcpy(l->path, blob);
-    strcat(l->path, ".lock");
-    do {
-        if (l->fd >= 0)
-            close(l->fd); /* its last owner has just removed it */
-        l->fd = open(l->path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (l->fd < 0)
-            return ruvm_fail(err, RUVM_ERR_IO,
-                             "%s: cannot create: %s (the folder must exist and "
-                             "be writable)",
-                             l->path, strerror(errno));
-        if (flock(l->fd, LOCK_EX | LOCK_NB) != 0)
-            return ruvm_fail(err, RUVM_ERR_IO,
-                             "%s: another process is adding to it: try again when it is done",
-                             blob);
-    } while (!is_same_file(l));
-    return RUVM_OK;
-}
-
-static void lock_release(struct lock *l, bool is_ours)
-{
-    if (l->fd >= 0) {
-        if (is_ours)
-            unlink(l->path);
-        close(l->fd);
-    }
-    free(l->path);
-}
 
 /* ---- what is there ------------------------------------------------------------------------ */
 
@@ -417,8 +363,13 @@ static void note(const struct adding *a)
     a->r->split = ruvm_rag_split_names[recipe->split];
     a->r->type = ruvm_rag_type_names[a->plan.type];
     a->r->is_old_table = a->embed.kind == RUVM_RECIPE_TABLE && !a->embed.path;
-    a->r->n_text_words = a->embed.table.n_counted;
+    a->r->n_text_words = (uint32_t)a->embed.table.counted.used;
     a->r->n_unknown_words = a->embed.table.n_unknown;
+}
+
+static int write_blob(const struct adding *a, const struct ruvm_buffer *out)
+{
+    return a->o->dry_run ? RUVM_OK : ruvm_file_write(a->o->blob, out->data, out->size, a->err);
 }
 
 static int build_and_write(struct adding *a)
@@ -428,78 +379,67 @@ static int build_and_write(struct adding *a)
     int rc = ruvm_library_write(&a->lib, &s.text, a->err);
     if (rc == RUVM_OK)
         rc = a->o->budget_bytes ? build_within(a, &out, &s) : build(a, &out, &s);
-    if (rc == RUVM_OK && !a->o->dry_run)
-        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    if (rc == RUVM_OK)
+        rc = write_blob(a, &out);
     note(a);
     ruvm_rag_sections_free(&s);
     ruvm_buffer_free(&out);
     return rc;
 }
 
-/* A blob of a tree becomes that of another one; what else is there stays. */
-static int check_old_taxonomy(const struct adding *a)
+/* A tree's blob, and one for kNN-LM, are made anew in the place of one of their kind; what else
+ * is there stays. */
+static int open_same(struct adding *a, uint8_t kind, const char *what)
 {
     struct ruvm_recipe old;
+    int rc = open_old(a);
+    if (rc != RUVM_OK || !a->old.data)
+        return rc;
     const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
-    if (!a->old.data)
-        return RUVM_OK;
-    if (a->rag.metric == RUVM_METRIC_LORENTZ &&
-        ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK && old.kind == RUVM_RECIPE_NONE)
+    bool may_be = kind != RUVM_RECIPE_NONE || a->rag.metric == RUVM_METRIC_LORENTZ;
+    if (may_be && ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK && old.kind == kind)
         return RUVM_OK;
     return ruvm_fail(a->err, RUVM_ERR_ARG,
-                     "%s: is there and no taxonomy: name a new blob, or remove it first",
-                     a->o->blob);
+                     "%s: is there and %s: name a new blob, or remove it first", a->o->blob, what);
+}
+
+static uint32_t next_generation(const struct adding *a)
+{
+    return a->old.data ? a->rag.generation + 1 : 1;
 }
 
 static int change_taxonomy(struct adding *a)
 {
     struct ruvm_buffer out = {0};
-    int rc = open_old(a);
-    if (rc == RUVM_OK)
-        rc = check_old_taxonomy(a);
+    int rc = open_same(a, RUVM_RECIPE_NONE, "no taxonomy");
     const struct ruvm_tree_blob o = {.path = a->o->taxonomy,
                                      .dims = a->o->dims,
-                                     .generation = a->old.data ? a->rag.generation + 1 : 1,
+                                     .generation = next_generation(a),
                                      .progress = &a->o->progress};
     if (rc == RUVM_OK)
         rc = ruvm_tree_blob(&out, &o, a->r, a->err);
-    if (rc == RUVM_OK && !a->o->dry_run)
-        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    if (rc == RUVM_OK)
+        rc = write_blob(a, &out);
     ruvm_buffer_free(&out);
     return rc;
-}
-
-/* A blob for kNN-LM is made anew of its texts; what else is there stays. */
-static int check_old_knn(const struct adding *a)
-{
-    struct ruvm_recipe old;
-    const struct ruvm_rag_part *part = &a->rag.part[RUVM_RAG_RCPE];
-    if (!a->old.data || (ruvm_recipe_open(&old, part->data, part->bytes) == RUVM_OK &&
-                         old.kind == RUVM_RECIPE_NEXT))
-        return RUVM_OK;
-    return ruvm_fail(a->err, RUVM_ERR_ARG,
-                     "%s: is there and not for kNN-LM: name a new blob, or remove it first",
-                     a->o->blob);
 }
 
 static int change_knn(struct adding *a)
 {
     struct ruvm_buffer out = {0};
-    int rc = open_old(a);
-    if (rc == RUVM_OK)
-        rc = check_old_knn(a);
+    int rc = open_same(a, RUVM_RECIPE_NEXT, "not for kNN-LM");
     const struct ruvm_knn_blob o = {.model = a->o->knn_model,
                                     .sources = a->o->sources,
                                     .n_sources = a->o->n_sources,
                                     .stdin_name = a->o->stdin_name,
                                     .documents = a->o->documents,
                                     .degree = a->o->degree,
-                                    .generation = a->old.data ? a->rag.generation + 1 : 1,
+                                    .generation = next_generation(a),
                                     .progress = &a->o->progress};
     if (rc == RUVM_OK)
         rc = ruvm_knn_blob(&out, &o, a->r, a->err);
-    if (rc == RUVM_OK && !a->o->dry_run)
-        rc = ruvm_file_write(a->o->blob, out.data, out.size, a->err);
+    if (rc == RUVM_OK)
+        rc = write_blob(a, &out);
     ruvm_buffer_free(&out);
     return rc;
 }
@@ -536,20 +476,17 @@ int ruvm_rag_add(const struct ruvm_rag_add_options *o, struct ruvm_rag_add_resul
 {
     double start = ruvm_clock_s();
     struct adding a = {.o = o, .err = err, .r = r};
-    struct lock lock = {.fd = -1};
+    struct ruvm_blob_lock lock = {0};
     *r = (struct ruvm_rag_add_result){0};
     a.now = o->now_s ? o->now_s : (uint32_t)time(NULL);
     a.lib.keep_duplicates = o->keep_duplicates;
     a.sources = calloc(o->n_sources + 1, sizeof *a.sources);
     int rc = a.sources ? check_options(o, err) : RUVM_ERR_MEMORY;
-    bool locked = false;
-    if (rc == RUVM_OK && !o->dry_run) {
-        rc = lock_take(&lock, o->blob, err);
-        locked = rc == RUVM_OK;
-    }
+    if (rc == RUVM_OK && !o->dry_run)
+        rc = ruvm_blob_lock_take(&lock, o->blob, err);
     if (rc == RUVM_OK)
         rc = change(&a);
-    lock_release(&lock, locked);
+    ruvm_blob_lock_release(&lock);
     ruvm_library_free(&a.lib);
     ruvm_rag_embed_close(&a.embed);
     for (uint32_t i = 0; a.sources && i < o->n_sources; i++)

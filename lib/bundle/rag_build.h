@@ -76,8 +76,6 @@ struct ruvm_rag_query {
     _Alignas(16) uint8_t row[RUVM_RAG_MAX_DIMS];
     int32_t x[RUVM_RAG_MAX_DIMS];
 };
-void ruvm_rag_query(struct ruvm_rag_query *q, const struct ruvm_vectors *set,
-                    const struct ruvm_recipe *recipe, const char *text, size_t n);
 /* Of q->x, which is there. */
 void ruvm_rag_query_of(struct ruvm_rag_query *q, const struct ruvm_vectors *set);
 

@@ -19,13 +19,6 @@ struct ruvm_vectors ruvm_rag_set(const struct ruvm_rag *rag)
     return ruvm_vectors_of(rag, ruvm_vector_kernels_select(NULL));
 }
 
-void ruvm_rag_query(struct ruvm_rag_query *q, const struct ruvm_vectors *set,
-                    const struct ruvm_recipe *recipe, const char *text, size_t n)
-{
-    ruvm_recipe_embed(recipe, q->x, set->dims, text, n);
-    ruvm_rag_query_of(q, set);
-}
-
 void ruvm_rag_query_of(struct ruvm_rag_query *q, const struct ruvm_vectors *set)
 {
     if (set->type == RUVM_VECTOR_BINARY)
@@ -54,11 +47,11 @@ static void ask(struct measuring *s, uint32_t i)
     const struct ruvm_library_chunk *c = &lib->chunks[chunk];
     if (!ruvm_recipe_reads(s->m->recipe)) {
         memcpy(s->query.x, s->m->exact + row * s->set.dims, s->set.dims * sizeof *s->query.x);
-        ruvm_rag_query_of(&s->query, &s->set);
-        return;
+    } else {
+        uint32_t n = c->n_text < QUESTION_BYTES ? c->n_text : QUESTION_BYTES;
+        ruvm_recipe_embed(s->m->recipe, s->query.x, s->set.dims, c->text, n);
     }
-    uint32_t n = c->n_text < QUESTION_BYTES ? c->n_text : QUESTION_BYTES;
-    ruvm_rag_query(&s->query, &s->set, s->m->recipe, c->text, n);
+    ruvm_rag_query_of(&s->query, &s->set);
 }
 
 static uint32_t common(const struct ruvm_hit *a, int n_a, const struct ruvm_hit *b, int n_b)

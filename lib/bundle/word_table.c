@@ -24,7 +24,7 @@ void ruvm_word_table_free(struct ruvm_word_table *w)
 {
     ruvm_word_vectors_free(&w->words);
     free(w->n_texts);
-    free(w->count);
+    ruvm_slots_free(&w->counted);
     *w = (struct ruvm_word_table){0};
 }
 
@@ -35,44 +35,17 @@ static int fail_memory(struct ruvm_error *err)
 
 /* ---- words of the texts ------------------------------------------------------------------- */
 
-static struct ruvm_word_count *slot_of(const struct ruvm_word_table *w, uint32_t hash)
-{
-    uint32_t i = hash & (w->cap - 1);
-    while (w->count[i].n && w->count[i].hash != hash)
-        i = (i + 1) & (w->cap - 1);
-    return &w->count[i];
-}
-
-static bool make_room(struct ruvm_word_table *w)
-{
-    struct ruvm_word_table bigger = {.cap = w->cap ? 2 * w->cap : 1 << 12};
-    if (2 * w->n_counted < w->cap)
-        return true;
-    bigger.count = calloc(bigger.cap, sizeof *bigger.count);
-    if (!bigger.count)
-        return false;
-    for (uint32_t i = 0; i < w->cap; i++)
-        if (w->count[i].n)
-            *slot_of(&bigger, w->count[i].hash) = w->count[i];
-    free(w->count);
-    w->count = bigger.count;
-    w->cap = bigger.cap;
-    return true;
-}
-
 static bool count_text(struct ruvm_word_table *w, struct ruvm_embed_text text, uint32_t number)
 {
     uint32_t n = text.n < RUVM_RECIPE_MAX_TEXT ? text.n : RUVM_RECIPE_MAX_TEXT;
     struct ruvm_words words = ruvm_words_over(text.text, n);
     while (ruvm_words_next(&words)) {
         uint32_t hash = ruvm_words_hash(RUVM_WORD_SEED, words.word, words.n_word);
-        if (!make_room(w))
+        struct ruvm_slot *slot = ruvm_slots_take(&w->counted, hash);
+        if (!slot)
             return false;
-        struct ruvm_word_count *slot = slot_of(w, hash);
-        if (slot->n && slot->last == number)
-            continue;
-        w->n_counted += slot->n == 0;
-        *slot = (struct ruvm_word_count){hash, slot->n + 1, number};
+        slot->n += slot->n == 0 || slot->last != number;
+        slot->last = number;
     }
     return true;
 }
@@ -81,7 +54,7 @@ static int count_texts(struct ruvm_word_table *w, const struct ruvm_embed_texts 
                        struct ruvm_error *err)
 {
     *w = (struct ruvm_word_table){.texts = texts->n};
-    bool ok = make_room(w);
+    bool ok = true;
     for (uint32_t i = 0; ok && i < texts->n; i++)
         ok = count_text(w, texts->text(texts->context, i), i);
     return ok ? RUVM_OK : fail_memory(err);
@@ -93,10 +66,11 @@ static int match(struct ruvm_word_table *w, struct ruvm_error *err)
     w->n_texts = calloc((size_t)w->words.n + 1, sizeof *w->n_texts);
     if (!w->n_texts)
         return fail_memory(err);
-    w->n_unknown = w->n_counted;
+    w->n_unknown = (uint32_t)w->counted.used;
     for (uint32_t i = 0; i < w->words.n; i++) {
-        w->n_texts[i] = slot_of(w, w->words.hashes[i])->n;
-        w->n_unknown -= w->n_texts[i] > 0;
+        const struct ruvm_slot *slot = ruvm_slots_find(&w->counted, w->words.hashes[i]);
+        w->n_texts[i] = slot ? slot->n : 0;
+        w->n_unknown -= slot != NULL;
     }
     return RUVM_OK;
 }
@@ -183,7 +157,8 @@ static void make_equal(struct ruvm_word_vectors *t)
 
 static bool has_word(const void *context, uint32_t hash)
 {
-    return slot_of(context, hash)->n > 0;
+    const struct ruvm_word_table *w = context;
+    return ruvm_slots_find(&w->counted, hash) != NULL;
 }
 
 int ruvm_word_table_read(struct ruvm_word_table *w, const struct ruvm_word_table_source *source,

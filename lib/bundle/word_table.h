@@ -12,20 +12,14 @@
 
 #include "lib/base/file.h"
 #include "lib/bundle/embed.h"
+#include "lib/bundle/slots.h"
 #include "lib/bundle/word_vectors.h"
-
-/* A word of the texts. */
-struct ruvm_word_count {
-    uint32_t hash, n; /* texts that have it; 0: an empty slot */
-    uint32_t last;    /* of them */
-};
 
 struct ruvm_word_table {
     struct ruvm_word_vectors words;
-    uint32_t *n_texts;             /* [words.n] that have the word; owned */
-    struct ruvm_word_count *count; /* [cap], a hash table of the texts' words; owned */
-    uint32_t cap;                  /* a power of two */
-    uint32_t n_counted, n_unknown; /* different words of the texts, and those without a vector */
+    uint32_t *n_texts;         /* [words.n] that have the word; owned */
+    struct ruvm_slots counted; /* by a word of the texts: n of them have it, `last` the last */
+    uint32_t n_unknown;        /* words of the texts without a vector */
     uint32_t texts;
 };
 

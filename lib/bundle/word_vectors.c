@@ -14,6 +14,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/error.h"
 #include "lib/base/file.h"
+#include "lib/bundle/slots.h"
 #include "lib/ruvm_tool.h"
 #include "lib/vector/words.h"
 
@@ -24,11 +25,10 @@ struct reading {
     struct ruvm_word_vectors *t;
     const struct ruvm_word_vectors_wanted *wanted;
     const char *name;
-    size_t line;       /* or the number of the word, in a binary file */
-    uint32_t cap;      /* rows */
-    uint32_t n_first;  /* words that were among the first */
-    uint32_t *seen;    /* [seen_cap], a power of two: rows by their hash, their number + 1 */
-    uint32_t seen_cap; /* more than twice the rows */
+    size_t line;            /* or the number of the word, in a binary file */
+    uint32_t cap;           /* rows */
+    uint32_t n_first;       /* words that were among the first */
+    struct ruvm_slots seen; /* by a row's hash: entries that have it */
     size_t reported;
     struct ruvm_error *err;
 };
@@ -47,14 +47,6 @@ static int fail_memory(const struct reading *r)
 
 /* ---- rows ------------------------------------------------------------------------------ */
 
-static uint32_t *slot_of(const struct reading *r, uint32_t hash)
-{
-    uint32_t i = hash & (r->seen_cap - 1);
-    while (r->seen[i] && r->t->hashes[r->seen[i] - 1] != hash)
-        i = (i + 1) & (r->seen_cap - 1);
-    return &r->seen[i];
-}
-
 static int make_room(struct reading *r)
 {
     struct ruvm_word_vectors *t = r->t;
@@ -65,14 +57,7 @@ static int make_room(struct reading *r)
     t->v = v ? v : t->v;
     void *hashes = realloc(t->hashes, (size_t)r->cap * sizeof *t->hashes);
     t->hashes = hashes ? hashes : t->hashes;
-    free(r->seen);
-    r->seen_cap = 4 * r->cap;
-    r->seen = calloc(r->seen_cap, sizeof *r->seen);
-    if (!v || !hashes || !r->seen)
-        return fail_memory(r);
-    for (uint32_t i = 0; i < t->n; i++)
-        *slot_of(r, t->hashes[i]) = i + 1;
-    return RUVM_OK;
+    return v && hashes ? RUVM_OK : fail_memory(r);
 }
 
 /* Whether an entry is one word, all of it, and no longer than words are. */
@@ -93,7 +78,7 @@ static bool is_word(const uint8_t *entry, size_t n, uint32_t *hash)
 }
 
 /* Where the numbers of an entry go; NULL: it is not wanted, or memory ran short. The row counts
- * with keep_row(). */
+ * when all of them are there. */
 static float *row_for(struct reading *r, const char *entry, size_t n, int *rc)
 {
     struct ruvm_word_vectors *t = r->t;
@@ -109,14 +94,17 @@ static float *row_for(struct reading *r, const char *entry, size_t n, int *rc)
     *rc = make_room(r);
     if (*rc != RUVM_OK)
         return NULL;
-    uint32_t *slot = slot_of(r, hash);
-    if (*slot) {
+    struct ruvm_slot *slot = ruvm_slots_take(&r->seen, hash);
+    if (!slot) {
+        *rc = fail_memory(r);
+        return NULL;
+    }
+    if (slot->n++ > 0) {
         t->n_twice++;
         return NULL;
     }
     r->n_first += is_first;
     t->hashes[t->n] = hash;
-    *slot = t->n + 1;
     return t->v + (size_t)t->n * t->dims;
 }
 
@@ -366,7 +354,7 @@ int ruvm_word_vectors_parse(struct ruvm_word_vectors *t, const char *name, const
         rc = ruvm_fail(err, RUVM_ERR_CORRUPT,
                        "%s: none of its %llu entries is a word that is wanted: are they words?",
                        name, (unsigned long long)t->n_entries);
-    free(r.seen);
+    ruvm_slots_free(&r.seen);
     if (rc != RUVM_OK)
         ruvm_word_vectors_free(t);
     return rc;

@@ -57,7 +57,7 @@ static float sum_lanes(const float *lanes)
     return sum;
 }
 
-float ruvm_floats_sum(const float *x, size_t n)
+static float sum_of(const float *x, size_t n)
 {
     float lanes[RUVM_FLOATS_LANES] = {0};
     size_t whole = n / RUVM_FLOATS_LANES * RUVM_FLOATS_LANES;
@@ -81,7 +81,7 @@ void ruvm_floats_rms_norm(float *out, const float *h, const float *gain, size_t 
 {
     for (size_t i = 0; i < n; i++)
         out[i] = h[i] * h[i];
-    float scale = 1.0f / sqrtf(ruvm_floats_sum(out, n) / (float)n + eps);
+    float scale = 1.0f / sqrtf(sum_of(out, n) / (float)n + eps);
     for (size_t i = 0; i < n; i++)
         out[i] = gain[i] * (scale * h[i]);
 }
@@ -89,10 +89,10 @@ void ruvm_floats_rms_norm(float *out, const float *h, const float *gain, size_t 
 void ruvm_floats_layer_norm(float *out, const float *h, const float *gain, const float *bias,
                             size_t n, float eps)
 {
-    float mean = ruvm_floats_sum(h, n) / (float)n;
+    float mean = sum_of(h, n) / (float)n;
     for (size_t i = 0; i < n; i++)
         out[i] = (h[i] - mean) * (h[i] - mean);
-    float scale = 1.0f / sqrtf(ruvm_floats_sum(out, n) / (float)n + eps);
+    float scale = 1.0f / sqrtf(sum_of(out, n) / (float)n + eps);
     for (size_t i = 0; i < n; i++)
         out[i] = gain[i] * (scale * (h[i] - mean));
     if (bias)
@@ -106,7 +106,7 @@ void ruvm_floats_softmax(float *s, size_t n, float scale)
         max = s[i] > max ? s[i] : max;
     for (size_t i = 0; i < n; i++)
         s[i] = ruvm_exp_f32((s[i] - max) * scale);
-    float share = 1.0f / ruvm_floats_sum(s, n);
+    float share = 1.0f / sum_of(s, n);
     for (size_t i = 0; i < n; i++)
         s[i] *= share;
 }
@@ -117,7 +117,7 @@ void ruvm_floats_signs(float *out, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         out[i] = x[i] < 0 ? -x[i] : x[i];
-    float mean = ruvm_floats_sum(out, n) / (float)n;
+    float mean = sum_of(out, n) / (float)n;
     for (size_t i = 0; i < n; i++)
         out[i] = x[i] < 0 ? -mean : mean;
 }

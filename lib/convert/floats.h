@@ -46,7 +46,6 @@ struct ruvm_floats_vectors {
 void ruvm_floats_multiply(float *out, const struct ruvm_floats_matrix *w, const float *x);
 
 void ruvm_floats_add(float *h, const float *x, size_t n);
-float ruvm_floats_sum(const float *x, size_t n);
 /* x [n] reduced to its signs times the mean of their sizes (arXiv 1603.05279). */
 void ruvm_floats_signs(float *out, const float *x, size_t n);
 

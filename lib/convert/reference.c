@@ -116,8 +116,9 @@ size_t ruvm_reference_position_bytes(const struct ruvm_model *m)
     return (size_t)m->n_layers * m->n_kv_heads * m->head_dim * 2 * sizeof(float);
 }
 
-bool ruvm_reference_cache_open(struct ruvm_reference_cache *c, struct ruvm_arena *arena,
-                               const struct ruvm_model *m, uint32_t context)
+/* Room for keys and values of so many positions. */
+static bool open_cache(struct ruvm_reference_cache *c, struct ruvm_arena *arena,
+                       const struct ruvm_model *m, uint32_t context)
 {
     size_t key = ruvm_floats_padded(context) * m->head_dim;
     size_t value = ruvm_floats_padded(m->head_dim) * context;
@@ -146,7 +147,7 @@ static bool open_caches(struct ruvm_reference *r, struct ruvm_arena *arena,
     r->caches = ruvm_arena_alloc(arena, n, sizeof *r->caches);
     bool ok = r->caches && r->position;
     for (size_t i = 0; ok && i < n; i++)
-        ok = ruvm_reference_cache_open(&r->caches[i], arena, &r->m, r->context);
+        ok = open_cache(&r->caches[i], arena, &r->m, r->context);
     return ok;
 }
 
@@ -269,11 +270,6 @@ void ruvm_reference_reset(struct ruvm_reference *r)
         r->position[i] = 0;
 }
 
-uint32_t ruvm_reference_position(const struct ruvm_reference *r)
-{
-    return r->position[0];
-}
-
 /* ---- a window at once ---------------------------------------------------- */
 
 /* The window being read; what it keeps for all its tokens. */
@@ -337,7 +333,7 @@ static bool open_window(struct window *w, struct ruvm_arena *arena)
     w->h.step = w->r->h.step;
     w->h.x = ruvm_arena_alloc(arena, w->n, w->h.step * sizeof(float));
     w->r->scores = ruvm_arena_alloc(arena, ruvm_floats_padded(w->n), sizeof(float));
-    return w->h.x && w->r->scores && ruvm_reference_cache_open(&w->cache, arena, &w->r->m, w->n);
+    return w->h.x && w->r->scores && open_cache(&w->cache, arena, &w->r->m, w->n);
 }
 
 int ruvm_reference_read(struct ruvm_reference *r, const uint32_t *tokens, uint32_t n,

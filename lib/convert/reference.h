@@ -73,7 +73,6 @@ const float *ruvm_reference_step_each(struct ruvm_reference *r, const uint32_t *
 size_t ruvm_reference_logits_step(const struct ruvm_reference *r);
 void ruvm_reference_reset(struct ruvm_reference *r); /* all sequences back to position 0 */
 void ruvm_reference_restart(struct ruvm_reference *r, uint32_t sequence); /* one of them */
-uint32_t ruvm_reference_position(const struct ruvm_reference *r);         /* of sequence 0 */
 
 /* Who reads a window; any function may be NULL. What is not 0 ends the reading. */
 struct ruvm_reference_reader {

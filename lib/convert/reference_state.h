@@ -50,10 +50,6 @@ struct ruvm_reference {
     float *scores; /* [context] */
 };
 
-/* Room for keys and values of so many positions. false: memory is short. */
-bool ruvm_reference_cache_open(struct ruvm_reference_cache *c, struct ruvm_arena *arena,
-                               const struct ruvm_model *m, uint32_t context);
-
 /* Embeds a token at a position: h [dim]. */
 void ruvm_reference_embed(struct ruvm_reference *r, float *h, uint32_t token, uint32_t position);
 /* Adds a layer to r->h of the block's items, whose caches are those of this layer. */

@@ -111,11 +111,9 @@ static inline const struct ruvm_parallel *ruvm_engine_parallel(const struct ruvm
     return RUVM_CORE_SMALL ? NULL : e->parallel;
 }
 
-/* The weights of a larger image are in no cache any more when a token needs them again. */
-enum { RUVM_NEAR_BYTES = 16 << 20 };
 static inline bool ruvm_engine_is_far(const struct ruvm_engine *e)
 {
-    return e->img.size > RUVM_NEAR_BYTES;
+    return ruvm_panels_are_far(e->img.size);
 }
 
 /* n values as quantized vectors store them. */

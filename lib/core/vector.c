@@ -59,7 +59,7 @@ static void multiply_panels(const struct ruvm_engine *e, const struct ruvm_tenso
         .part_cols = group,
         .panel_bytes = bytes,
         .group = w->group,
-        .mult_off = w->row_bytes * RUVM_PANEL_ROWS,
+        .words_bytes = w->row_bytes * RUVM_PANEL_ROWS,
         .n_vecs = p->n_tokens,
         .x_stride = e->x_stride,
         .out_stride = p->out_stride,

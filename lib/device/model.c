@@ -75,7 +75,6 @@ const char *ruvm_device_model_find(struct ruvm_device_model *m)
     if (!page || !ruvm_partition_find(page + RUVM_PORT_TABLE_AT, RUVM_PARTITION_DATA,
                                       RUVM_PARTITION_PACK, &p))
         return "no partition of type data, subtype 0x40 in the table at 0x8000: flash one";
-    m->flash_off = p.off;
     p.bytes = ruvm_port_visible(p.bytes);
     const uint8_t *data = ruvm_port_map(p.off, p.bytes);
     if (!data || p.off % RUVM_PORT_PAGE != 0)

@@ -8,7 +8,6 @@
 struct ruvm_device_model {
     const uint8_t *image; /* in place in mapped flash */
     uint32_t image_bytes;
-    uint32_t flash_off; /* of the partition that holds it */
     bool in_pack;
     const uint8_t *knowledge; /* of the pack, or NULL */
     uint32_t knowledge_bytes;

@@ -132,7 +132,7 @@ static int announce(struct folder *f, struct ruvm_export_job *j)
         views[i].dims[1] = t->rows ? t->cols : 0;
     }
     j->r->n_tensors = j->tensors.n;
-    return ruvm_safetensors_begin_as(&f->files[WEIGHTS], views, j->tensors.n, j->dtype, j->err);
+    return ruvm_safetensors_begin(&f->files[WEIGHTS], views, j->tensors.n, j->dtype, j->err);
 }
 
 static int write_tensor(struct folder *f, struct ruvm_export_job *j,

@@ -154,7 +154,6 @@ static int read_tokenizer_config(struct ruvm_hub_opening *o)
     if (rc != RUVM_OK)
         return rc;
     o->hub->add_bos = switch_of(json, "add_bos_token");
-    o->hub->add_eos = switch_of(json, "add_eos_token");
     const char *text = template_of(cJSON_GetObjectItemCaseSensitive(json, "chat_template"));
     if (text)
         rc = keep_template(o, text, strlen(text));
@@ -221,7 +220,7 @@ bool ruvm_hub_probe(const char *path)
 
 int ruvm_hub_open(struct ruvm_hub *hub, const char *path, struct ruvm_error *err)
 {
-    *hub = (struct ruvm_hub){.add_bos = -1, .add_eos = -1};
+    *hub = (struct ruvm_hub){.add_bos = -1};
     struct ruvm_hub_opening o = {.hub = hub, .folder = folder_of(&hub->arena, path), .err = err};
     const char *slash = strrchr(path, '/'), *file = slash ? slash + 1 : path;
     int rc = RUVM_OK;

@@ -30,7 +30,7 @@ struct ruvm_hub {
     const char *config, *tokenizer_json, *tokenizer_model, *tokenizer_config;
     /* Of tokenizer_config.json and chat_template.jinja; NULL: none. */
     const char *chat_template;
-    int add_bos, add_eos; /* 1 or 0 as tokenizer_config.json says; -1: it does not */
+    int add_bos; /* 1 or 0 as tokenizer_config.json says; -1: it does not */
 };
 
 /* Whether the path is a directory, or a safetensors file beside a config.json. */

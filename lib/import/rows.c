@@ -5,7 +5,8 @@
 
 #include "lib/base/bytes.h"
 
-uint32_t ruvm_rows_at(const struct ruvm_rows *rows, uint32_t r)
+/* The stored row of row r. */
+static uint32_t stored_at(const struct ruvm_rows *rows, uint32_t r)
 {
     uint32_t head = r / rows->head_dim, i = r % rows->head_dim;
     if (i < rows->halves)
@@ -24,7 +25,7 @@ static bool choose_rows(struct ruvm_view *v, struct ruvm_arena *arena, const str
     const uint32_t *before = v->order;
     uint32_t *order = ruvm_arena_alloc(arena, rows->n, sizeof *order);
     for (uint32_t r = 0; order && r < rows->n; r++) {
-        uint32_t at = ruvm_rows_at(rows, r);
+        uint32_t at = stored_at(rows, r);
         order[r] = before ? before[at] : at;
     }
     v->bytes = (size_t)((double)v->bytes * rows->n / (double)v->dims[0]); /* its share */
@@ -65,7 +66,7 @@ const struct ruvm_view *ruvm_rows_vector(struct ruvm_arena *arena, const struct 
     ruvm_view_row(stored, 0, all);
     for (uint32_t r = 0; r < rows->n; r++) {
         uint32_t bits;
-        memcpy(&bits, &all[ruvm_rows_at(rows, r)], sizeof bits);
+        memcpy(&bits, &all[stored_at(rows, r)], sizeof bits);
         ruvm_store_u32(data + 4 * (size_t)r, bits);
     }
     *v = (struct ruvm_view){.name = stored->name,

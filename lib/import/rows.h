@@ -20,9 +20,6 @@ struct ruvm_rows {
                            * instead of (2i, 2i + 1); even, 0: none */
 };
 
-/* The stored row of row r. */
-uint32_t ruvm_rows_at(const struct ruvm_rows *rows, uint32_t r);
-
 /* The matrix [rows->n, inputs] in a tensor of [outputs, inputs], or, in columns, of [inputs,
  * outputs] of a type that is no block type. The tensor itself when it is all of it as it
  * stands. NULL: memory is short. */

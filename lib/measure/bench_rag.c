@@ -9,13 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/rag_write.h"
 #include "lib/base/clock.h"
 #include "lib/base/error.h"
 #include "lib/bundle/codes.h"
-#include "lib/bundle/hnsw.h"
 #include "lib/measure/machine.h"
 #include "lib/measure/rag_crossover.h"
+#include "lib/measure/rag_index.h"
 #include "lib/measure/rag_truth.h"
 #include "lib/measure/roofs.h"
 #include "lib/measure/spread.h"
@@ -28,19 +27,12 @@ enum { TIMED_BYTES = 1 << 20 }; /* that a scan for the clock reads at least */
 
 static const uint32_t default_ef[] = {10, 14, 20, 28, 40, 56, 80, 112, 160, 240};
 
-/* A graph on its way to a file in memory, as a search finds it. */
-struct index {
-    struct ruvm_buffer file;
-    uint8_t *copy; /* of the file, aligned */
-    struct ruvm_rag rag;
-};
-
 struct bench {
     struct ruvm_bench_rag_options o; /* without zeros */
     struct ruvm_bench_rag_result *r;
     struct ruvm_error *err;
     struct ruvm_rag_subject subject;
-    struct index own;
+    struct ruvm_rag_index own;
     const struct ruvm_rag *rag; /* whose graph is measured */
     const uint8_t *deleted;
     struct ruvm_roofs roofs;
@@ -73,93 +65,17 @@ static bool tell(void *context, uint32_t done, uint32_t n)
     return report(b, "graph", done, n) == RUVM_OK;
 }
 
-/* A file around vectors and graph, with empty chunks. */
-static int wrap(struct index *x, const struct ruvm_vectors *set, const struct ruvm_buffer *graph)
-{
-    static const uint8_t no_name[2] = {0},
-                         source[RUVM_SRCE_RECORD] = {0, 0, 0, 0, 255, 255, 255, 255};
-    struct ruvm_buffer chunks = {0};
-    struct ruvm_rag_draft d = {.metric = set->metric,
-                               .type = set->type,
-                               .dims = set->dims,
-                               .n = set->n,
-                               .n_sources = 1,
-                               .unit = set->unit,
-                               .unit_exp = set->unit_exp};
-    const struct ruvm_rag_write_chunk none = {.meta = RUVM_RAG_NONE};
-    for (uint32_t i = 0; i < set->n; i++)
-        ruvm_rag_write_chunk(&chunks, &none);
-    d.part[RUVM_RAG_VECT] = (struct ruvm_rag_part){set->rows, set->n * set->row_bytes};
-    d.part[RUVM_RAG_SIDE] = (struct ruvm_rag_part){set->side, set->n * set->side_bytes};
-    d.part[RUVM_RAG_BOOK].data = (const uint8_t *)set->book;
-    d.part[RUVM_RAG_BOOK].bytes = set->book ? ruvm_rag_book_bytes(set->dims) : 0;
-    d.part[RUVM_RAG_GRPH] = (struct ruvm_rag_part){graph->data, (uint32_t)graph->size};
-    d.part[RUVM_RAG_CHNK] = (struct ruvm_rag_part){chunks.data, (uint32_t)chunks.size};
-    d.part[RUVM_RAG_SRCE] = (struct ruvm_rag_part){source, sizeof source};
-    d.part[RUVM_RAG_STRS] = (struct ruvm_rag_part){no_name, sizeof no_name};
-    int rc = ruvm_buffer_ok(&chunks) ? ruvm_rag_write(&x->file, &d) : RUVM_ERR_MEMORY;
-    ruvm_buffer_free(&chunks);
-    return rc;
-}
-
-static void index_free(struct index *x)
-{
-    ruvm_buffer_free(&x->file);
-    free(x->copy);
-    *x = (struct index){0};
-}
-
-static int index_open(const struct bench *b, struct index *x, const struct ruvm_vectors *set,
-                      const struct ruvm_buffer *graph)
-{
-    enum { ALIGN = 64 };
-    int rc = wrap(x, set, graph);
-    if (rc != RUVM_OK)
-        return rc == RUVM_ERR_MEMORY ? no_memory(b)
-                                     : ruvm_fail(b->err, rc, "more than 4 GiB of vectors");
-    x->copy = aligned_alloc(ALIGN, (x->file.size + ALIGN - 1) / ALIGN * ALIGN);
-    if (!x->copy)
-        return no_memory(b);
-    memcpy(x->copy, x->file.data, x->file.size);
-    rc = ruvm_rag_open(&x->rag, x->copy, x->file.size, NULL);
-    ruvm_buffer_free(&x->file);
-    return rc == RUVM_OK ? rc : ruvm_fail(b->err, rc, "the graph made is none");
-}
-
-static int make_graph(struct bench *b, const struct ruvm_vectors *set, struct ruvm_buffer *graph,
-                      bool told)
-{
-    struct ruvm_hnsw g;
-    const struct ruvm_hnsw_options o = {b->o.degree, b->o.degree_above, b->o.ef_build};
-    const struct ruvm_hnsw_progress progress = {tell, b};
-    int rc = ruvm_hnsw_init(&g, &o, b->err);
-    if (rc != RUVM_OK)
-        return rc;
-    b->o.degree = g.options.degree_0;
-    b->o.degree_above = g.options.degree;
-    b->o.ef_build = g.options.ef;
-    rc = ruvm_hnsw_add(&g, set, told ? &progress : NULL, b->err);
-    if (rc == RUVM_OK)
-        rc = ruvm_hnsw_finish(&g, set, b->err);
-    if (rc == RUVM_OK)
-        rc = ruvm_hnsw_write(&g, graph, b->err);
-    ruvm_hnsw_free(&g);
-    return rc;
-}
-
 /* The graph of the first set->n vectors. */
-static int build(struct bench *b, struct index *x, const struct ruvm_vectors *set, double *seconds)
+static int build(struct bench *b, struct ruvm_rag_index *x, const struct ruvm_vectors *set,
+                 const struct ruvm_hnsw_progress *progress)
 {
-    struct ruvm_buffer graph = {0};
     struct ruvm_vectors linked = b->subject.linked;
     linked.n = linked.n < set->n ? linked.n : set->n;
-    double start = ruvm_clock_s();
-    int rc = make_graph(b, &linked, &graph, seconds != NULL);
-    if (seconds)
-        *seconds = ruvm_clock_s() - start;
-    if (rc == RUVM_OK)
-        rc = index_open(b, x, set, &graph);
-    ruvm_buffer_free(&graph);
+    x->options = (struct ruvm_hnsw_options){b->o.degree, b->o.degree_above, b->o.ef_build};
+    int rc = ruvm_rag_index_build(x, set, &linked, progress, b->err);
+    b->o.degree = x->options.degree_0;
+    b->o.degree_above = x->options.degree;
+    b->o.ef_build = x->options.ef;
     return rc;
 }
 
@@ -175,9 +91,11 @@ static int build_whole(struct bench *b)
         b->o.ef_build = b->o.ef_build ? b->o.ef_build : s->rag.ef_build;
     }
     r->is_own_graph = s->is_own && s->rag.n_levels;
-    int rc = build(b, &b->own, r->is_own_graph ? &s->linked : &s->set, &r->build_s);
+    const struct ruvm_hnsw_progress progress = {tell, b};
+    int rc = build(b, &b->own, r->is_own_graph ? &s->linked : &s->set, &progress);
     if (rc != RUVM_OK)
         return rc;
+    r->build_s = b->own.build_s;
     b->rag = r->is_own_graph ? &s->rag : &b->own.rag;
     b->deleted = s->is_own ? s->rag.part[RUVM_RAG_DEAD].data : NULL;
     rc = ruvm_hnsw_validate(b->rag, &found, b->err);
@@ -399,7 +317,7 @@ static int measure_codes(struct bench *b)
 /* ---- scan or graph ------------------------------------------------------------------ */
 
 /* Finds the smallest ef of the curve that is good enough for the first n vectors. */
-static int find_ef(struct bench *b, const struct index *x, const struct ruvm_vectors *set,
+static int find_ef(struct bench *b, const struct ruvm_rag_index *x, const struct ruvm_vectors *set,
                    uint32_t n_queries, struct ruvm_bench_rag_size *size)
 {
     struct ruvm_bench_rag_point p = {0};
@@ -415,7 +333,7 @@ static int find_ef(struct bench *b, const struct index *x, const struct ruvm_vec
 static int measure_size(struct bench *b, uint32_t n, struct ruvm_bench_rag_size *size)
 {
     struct ruvm_vectors set = b->subject.set;
-    struct index x = {0};
+    struct ruvm_rag_index x = {0};
     uint32_t n_queries = b->subject.n_queries < SIZE_QUERIES ? b->subject.n_queries : SIZE_QUERIES;
     double *scans = b->seconds, *walks = b->seconds + b->o.repetitions;
     size->n = set.n = n;
@@ -430,7 +348,7 @@ static int measure_size(struct bench *b, uint32_t n, struct ruvm_bench_rag_size 
         size->scan_us = ruvm_spread_scaled(ruvm_spread_of(scans, b->o.repetitions), 1e6);
         size->graph_us = ruvm_spread_scaled(ruvm_spread_of(walks, b->o.repetitions), 1e6);
     }
-    index_free(&x);
+    ruvm_rag_index_free(&x);
     return rc;
 }
 
@@ -569,7 +487,7 @@ int ruvm_bench_rag(const struct ruvm_bench_rag_options *o, struct ruvm_bench_rag
     if (rc == RUVM_OK)
         rc = run(&b);
     ruvm_roofs_close(&b.roofs);
-    index_free(&b.own);
+    ruvm_rag_index_free(&b.own);
     ruvm_rag_subject_free(&b.subject);
     free(b.memory);
     free(b.truth);

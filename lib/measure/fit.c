@@ -24,7 +24,7 @@
 #define PUBLISHED(name, where, from, bytes, rate, measured, whose)                                 \
     {                                                                                              \
         .system = (name), .chip = (where), .memory = (from), .source = (whose),                    \
-        .bytes_token = (bytes), .mb_s = (rate), .tokens_per_s = (measured),                        \
+        .bytes_token = (bytes), .tokens_per_s = (measured),                                        \
         .modelled_tokens_per_s = (rate)*1e6 / (bytes)                                              \
     }
 static const struct ruvm_fit_published published[] = {

@@ -98,7 +98,7 @@ static void run_panels(const struct ruvm_kernel_call *c, const struct ruvm_kerne
         .n_cols = c->cols,
         .panel_bytes = panel_bytes_of(c->kind, c->cols),
         .group = c->kind->group,
-        .mult_off = ruvm_codes_row_bytes(c->kind->type, c->cols) * RUVM_PANEL_ROWS,
+        .words_bytes = ruvm_codes_row_bytes(c->kind->type, c->cols) * RUVM_PANEL_ROWS,
         .n_vecs = c->vectors,
         .x_stride = c->cols,
         .out_stride = c->rows,

@@ -82,7 +82,8 @@ void ruvm_classifier_eval(struct ruvm_classifier *c)
 
 /* ---- what it is ------------------------------------------------------------------ */
 
-void ruvm_classifier_activation(char *text, uint8_t act, double slope)
+/* "relu", "leaky_relu 0.01". text: [24]. */
+static void put_activation(char *text, uint8_t act, double slope)
 {
     static const char *const names[RUVM_MLP_N_ACTS] = {"none", "relu", "leaky_relu", "sigmoid",
                                                        "tanh", "silu", "gelu_tanh",  "gelu"};
@@ -99,7 +100,7 @@ static void fill_layer(struct ruvm_classifier_layer *d, const struct ruvm_mlp_la
                                         .cols = y->w.cols,
                                         .bytes = (uint64_t)y->w.data_bytes + y->w.scale_bytes};
     snprintf(d->name, sizeof d->name, "layers.%u", i);
-    ruvm_classifier_activation(d->activation, y->act, y->slope / 65536.0);
+    put_activation(d->activation, y->act, y->slope / 65536.0);
     ruvm_scheme_write(d->type, scheme);
     d->bits_per_weight = 8.0 * (double)d->bytes / ((double)d->rows * d->cols);
 }

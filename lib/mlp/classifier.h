@@ -29,7 +29,4 @@ uint32_t ruvm_classifier_take(struct ruvm_classifier *c, const double *row);
 void ruvm_classifier_eval(struct ruvm_classifier *c);
 void ruvm_classifier_fill(struct ruvm_classifier_info *info, const struct ruvm_classifier *c);
 
-/* "relu", "leaky_relu 0.01". text: [24]. */
-void ruvm_classifier_activation(char *text, uint8_t act, double slope);
-
 #endif

@@ -136,6 +136,8 @@ static int compute(struct many *m)
     for (uint32_t i = 0; i < m->batch.n; i++) {
         struct lane *l = &m->lanes[i];
         *(l->is_answering ? &l->result.generate_s : &l->result.prompt_s) += share[i] * seconds;
+        if (!l->is_answering)
+            l->result.n_computed = share[i];
     }
     return rc;
 }

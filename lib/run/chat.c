@@ -16,21 +16,25 @@
 #include "lib/core/pieces.h"
 
 struct form {
-    const char *name, *mark;
+    const char *mark;
     const char *system; /* the system's part */
     const char *user;   /* a turn */
     const char *again;  /* what ends the answer before, ahead of another turn */
 };
 
 static const struct form forms[] = {
-    {"Llama 3", "<|start_header_id|>", "<|start_header_id|>system<|end_header_id|>\n\n%s<|eot_id|>",
+    /* Llama 3 */
+    {"<|start_header_id|>", "<|start_header_id|>system<|end_header_id|>\n\n%s<|eot_id|>",
      "%y<|start_header_id|>user<|end_header_id|>\n\n%s<|eot_id|>"
      "<|start_header_id|>assistant<|end_header_id|>\n\n",
      "<|eot_id|>"},
-    {"ChatML", "<|im_start|>", "<|im_start|>system\n%s<|im_end|>\n",
+    /* ChatML */
+    {"<|im_start|>", "<|im_start|>system\n%s<|im_end|>\n",
      "%y<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"},
-    {"Llama 2", "[INST]", "<<SYS>>\n%s\n<</SYS>>\n\n", "[INST] %y%s [/INST]", " %e%b"},
-    {"Zephyr", "<|user|>", "<|system|>\n%s%e\n", "%y<|user|>\n%s%e\n<|assistant|>\n", "%e\n"},
+    /* Llama 2 */
+    {"[INST]", "<<SYS>>\n%s\n<</SYS>>\n\n", "[INST] %y%s [/INST]", " %e%b"},
+    /* Zephyr */
+    {"<|user|>", "<|system|>\n%s%e\n", "%y<|user|>\n%s%e\n<|assistant|>\n", "%e\n"},
 };
 
 struct writer {
@@ -49,12 +53,6 @@ static const struct form *form_of(const struct ruvm_tokenizer *t)
         if (t->chat_bytes && memmem(t->chat, t->chat_bytes, forms[i].mark, strlen(forms[i].mark)))
             return &forms[i];
     return NULL;
-}
-
-const char *ruvm_chat_form(const struct ruvm_tokenizer *t)
-{
-    const struct form *form = form_of(t);
-    return form ? form->name : NULL;
 }
 
 /* Encodes the text so far: what is between two special tokens, as one. A space is put before

@@ -11,9 +11,6 @@ struct ruvm_chat_turn {
     bool first;
 };
 
-/* The name of the form that the image's template is recognised as, or NULL. */
-const char *ruvm_chat_form(const struct ruvm_tokenizer *t);
-
 /* *ids is malloc'ed, also after a failure it can be freed. RUVM_ERR_UNSUPPORTED: there is no
  * template, or not a common one. */
 int ruvm_chat_encode(uint16_t **ids, size_t *n_ids, const struct ruvm_tokenizer *t,

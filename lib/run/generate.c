@@ -18,7 +18,7 @@
 
 /* Computes what the engine has not seen yet; at least the last token, so that the
  * logits are those of this text whatever the engine did in between. */
-static int compute(struct ruvm_turn *t, double *seconds)
+static int compute(struct ruvm_turn *t, uint32_t *n, double *seconds)
 {
     struct ruvm_session *s = t->s;
     double start = ruvm_clock_s();
@@ -26,7 +26,8 @@ static int compute(struct ruvm_turn *t, double *seconds)
     known = known < s->n_tokens ? known : s->n_tokens - 1;
     if (ruvm_engine_rewind(s->engine, known) != RUVM_OK)
         ruvm_engine_rewind(s->engine, known = 0); /* a window has forgotten too much */
-    int rc = ruvm_engine_eval(s->engine, s->tokens + known, s->n_tokens - known, NULL);
+    *n = s->n_tokens - known;
+    int rc = ruvm_engine_eval(s->engine, s->tokens + known, *n, NULL);
     *seconds += ruvm_clock_s() - start;
     return rc == RUVM_OK ? rc : ruvm_fail(t->err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));
 }
@@ -62,7 +63,7 @@ static int take_prompt(struct ruvm_turn *t)
     if (caches && loaded && t->r->n_reused == loaded && s->n_tokens == loaded)
         return RUVM_OK;
     t->r->n_reused -= t->r->n_reused == s->n_tokens;
-    rc = compute(t, &t->r->prompt_s);
+    rc = compute(t, &t->r->n_computed, &t->r->prompt_s);
     if (rc != RUVM_OK || !caches)
         return rc;
     t->r->cache_written = true;
@@ -77,6 +78,16 @@ static const int32_t *mixed(struct ruvm_session *s, const int32_t *logits)
     memcpy(s->logits, logits, s->info.vocab * sizeof *logits);
     ruvm_run_knn_mix(s->knn, s->engine, s->logits, s->info.vocab);
     return s->logits;
+}
+
+/* One more token. What the first took is no decoding: it was drawn from the prompt's logits. */
+static void count_token(struct ruvm_turn *t)
+{
+    struct ruvm_generate_result *r = t->r;
+    if (r->n_tokens++ == 0)
+        t->first_s = r->generate_s;
+    r->n_decoded = r->n_tokens - 1;
+    r->decode_s = r->generate_s - t->first_s;
 }
 
 /* Draws a token. The CRC is taken outside the clock: it
@@ -94,7 +105,7 @@ static uint16_t draw(struct ruvm_turn *t, const int32_t *logits)
     start = ruvm_clock_s();
     uint16_t id = ruvm_session_sample(s, logits);
     t->r->generate_s += ruvm_clock_s() - start;
-    t->r->n_tokens++;
+    count_token(t);
     return id;
 }
 
@@ -201,8 +212,8 @@ static int round_of(struct ruvm_turn *t, bool *done, enum ruvm_stop *stop)
 {
     struct ruvm_session *s = t->s;
     double start = t->r->generate_s;
-    uint32_t before = t->r->n_tokens, n = guess(t);
-    int rc = n ? compute_guesses(t, n) : compute(t, &t->r->generate_s);
+    uint32_t before = t->r->n_tokens, n = guess(t), n_computed;
+    int rc = n ? compute_guesses(t, n) : compute(t, &n_computed, &t->r->generate_s);
     if (rc != RUVM_OK)
         return rc;
     *done = n ? accept(t, n, stop) : ruvm_turn_step(t, ruvm_engine_logits(s->engine), stop);

@@ -37,6 +37,7 @@ static struct ruvm_panels_source source_of(const struct ruvm_panels *p, const st
         .mult = t->mult ? t->mult + (size_t)row * t->mult_bytes : NULL,
         .bits = ruvm_codes_bits(t->type),
         .group = t->group,
+        .is_far = (uint32_t)ruvm_panels_are_far(p->img.size),
         .kernels = p->kernels,
         .n_rows = n,
         .row_bytes = t->row_bytes,

@@ -14,6 +14,7 @@ struct ruvm_turn {
     struct ruvm_outlet outlet;
     uint32_t known; /* tokens of the session that the engine knows, though the text begins anew */
     uint16_t last;  /* the token before the next one, for its text */
+    double first_s; /* of generate_s: for the first token */
 };
 
 /* Puts the prompt's tokens behind those of the conversation, or begins anew. RUVM_ERR_FULL,

@@ -30,7 +30,8 @@ static int gone(struct ruvm_rom *rom)
                      rom->line->name);
 }
 
-int ruvm_rom_tick(struct ruvm_rom *rom)
+/* Fails when the user wants to stop. */
+static int tick(struct ruvm_rom *rom)
 {
     if (rom->progress && rom->progress->report &&
         rom->progress->report(rom->progress->user, rom->stage, rom->done, rom->total) != 0)
@@ -58,7 +59,7 @@ static int listen(struct ruvm_rom *rom, double seconds)
     rom->input_at = 0;
     rom->input_bytes = (size_t)n;
     rom->heard_bytes += (size_t)n;
-    return ruvm_rom_tick(rom);
+    return tick(rom);
 }
 
 /* The next frame, whatever is in it. */

@@ -66,8 +66,6 @@ int ruvm_rom_sync(struct ruvm_rom *rom, unsigned tries);
 void ruvm_rom_forget(struct ruvm_rom *rom);
 int ruvm_rom_read_register(struct ruvm_rom *rom, uint32_t address, uint32_t *value);
 int ruvm_rom_write_register(struct ruvm_rom *rom, uint32_t address, uint32_t value);
-/* Fails when the user wants to stop. */
-int ruvm_rom_tick(struct ruvm_rom *rom);
 
 /* ---- rom_flash.c: commands for flash ---------------------------------------------- */
 

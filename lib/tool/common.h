@@ -40,8 +40,6 @@ const char *ruvm_kernels_name(const struct ruvm_kernels *kernels);
 /* Name of table i and whether this machine runs it; NULL past the last. */
 const char *ruvm_kernels_list(unsigned i, bool *available);
 
-enum ruvm_tier { RUVM_MEASURED, RUVM_MODELLED, RUVM_PROJECTED };
-
 struct ruvm_spread { /* of repeated measurements */
     double median, min, max;
     uint32_t n;

@@ -122,7 +122,7 @@ struct ruvm_fit_chip {
 /* The memory term of the same model beside what others published. */
 struct ruvm_fit_published {
     const char *system, *chip, *memory, *source;
-    double bytes_token, mb_s;
+    double bytes_token;
     double tokens_per_s, modelled_tokens_per_s;
 };
 

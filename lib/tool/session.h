@@ -81,8 +81,12 @@ struct ruvm_generate_options {
 
 struct ruvm_generate_result {
     uint32_t n_prompt_tokens, n_tokens;
-    uint32_t n_reused;           /* of the prompt's tokens: known already, not computed */
+    uint32_t n_reused; /* of the prompt's tokens: known already, not computed */
+    /* What the rates are of. Computed for the prompt: its tokens that were not known, and the
+     * last of the answer before. Decoded: tokens after the first, whose logits are the prompt's. */
+    uint32_t n_computed, n_decoded;
     double prompt_s, generate_s; /* measured; prompt_s with the reading of a cache */
+    double decode_s;             /* of generate_s: for n_decoded */
     uint32_t logits_crc32;       /* over the logits each generated token was drawn from */
     enum ruvm_stop {
         RUVM_STOP_COUNT,

@@ -37,23 +37,6 @@ int ruvm_bm25_open(struct ruvm_bm25 *b, const uint8_t *data, uint32_t bytes, uin
     return b->n_live && b->n_live <= RUVM_RAG_MAX_VECTORS ? RUVM_OK : RUVM_ERR_CORRUPT;
 }
 
-/* The term of that hash, or n_terms. */
-static uint32_t find(const struct ruvm_bm25 *b, uint32_t hash)
-{
-    uint32_t first = 0, end = b->n_terms;
-    while (first < end) {
-        uint32_t middle = first + (end - first) / 2;
-        uint32_t found = ruvm_load_u32(b->hashes + 4 * (size_t)middle);
-        if (found == hash)
-            return middle;
-        if (found < hash)
-            first = middle + 1;
-        else
-            end = middle;
-    }
-    return b->n_terms;
-}
-
 /* A number of the postings; false at their end, or when it is none of 32 bits. */
 static bool next_number(const struct ruvm_bm25 *b, struct ruvm_bm25_word *w, uint32_t *number)
 {
@@ -145,7 +128,7 @@ static uint32_t idf_of_unknown(const struct ruvm_bm25 *b, const struct ruvm_word
 static void look_up(const struct ruvm_bm25 *b, const struct ruvm_words *words,
                     struct ruvm_bm25_word *w)
 {
-    uint32_t term = find(b, w->stem), chunks = 0;
+    uint32_t term = ruvm_words_find(b->hashes, b->n_terms, w->stem), chunks = 0;
     w->idf = idf_of_unknown(b, words);
     if (term == b->n_terms)
         return;

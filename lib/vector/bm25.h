@@ -30,7 +30,6 @@ struct ruvm_bm25 {
 int ruvm_bm25_open(struct ruvm_bm25 *b, const uint8_t *data, uint32_t bytes, uint32_t n_chunks);
 
 enum { RUVM_BM25_MAX_WORDS = 32 }; /* of a question; of more the rarest count */
-enum { RUVM_BM25_IDF_ONE = 1024 }; /* idf and scores are / 1024 */
 
 struct ruvm_bm25_word {
     uint32_t stem, idf; /* idf: times how often the question says it */

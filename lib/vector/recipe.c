@@ -78,18 +78,8 @@ int ruvm_recipe_of(struct ruvm_recipe *r, const struct ruvm_rag *rag)
 
 uint32_t ruvm_recipe_find(const struct ruvm_recipe *r, const uint8_t *word, uint32_t n)
 {
-    uint32_t hash = ruvm_words_hash(RUVM_WORD_SEED, word, n), low = 0, high = r->n_buckets;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        uint32_t found = ruvm_load_u32(r->table + RUVM_WORD_HASHES + (size_t)middle * 4);
-        if (found == hash)
-            return middle;
-        if (found < hash)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return r->n_buckets;
+    uint32_t hash = ruvm_words_hash(RUVM_WORD_SEED, word, n);
+    return ruvm_words_find(r->table + RUVM_WORD_HASHES, r->n_buckets, hash);
 }
 
 static void add_word(const struct ruvm_recipe *r, int32_t *x, uint32_t dims, uint32_t i)

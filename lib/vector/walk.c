@@ -40,8 +40,9 @@ static void keys_of(struct ruvm_walk *w, const struct ruvm_rag_level *l, const u
 
 /* ---- the levels above -------------------------------------------------------- */
 
-/* Each step brings a smaller key, so this ends whatever the links are. */
-uint32_t ruvm_walk_descend(struct ruvm_walk *w, unsigned level, uint32_t place)
+/* The nearest place of a level that ever nearer ones lead to from `place`. Each step brings a
+ * smaller key, so this ends whatever the links are. */
+static uint32_t descend(struct ruvm_walk *w, unsigned level, uint32_t place)
 {
     const struct ruvm_rag_level *l = &w->graph.level[level];
     uint32_t links[RUVM_GRPH_MAX_DEGREE], keys[RUVM_GRPH_MAX_DEGREE], best;
@@ -82,7 +83,7 @@ uint32_t ruvm_walk_start(struct ruvm_walk *w, unsigned level)
 {
     uint32_t place = w->graph.entry;
     for (unsigned l = w->graph.n_levels - 1; l > level; l--) {
-        place = ruvm_walk_descend(w, l, place);
+        place = descend(w, l, place);
         place = ruvm_walk_below(&w->graph, l, place);
     }
     return place;

@@ -38,8 +38,6 @@ static inline size_t ruvm_walk_seen_bytes(uint32_t n)
 /* Whether row id may be a hit. */
 bool ruvm_walk_accepts(const struct ruvm_search *s, uint32_t id);
 
-/* The nearest place of a level that ever nearer ones lead to from `place`. */
-uint32_t ruvm_walk_descend(struct ruvm_walk *w, unsigned level, uint32_t place);
 /* Where the vector of that place stands one level down. */
 uint32_t ruvm_walk_below(const struct ruvm_graph *g, unsigned level, uint32_t place);
 /* From the entry down to a level: a place there. */

@@ -6,6 +6,7 @@
  */
 #include "lib/vector/words.h"
 
+#include "lib/base/bytes.h"
 #include "lib/core/unicode.h"
 
 enum { FOLD_FIRST = 0xC0, FOLD_LAST = 0x17F }; /* Latin-1's letters and Latin Extended-A */
@@ -127,6 +128,22 @@ uint32_t ruvm_words_hash(uint32_t seed, const void *bytes, uint32_t n)
     h = (h ^ h >> 16) * 0x85EBCA6Bu;
     h = (h ^ h >> 13) * 0xC2B2AE35u;
     return h ^ h >> 16;
+}
+
+uint32_t ruvm_words_find(const uint8_t *hashes, uint32_t n, uint32_t hash)
+{
+    uint32_t first = 0, end = n;
+    while (first < end) {
+        uint32_t middle = first + (end - first) / 2;
+        uint32_t found = ruvm_load_u32(hashes + (size_t)middle * 4);
+        if (found == hash)
+            return middle;
+        if (found < hash)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return n;
 }
 
 /* ---- the walk ------------------------------------------------------------------- */

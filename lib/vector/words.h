@@ -36,5 +36,7 @@ bool ruvm_words_next(struct ruvm_words *w);
 uint32_t ruvm_words_stem(uint8_t *word, uint32_t n);
 /* What a feature of text is called: n bytes as 32 well-mixed bits, seed 0 for stems. */
 uint32_t ruvm_words_hash(uint32_t seed, const void *bytes, uint32_t n);
+/* The place of a hash among n ascending ones, u32 little-endian each; n: it is not there. */
+uint32_t ruvm_words_find(const uint8_t *hashes, uint32_t n, uint32_t hash);
 
 #endif

@@ -15,6 +15,7 @@
 #include "lib/base/bytes.h"
 #include "lib/base/file.h"
 #include "lib/vector/vectors.h"
+#include "tests/support/rag_draft.h"
 #include "tests/support/repair_rag.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -143,7 +144,7 @@ Test(rag, reads_what_was_written)
     cr_expect(rag.ef == 16 && rag.ef_build == 100 && rag.query_bytes == 144 && rag.generation == 2);
     cr_expect(rag.figures.recall_graph == 65000 && rag.figures.distances_max == 3);
     cr_expect_eq((int8_t)ruvm_rag_row(&rag, 2)[7], 1);
-    cr_expect_eq(ruvm_load_u16(ruvm_rag_side(&rag, 0)), 58524);
+    cr_expect_eq(ruvm_load_u16(rag.part[RUVM_RAG_SIDE].data), 58524);
     cr_expect(ruvm_rag_is_deleted(&rag, 2) && !ruvm_rag_is_deleted(&rag, 1));
     expect_text(ruvm_rag_chunk(&rag, 0).text, "The pump starts at 5 bar.");
     expect_text(ruvm_rag_chunk(&rag, 0).meta, "heading=Pump");
@@ -165,7 +166,7 @@ Test(rag, a_draft_of_a_blob_makes_the_blob)
     struct ruvm_buffer again = {0};
     uint8_t *blob = make(&size);
     cr_assert_eq(ruvm_rag_open(&rag, blob, size, NULL), RUVM_OK);
-    const struct ruvm_rag_draft d = ruvm_rag_draft_of(&rag);
+    const struct ruvm_rag_draft d = rag_draft_of(&rag);
     cr_assert_eq(ruvm_rag_write(&again, &d), RUVM_OK);
     cr_assert(again.size == size && memcmp(again.data, blob, size) == 0);
     ruvm_buffer_free(&again);

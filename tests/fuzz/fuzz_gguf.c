@@ -5,6 +5,7 @@
 #include "formats/gguf.h"
 #include "lib/base/bytes.h"
 #include "lib/import/model.h"
+#include "tests/fuzz/read_rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -23,22 +24,6 @@ static void walk(const struct ruvm_gguf *g, const struct ruvm_gguf_pair *p)
         sum += x;
     if (a.data > p->end || p->end > g->data + g->size || (sum < 0 && a.type == RUVM_GGUF_U8))
         abort();
-}
-
-static void read_rows(const struct ruvm_tensors *t)
-{
-    for (size_t i = 0; i < t->n_views; i++) {
-        const struct ruvm_view *v = &t->views[i];
-        uint64_t rows = 1;
-        for (uint32_t d = 0; d + 1 < v->n_dims; d++)
-            rows *= v->dims[d];
-        float *row = malloc(v->dims[v->n_dims - 1] * sizeof *row);
-        if (!row)
-            abort();
-        ruvm_view_row(v, 0, row);
-        ruvm_view_row(v, rows - 1, row);
-        free(row);
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

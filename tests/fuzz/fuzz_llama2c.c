@@ -4,21 +4,9 @@
 
 #include "formats/llama2c.h"
 #include "lib/import/model.h"
+#include "tests/fuzz/read_rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void read_rows(const struct ruvm_tensors *t)
-{
-    for (size_t i = 0; i < t->n_views; i++) {
-        const struct ruvm_view *v = &t->views[i];
-        float *row = malloc(v->dims[v->n_dims - 1] * sizeof *row);
-        if (!row)
-            abort();
-        ruvm_view_row(v, 0, row);
-        ruvm_view_row(v, v->n_dims == 1 ? 0 : v->dims[0] - 1, row);
-        free(row);
-    }
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

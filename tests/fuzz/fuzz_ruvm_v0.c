@@ -1,23 +1,11 @@
-/* Any bytes as the bare RUVM layout: probe, read, give meaning, read every last row. */
+/* Any bytes as the bare RUVM layout: probe, read, give meaning, read rows. */
 #include <stdlib.h>
 
 #include "formats/ruvm_v0.h"
 #include "lib/import/model.h"
+#include "tests/fuzz/read_rows.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void read_rows(const struct ruvm_tensors *t)
-{
-    for (size_t i = 0; i < t->n_views; i++) {
-        const struct ruvm_view *v = &t->views[i];
-        float *row = malloc((v->dims[1] + 1) * sizeof *row);
-        if (!row)
-            abort();
-        if (v->dims[0] > 0)
-            ruvm_view_row(v, v->dims[0] - 1, row);
-        free(row);
-    }
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

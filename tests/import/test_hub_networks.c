@@ -4,14 +4,13 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "formats/safetensors_write.h"
 #include "lib/base/crc32.h"
 #include "lib/convert/reference.h"
 #include "lib/import/hub.h"
 #include "lib/import/model.h"
+#include "tests/support/container_files.h"
 #include "tests/support/tiny_models.h"
 
 static char folder[64];
@@ -34,40 +33,6 @@ static void leave(void)
 }
 
 TestSuite(hub_networks, .init = enter, .fini = leave);
-
-static void write_views(const char *path, const struct ruvm_view *views, size_t n)
-{
-    struct ruvm_file_output out;
-    struct ruvm_error err = {0};
-    cr_assert_eq(ruvm_file_create(&out, path, &err), RUVM_OK, "%s", err.text);
-    cr_assert_eq(ruvm_safetensors_begin(&out, views, n, &err), RUVM_OK, "%s", err.text);
-    for (size_t i = 0; i < n; i++)
-        cr_assert_eq(ruvm_safetensors_view(&out, &views[i], &err), RUVM_OK, "%s", err.text);
-    cr_assert_eq(ruvm_file_commit(&out, &err), RUVM_OK, "%s", err.text);
-}
-
-/* The first third in one file, the others in another. */
-static void write_two_files(const struct ruvm_tensors *t)
-{
-    size_t first = t->n_views / 3;
-    FILE *index = fopen("model.safetensors.index.json", "w");
-    cr_assert_not_null(index);
-    for (size_t i = 0; i < t->n_views; i++)
-        fprintf(index, "%s\"%s\":\"%s.safetensors\"", i ? "," : "{\"weight_map\":{",
-                t->views[i].name, i < first ? "a" : "b");
-    fprintf(index, "}}");
-    fclose(index);
-    write_views("a.safetensors", t->views, first);
-    write_views("b.safetensors", t->views + first, t->n_views - first);
-}
-
-static void write_config(const char *text)
-{
-    FILE *f = fopen("config.json", "w");
-    cr_assert_not_null(f);
-    fputs(text, f);
-    fclose(f);
-}
 
 /* Of the logits of a fixed text as long as the context. */
 static uint32_t logits_crc(const struct ruvm_tensors *t)
@@ -92,11 +57,11 @@ static void check_network(int n, bool in_two_files)
     struct ruvm_error err = {0};
     struct ruvm_hub hub;
     struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
-    write_config(tiny_network_config(n));
+    container_text(".", "config.json", tiny_network_config(n));
     if (in_two_files)
-        write_two_files(&t);
+        container_sharded(".", &t);
     else
-        write_views("model.safetensors", t.views, t.n_views);
+        container_safetensors(".", "model.safetensors", t.views, t.n_views);
     cr_assert_eq(ruvm_hub_open(&hub, ".", &err), RUVM_OK, "%s", err.text);
     cr_expect_eq(hub.n_files, in_two_files ? 2 : 1);
     cr_expect_eq(logits_crc(&hub.tensors), logits_crc(&t), "%s", tiny_network_name(n));

@@ -8,6 +8,7 @@
 #include "lib/base/file.h"
 #include "lib/import/model.h"
 #include "lib/import/names.h"
+#include "tests/support/tiny_models.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -32,21 +33,12 @@ static void add(const char *name, uint32_t n_dims, uint64_t rows, uint64_t cols)
 
 static void set(const char *key, double number)
 {
-    for (size_t i = 0; i < tensors.n_meta; i++)
-        if (strcmp(tensors.meta[i].key, key) == 0) {
-            tensors.meta[i].number = number;
-            return;
-        }
-    cr_assert(ruvm_tensors_meta(&tensors, &arena, key, number));
+    tiny_models_set(&tensors, &arena, key, number);
 }
 
 static struct ruvm_view *view(const char *name)
 {
-    for (size_t i = 0; i < tensors.n_views; i++)
-        if (strcmp(tensors.views[i].name, name) == 0)
-            return &tensors.views[i];
-    cr_assert_fail("%s", name);
-    return NULL;
+    return tiny_models_view(&tensors, name);
 }
 
 /* One layer: dim 8, hidden 6, 4 heads of 2, 2 kv heads, vocab 10, context 5. */

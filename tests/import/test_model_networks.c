@@ -25,21 +25,12 @@ TestSuite(model_networks, .fini = fini);
 
 static void set(const char *key, double number)
 {
-    for (size_t i = 0; i < tensors.n_meta; i++)
-        if (strcmp(tensors.meta[i].key, key) == 0) {
-            tensors.meta[i].number = number;
-            return;
-        }
-    cr_assert(ruvm_tensors_meta(&tensors, &arena, key, number));
+    tiny_models_set(&tensors, &arena, key, number);
 }
 
 static struct ruvm_view *view(const char *name)
 {
-    for (size_t i = 0; i < tensors.n_views; i++)
-        if (strcmp(tensors.views[i].name, name) == 0)
-            return &tensors.views[i];
-    cr_assert_fail("%s", name);
-    return NULL;
+    return tiny_models_view(&tensors, name);
 }
 
 static int gather(void)

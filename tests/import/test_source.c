@@ -131,31 +131,6 @@ Test(source, with_no_tokenizer_as_well)
 
 /* ---- networks ------------------------------------------------------------------------ */
 
-#define SIZES                                                                                      \
-    "\"hidden_size\":24,\"intermediate_size\":40,\"num_hidden_layers\":3,\"vocab_size\":50,"       \
-    "\"max_position_embeddings\":40"
-#define GATED                                                                                      \
-    SIZES                                                                                          \
-    ",\"num_attention_heads\":4,\"num_key_value_heads\":2,\"rms_norm_eps\":1e-5,"                  \
-    "\"rope_theta\":10000.0,\"hidden_act\":\"silu\""
-
-static const char *const configs[TINY_NETWORKS] = {
-    [TINY_LLAMA] = "{\"model_type\":\"llama\"," GATED "}",
-    [TINY_MISTRAL] = "{\"model_type\":\"mistral\",\"sliding_window\":7," GATED "}",
-    [TINY_QWEN2] = "{\"model_type\":\"qwen2\",\"use_sliding_window\":false," GATED "}",
-    [TINY_GPT2] =
-        "{\"model_type\":\"gpt2\",\"n_embd\":24,\"n_inner\":40,\"n_layer\":3,"
-        "\"n_head\":3,\"n_positions\":40,\"vocab_size\":50}",
-    [TINY_GPT_NEO] =
-        "{\"model_type\":\"gpt_neo\",\"hidden_size\":24,\"intermediate_size\":40,"
-        "\"num_layers\":3,\"num_heads\":3,\"max_position_embeddings\":40,"
-        "\"vocab_size\":50,\"window_size\":7,"
-        "\"attention_types\":[[[\"global\",\"local\",\"global\"],1]]}",
-    [TINY_GPT_NEOX] =
-        "{\"model_type\":\"gpt_neox\",\"num_attention_heads\":2,"
-        "\"rotary_pct\":0.34,\"hidden_act\":\"gelu\"," SIZES "}",
-};
-
 Test(source, six_networks_from_their_folders)
 {
     for (int n = 0; n < TINY_NETWORKS; n++) {
@@ -163,8 +138,8 @@ Test(source, six_networks_from_their_folders)
         struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
         const char *folder = container_folder(), *shards = container_folder();
         double kl;
-        container_text(folder, "config.json", configs[n]);
-        container_text(shards, "config.json", configs[n]);
+        container_text(folder, "config.json", tiny_network_config(n));
+        container_text(shards, "config.json", tiny_network_config(n));
         container_safetensors(folder, "weights.safetensors", t.views, t.n_views);
         container_sharded(shards, &t);
         uint32_t crc = quantize(folder, NULL, "int8", &kl);
@@ -184,7 +159,7 @@ static const char *onnx_folder(int n, const struct ruvm_tensors *t, bool operato
     cr_assert(f && fwrite(file.data, 1, file.size, f) == file.size);
     fclose(f);
     ruvm_buffer_free(&file);
-    container_text(folder, "config.json", configs[n]);
+    container_text(folder, "config.json", tiny_network_config(n));
     return path;
 }
 
@@ -194,7 +169,7 @@ Test(source, three_networks_from_a_folder_and_from_onnx_are_one_image)
         struct ruvm_arena arena = {0};
         struct ruvm_tensors t = tiny_models_make(&arena, n, TINY_HUGGING_FACE, 1);
         const char *folder = container_folder();
-        container_text(folder, "config.json", configs[n]);
+        container_text(folder, "config.json", tiny_network_config(n));
         container_safetensors(folder, "weights.safetensors", t.views, t.n_views);
         uint32_t crc = quantize(folder, NULL, "int8", NULL);
         for (int i = 0; i < 2; i++)

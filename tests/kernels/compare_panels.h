@@ -39,19 +39,19 @@ static void panels_in_parts(const struct ruvm_kernels *k, struct ruvm_matmul_pan
 }
 
 /* The product of the panels of s, whose row 0 and shape m has, must be `expected`. */
-static int compare_panels(const struct ruvm_kernels *k, const struct ruvm_panels_source *s,
+static int compare_panels(const struct ruvm_kernels *k, struct ruvm_panels_source *s,
                           struct ruvm_matmul_panels m, const int32_t *expected)
 {
     size_t n = (m.n_rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
     size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof *m.out;
     m.bits = s->bits;
     m.panel_bytes = ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
-    m.mult_off = s->row_bytes * RUVM_PANEL_ROWS;
+    m.words_bytes = s->row_bytes * RUVM_PANEL_ROWS;
+    m.is_far = s->is_far = n & 1;
     uint8_t *panels = compare_array(ruvm_panels_room(s));
     ruvm_panels_pack(panels, s);
     m.w = panels;
     m.out = compare_array(bytes);
-    m.is_far = n & 1;
     k->matmul_panels(&m);
     uint32_t hash = compare_hash; /* of what all machines compute: not all have panels */
     static const char *const names[9] = {[8] = "panels of int8",
@@ -79,7 +79,7 @@ static int compare_panels_s8(const struct ruvm_kernels *k, const struct ruvm_mat
     uint8_t *rows = compare_array((size_t)m->n_rows * m->row_bytes);
     for (uint32_t r = 0; r < m->n_rows; r++)
         memcpy(rows + (size_t)r * m->row_bytes, m->w + (size_t)r * m->row_bytes, m->n_cols);
-    const struct ruvm_panels_source s = {
+    struct ruvm_panels_source s = {
         .w = rows, .bits = 8, .kernels = k, .n_rows = m->n_rows, .row_bytes = m->row_bytes};
     return compare_panels(k, &s,
                           (struct ruvm_matmul_panels){.x = m->x,
@@ -96,14 +96,14 @@ static int compare_panels_codes(const struct ruvm_kernels *k, uint32_t bits,
 {
     if (!k->matmul_panels)
         return 0;
-    const struct ruvm_panels_source s = {.w = m->w,
-                                         .mult = m->mult,
-                                         .bits = bits,
-                                         .group = m->group,
-                                         .kernels = k,
-                                         .n_rows = m->n_rows,
-                                         .row_bytes = m->row_bytes,
-                                         .mult_bytes = m->group ? m->mult_bytes : 0};
+    struct ruvm_panels_source s = {.w = m->w,
+                                   .mult = m->mult,
+                                   .bits = bits,
+                                   .group = m->group,
+                                   .kernels = k,
+                                   .n_rows = m->n_rows,
+                                   .row_bytes = m->row_bytes,
+                                   .mult_bytes = m->group ? m->mult_bytes : 0};
     return compare_panels(k, &s,
                           (struct ruvm_matmul_panels){.x = m->x,
                                                       .n_rows = m->n_rows,

@@ -126,7 +126,9 @@ static void expect_equal(uint32_t batch)
                   "prompt %zu of a batch of %u", i, batch);
         cr_assert_eq(a->result.logits_crc32, b->result.logits_crc32);
         cr_assert(a->result.stop == b->result.stop &&
-                  a->result.n_prompt_tokens == b->result.n_prompt_tokens);
+                  a->result.n_prompt_tokens == b->result.n_prompt_tokens &&
+                  a->result.n_computed == b->result.n_computed &&
+                  a->result.n_decoded == b->result.n_decoded);
         cr_assert_str_eq(a->err.text, b->err.text);
         cr_assert(b->has_failed || (b->result.prompt_s > 0 && b->result.n_tokens == b->n_ids));
     }

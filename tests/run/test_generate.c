@@ -163,7 +163,8 @@ Test(generate, gives_what_the_parts_give_by_hand)
         cr_assert_eq(h.n_text, b.n_text, "case %zu", i);
         cr_assert_eq(memcmp(h.text, b.text, b.n_text), 0, "case %zu", i);
         cr_assert_eq(r.stop, RUVM_STOP_COUNT);
-        cr_assert(r.prompt_s > 0 && r.generate_s > 0);
+        cr_assert(r.prompt_s > 0 && r.generate_s > r.decode_s && r.decode_s > 0);
+        cr_assert(r.n_computed == b.n_prompt && r.n_decoded == 11);
         ruvm_session_close(s);
     }
 }
@@ -296,6 +297,8 @@ Test(generate, the_next_turn_is_encoded_as_a_continuation)
     o = ask(" sun", 4, &h);
     o.continue_context = true;
     struct ruvm_generate_result r = run(s, &o);
+    cr_assert_eq(r.n_computed, r.n_prompt_tokens + 1, "with the last token of the turn before");
+    cr_assert_eq(r.n_decoded, 3);
     generate_by_hand(&b, path, (struct ruvm_sampler){0}, 4);
     cr_assert_eq(memcmp(h.ids, b.ids + b.n_prompt, 4 * sizeof *h.ids), 0);
     cr_assert_eq(r.logits_crc32, b.crc);
@@ -323,6 +326,8 @@ Test(generate, a_token_that_ends_the_text_is_not_part_of_the_conversation)
     o = ask("on", 1, &h);
     o.continue_context = true;
     r = run(s, &o);
+    cr_assert_eq(r.n_computed, r.n_prompt_tokens, "what came before the end is computed");
+    cr_assert(r.n_decoded == 0 && !(r.decode_s > 0));
     generate_by_hand(&b, path, (struct ruvm_sampler){0}, 1);
     cr_assert_eq(r.logits_crc32, b.crc);
     ruvm_session_close(s);

@@ -65,6 +65,7 @@ Test(prompt_cache, the_answer_is_the_same_with_it)
         cr_assert_str_eq(r.cache_note, "");
         cr_assert_eq(plain.n_reused, 0);
         cr_assert(written[i] ? r.n_reused < r.n_prompt_tokens : r.n_reused == n_before);
+        cr_assert_eq(r.n_computed, r.n_prompt_tokens - r.n_reused, "%s", prompts[i]);
         cr_assert(i < 2 || i > 4 || r.n_reused >= 1, "%s", prompts[i]);
         n_before = r.n_prompt_tokens;
     }

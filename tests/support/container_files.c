@@ -82,15 +82,32 @@ void container_copy(const char *folder, const char *name, const char *from)
 
 /* ---- safetensors ------------------------------------------------------------------ */
 
+/* A tensor of any type as floats, row by row. */
+static int put_floats(struct ruvm_file_output *out, const struct ruvm_view *view)
+{
+    size_t cols = view->dims[view->n_dims - 1], rows = 1;
+    for (uint32_t i = 0; i + 1 < view->n_dims; i++)
+        rows *= view->dims[i];
+    float *row = malloc(cols * sizeof *row);
+    assert(row);
+    int rc = RUVM_OK;
+    for (size_t i = 0; i < rows && rc == RUVM_OK; i++) {
+        ruvm_view_row(view, i, row);
+        rc = ruvm_safetensors_values(out, RUVM_DTYPE_F32, row, cols, NULL);
+    }
+    free(row);
+    return rc;
+}
+
 void container_safetensors(const char *folder, const char *name, const struct ruvm_view *views,
                            size_t n)
 {
     struct ruvm_file_output out;
     int rc = ruvm_file_create(&out, container_path(folder, name), NULL);
     if (rc == RUVM_OK)
-        rc = ruvm_safetensors_begin(&out, views, n, NULL);
+        rc = ruvm_safetensors_begin(&out, views, n, RUVM_DTYPE_F32, NULL);
     for (size_t i = 0; i < n && rc == RUVM_OK; i++)
-        rc = ruvm_safetensors_view(&out, &views[i], NULL);
+        rc = put_floats(&out, &views[i]);
     if (rc == RUVM_OK)
         rc = ruvm_file_commit(&out, NULL);
     assert(rc == RUVM_OK);

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # its variables belong to who sources it
 # For the scripts that hold a format's page against files: how a case ends, and the page's
-# hex dumps made again. Sourced; $suite names the cases, $page is the page, failed becomes 1.
+# hex dumps made again. Sourced; $suite names the cases, $page is the page, $work a folder;
+# failed becomes 1.
 
 # verdict NAME PROBLEM: the case passes when there is none.
 verdict()
@@ -28,4 +29,19 @@ redump()
         fi
         printf '%s\n' "$line"
     done < "$page"
+}
+
+# check_dump FILE LEAST [--update]: the page has the bytes of FILE, in LEAST lines at least; or it
+# is made so, and that is all.
+check_dump()
+{
+    local lines
+    if [ "${3:-}" = --update ]; then
+        redump "$1" > "$work/page" && cp "$work/page" "$page"
+        exit
+    fi
+    verdict dump-is-of-the-golden-file "$(diff "$page" <(redump "$1"))"
+    lines=$(grep -cE '^[0-9a-f]{8}  ' "$page")
+    [ "$lines" -ge "$2" ] && lines=
+    verdict dump-is-there "${lines:+only $lines lines of dump in $page}"
 }

@@ -346,6 +346,15 @@ void tiny_models_set(struct ruvm_tensors *t, struct ruvm_arena *arena, const cha
     (void)added;
 }
 
+struct ruvm_view *tiny_models_view(struct ruvm_tensors *t, const char *name)
+{
+    size_t i = 0;
+    while (i < t->n_views && strcmp(t->views[i].name, name) != 0)
+        i++;
+    assert(i < t->n_views);
+    return &t->views[i];
+}
+
 const char *tiny_network_name(int n)
 {
     static const char *const names[] = {"llama", "mistral", "qwen2", "gpt2", "gpt_neo", "gpt_neox"};

@@ -39,5 +39,7 @@ struct ruvm_tensors tiny_models_make(struct ruvm_arena *arena, int n, int d, uin
 /* Sets a number of the metadata. */
 void tiny_models_set(struct ruvm_tensors *t, struct ruvm_arena *arena, const char *key,
                      double number);
+/* The tensor of that name, to change it; asserts that it is there. */
+struct ruvm_view *tiny_models_view(struct ruvm_tensors *t, const char *name);
 
 #endif

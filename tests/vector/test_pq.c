@@ -7,6 +7,7 @@
 #include "lib/bundle/pq_learn.h"
 #include "lib/vector/distance.h"
 #include "lib/vector/search.h"
+#include "tests/support/rag_draft.h"
 #include "tests/vector/vector_set.h"
 
 enum { N = 1500, DIMS = 64, K = 10 };
@@ -292,7 +293,7 @@ Test(pq, damaged_books_are_seen)
     vector_blob_make(&b, &p.set, NULL);
     cr_expect_eq(ruvm_rag_check(&b.rag, &fault), RUVM_ERR_CORRUPT);
     cr_expect_str_eq(fault.what, "code is -128");
-    struct ruvm_rag_draft d = ruvm_rag_draft_of(&b.rag);
+    struct ruvm_rag_draft d = rag_draft_of(&b.rag);
     for (int missing = 0; missing < 2; missing++) {
         struct ruvm_buffer file = {0};
         d.part[RUVM_RAG_BOOK].bytes -= 4;

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "lib/base/bytes.h"
 #include "lib/vector/words.h"
 
 /* The words of a text, joined by blanks. */
@@ -36,6 +37,21 @@ Test(words, are_runs_of_letters_and_digits)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         cr_expect_str_eq(words_of(cases[i][0], strlen(cases[i][0])), cases[i][1]);
+}
+
+/* The places of hashes that are there, and none for what is below, between and above them. */
+Test(words, are_found_by_their_hashes)
+{
+    uint8_t hashes[7 * 4];
+    for (uint32_t i = 0; i < 7; i++)
+        ruvm_store_u32(hashes + 4 * (size_t)i, 0x20000000u * i + 5);
+    for (uint32_t n = 0; n <= 7; n++)
+        for (uint32_t i = 0; i <= 7; i++) {
+            uint32_t hash = 0x20000000u * i + 5;
+            cr_expect_eq(ruvm_words_find(hashes, n, hash), i < n ? i : n);
+            cr_expect_eq(ruvm_words_find(hashes, n, hash - 1), n);
+            cr_expect_eq(ruvm_words_find(hashes, n, hash + 1), n);
+        }
 }
 
 Test(words, that_are_long_are_cut_at_a_character)

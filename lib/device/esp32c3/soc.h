@@ -28,7 +28,6 @@
 
 /* One memory on two buses; its first 16 KB on the code bus are the cache. */
 #define SOC_RAM_DATA 0x3FC80000
-#define SOC_RAM_DATA_END 0x3FCE0000
 #define SOC_RAM_CODE 0x40380000
 /* What loads an application lies above these, in the official loader as in ours. */
 #define SOC_LOADABLE_BYTES 0x4E710
