@@ -436,6 +436,33 @@ X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels,
                          panel_mult(kind.sixteens, mult + p * next, g));
 }
 
+/* Two steps of groups of 32 columns, the g-th and the next one, whose multipliers are together in
+ * bytes. */
+X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
+                                struct panel_group_sums *sums, const uint8_t *w,
+                                const uint8_t *mult, size_t next, struct panel_group_at at)
+{
+    const struct panel_tile tile = {panels, kind.vecs};
+    const size_t step = (size_t)kind.bits * PANEL_WORDS;
+    __m512i both[PANEL_TILE];
+    panel_ask_ahead(tile, w);
+    panel_ask_next(kind.bits, tile, w, next);
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++) {
+        both[p] = _mm512_cvtepu8_epi32(x86_load16(mult + p * next));
+        panel_group_step(kind, p, PANEL_FOURS, sums, w + p * next, &at,
+                         _mm512_and_si512(both[p], _mm512_set1_epi32(15)));
+    }
+    at.x += PANEL_STEP;
+    at.g++;
+    panel_ask_ahead(tile, w + step);
+    panel_ask_next(kind.bits, tile, w + step, next);
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++)
+        panel_group_step(kind, p, PANEL_FOURS, sums, w + step + p * next, &at,
+                         _mm512_srli_epi32(both[p], 4));
+}
+
 X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
                                  const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
                                  const struct panel_run *first, const struct panel_group_x *g)
@@ -454,6 +481,15 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
         const uint32_t end = run.first + run.n;
         const uint8_t *w = panel + run.words, *mults = panel + run.mults;
         uint32_t c = run.first;
+        if (!kind.sixteens && kind.vecs == 1 && log2 == 5 && c % (2 * PANEL_STEP) == 0) {
+            for (; c + 2 * PANEL_STEP <= end; c += 2 * PANEL_STEP) {
+                panel_group_two(kind, panels, &sums, w,
+                                mults + (size_t)(c / (2 * PANEL_STEP)) * RUVM_PANEL_ROWS, next, at);
+                w += 2 * (size_t)bits * PANEL_WORDS;
+                at.x += 2 * PANEL_STEP;
+                at.g += 2;
+            }
+        }
         for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
             panel_group_steps(kind, panels, PANEL_FOURS, &sums, w, mults, c >> log2, next, &at);
             w += (size_t)bits * PANEL_WORDS;
