@@ -94,7 +94,7 @@ X86_INLINE void panel_s8_tile(struct panel_tile t, const struct ruvm_matmul_pane
     }
     for (uint32_t c = 0; c < m->n_cols; c += 4, w += PANEL_WORDS) {
         __m512i xs[PANEL_VECS];
-        if (t.vecs > 1)
+        if (t.vecs > 1 && t.panels > 1)
             _mm_prefetch((const char *)ahead + (size_t)c * RUVM_PANEL_ROWS, _MM_HINT_T1);
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++)
@@ -132,27 +132,36 @@ static inline void panel_s8_vector(const struct ruvm_matmul_panels *m, uint32_t 
         panel_s8_one(m, r, v, start);
 }
 
+/* As many panels from row r on, whose weights all vectors share. */
+X86_INLINE void panel_s8_panels(uint32_t panels, const struct ruvm_matmul_panels *m, uint32_t r,
+                                const __m512i *starts)
+{
+    const struct panel_tile four = {panels, PANEL_VECS}, three = {panels, 3}, two = {panels, 2},
+                            one = {panels, 1};
+    uint32_t v = 0;
+    for (; v + PANEL_VECS <= m->n_vecs; v += PANEL_VECS)
+        panel_s8_tile(four, m, r, v, starts + v);
+    switch (m->n_vecs - v) {
+    case 3: panel_s8_tile(three, m, r, v, starts + v); return;
+    case 2: panel_s8_tile(two, m, r, v, starts + v); return;
+    case 1: panel_s8_tile(one, m, r, v, starts + v); return;
+    default: return;
+    }
+}
+
 static inline void panel_s8_block(const struct ruvm_matmul_panels *m)
 {
-    const struct panel_tile four = {PANEL_TILE, PANEL_VECS}, two = {2, PANEL_VECS},
-                            one = {1, PANEL_VECS};
-    const uint32_t by_four = m->n_vecs / PANEL_VECS * PANEL_VECS;
     const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_SHARED];
     for (uint32_t v = 0; v < m->n_vecs; v++)
         starts[v] = panel_s8_start(m->x + (size_t)v * m->x_stride, m->n_cols);
     uint32_t r = 0;
-    for (; by_four && r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
-        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
-            panel_s8_tile(four, m, r, v, starts + v);
-    for (; by_four && r + RUVM_PANEL_ROWS < m->n_rows; r += 2 * RUVM_PANEL_ROWS)
-        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
-            panel_s8_tile(two, m, r, v, starts + v);
-    for (; by_four && r < m->n_rows; r += RUVM_PANEL_ROWS)
-        for (uint32_t v = 0; v < by_four; v += PANEL_VECS)
-            panel_s8_tile(one, m, r, v, starts + v);
-    for (uint32_t v = by_four; v < m->n_vecs; v++)
-        panel_s8_vector(m, v, starts[v]);
+    for (; r + step - RUVM_PANEL_ROWS < m->n_rows; r += step)
+        panel_s8_panels(PANEL_TILE, m, r, starts);
+    for (; r + RUVM_PANEL_ROWS < m->n_rows; r += 2 * RUVM_PANEL_ROWS)
+        panel_s8_panels(2, m, r, starts);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
+        panel_s8_panels(1, m, r, starts);
 }
 
 static inline void panel_s8(const struct ruvm_matmul_panels *m)
@@ -162,23 +171,40 @@ static inline void panel_s8(const struct ruvm_matmul_panels *m)
         block.n_vecs = m->n_vecs - v < PANEL_SHARED ? m->n_vecs - v : PANEL_SHARED;
         block.x = m->x + (size_t)v * m->x_stride;
         block.out = m->out + (size_t)v * m->out_stride;
-        panel_s8_block(&block);
+        if (block.n_vecs == 1)
+            panel_s8_vector(&block, 0, panel_s8_start(block.x, block.n_cols));
+        else
+            panel_s8_block(&block);
     }
 }
 
-/* One vector, whose parts are multiplied by a panel before the next one is read. */
+/* A vector alone reads a panel once in any case, from caches as well, unless its parts are so
+ * narrow that four panels had better share what is loaded of x. */
+enum { PANEL_WIDE_PART = 64 };
+
+static inline int panel_s8_walks_once(const struct ruvm_matmul_panels *m)
+{
+    return panel_walks_once(m) || (m->n_vecs == 1 && m->part_cols >= PANEL_WIDE_PART);
+}
+
+/* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
 static inline void panel_s8_once(const struct ruvm_matmul_panels *m)
 {
     struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
-    __m512i starts[RUVM_PANELS_MAX_PARTS];
+    __m512i starts[RUVM_PANELS_MAX_PARTS][RUVM_PANELS_FEW_VECS];
     const uint32_t n = panel_n_parts(m);
     for (uint32_t i = 0; i < n; i++) {
         parts[i] = panel_part(m, i);
-        starts[i] = panel_s8_start(parts[i].x, parts[i].n_cols);
+        for (uint32_t v = 0; v < m->n_vecs; v++)
+            starts[i][v] = panel_s8_start(parts[i].x + (size_t)v * m->x_stride, parts[i].n_cols);
     }
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
-        for (uint32_t i = 0; i < n; i++)
-            panel_s8_one(&parts[i], r, 0, starts[i]);
+        for (uint32_t i = 0; i < n; i++) {
+            if (m->n_vecs == 1)
+                panel_s8_one(&parts[i], r, 0, starts[i][0]);
+            else
+                panel_s8_panels(1, &parts[i], r, starts[i]);
+        }
 }
 
 #endif

@@ -276,20 +276,23 @@ X86_INLINE void panel_plain(int bits, const struct ruvm_matmul_panels *m)
         panel_plain_walk(bits, 1, m, v);
 }
 
-/* One vector, whose parts are multiplied by a panel before the next one is read. */
+/* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
 X86_INLINE void panel_plain_once(int bits, const struct ruvm_matmul_panels *m)
 {
     const struct panel_tile one = {1, 1};
     struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
-    __m512i starts[RUVM_PANELS_MAX_PARTS];
+    __m512i starts[RUVM_PANELS_MAX_PARTS][RUVM_PANELS_FEW_VECS];
     const uint32_t n = panel_n_parts(m);
     for (uint32_t i = 0; i < n; i++) {
         parts[i] = panel_part(m, i);
-        starts[i] = panel_plain_start(bits, parts[i].x, parts[i].n_cols);
+        for (uint32_t v = 0; v < m->n_vecs; v++)
+            starts[i][v] =
+                panel_plain_start(bits, parts[i].x + (size_t)v * m->x_stride, parts[i].n_cols);
     }
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++)
-            panel_plain_tile(bits, one, &parts[i], r, 0, &starts[i]);
+            for (uint32_t v = 0; v < m->n_vecs; v++)
+                panel_plain_tile(bits, one, &parts[i], r, v, &starts[i][v]);
 }
 
 /* ---- multipliers ------------------------------------------------------------------- */
@@ -534,17 +537,20 @@ X86_INLINE void panel_groups_once(int bits, int sixteens, const struct ruvm_matm
     const struct panel_group_kind kind = {bits, sixteens, 1};
     struct ruvm_matmul_panels parts[RUVM_PANELS_MAX_PARTS];
     struct panel_run firsts[RUVM_PANELS_MAX_PARTS];
-    struct panel_group_x g[PANEL_MAX_STEPS];
+    struct panel_group_x g[RUVM_PANELS_FEW_VECS][PANEL_MAX_STEPS];
     const uint32_t n = panel_n_parts(m);
-    panel_groups_of(g, m->x, m->n_cols, panel_zero(bits, sixteens), sixteens);
+    for (uint32_t v = 0; v < m->n_vecs; v++)
+        panel_groups_of(g[v], m->x + (size_t)v * m->x_stride, m->n_cols, panel_zero(bits, sixteens),
+                        sixteens);
     for (uint32_t i = 0; i < n; i++) {
         parts[i] = panel_part(m, i);
         firsts[i] = panel_first_run(&parts[i], (uint32_t)bits, m->group);
     }
     for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++)
-            panel_group_tile(kind, 1, &parts[i], r, 0, &firsts[i],
-                             g + (size_t)i * (m->part_cols / PANEL_STEP));
+            for (uint32_t v = 0; v < m->n_vecs; v++)
+                panel_group_tile(kind, 1, &parts[i], r, v, &firsts[i],
+                                 g[v] + (size_t)i * (m->part_cols / PANEL_STEP));
 }
 
 X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)

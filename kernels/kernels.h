@@ -59,7 +59,8 @@ enum {
     RUVM_PANEL_ROWS = 16,
     RUVM_PANEL_ALIGN = 64,
     RUVM_PANELS_MAX_COLS = 32768,
-    RUVM_PANELS_MAX_PARTS = 8
+    RUVM_PANELS_MAX_PARTS = 8,
+    RUVM_PANELS_FEW_VECS = 3 /* that are multiplied in less time than memory is read */
 };
 static inline uint32_t ruvm_panels_bytes(uint32_t row_bytes, uint32_t mult_bytes)
 {

@@ -28,11 +28,12 @@ static inline struct ruvm_matmul_panels panel_part(const struct ruvm_matmul_pane
     return part;
 }
 
-/* Whether all parts of a panel are multiplied before the next one is read: by a vector alone, for
- * several find the panel in a cache. */
+/* Whether all that is to be done with a panel is done before the next one is read: for few vectors,
+ * as more of them find it in a cache. */
 static inline int panel_walks_once(const struct ruvm_matmul_panels *m)
 {
-    return m->is_far && m->n_vecs == 1 && panel_n_parts(m) > 1;
+    return m->is_far && m->n_vecs <= RUVM_PANELS_FEW_VECS &&
+           (m->n_vecs > 1 || panel_n_parts(m) > 1);
 }
 
 /* The rows from r on, at most one panel. */

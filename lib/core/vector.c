@@ -400,12 +400,12 @@ struct addition {
     uint32_t group, n_tokens;
 };
 
-/* How many groups are multiplied before their sums are added: for a token alone, all that have
+/* How many groups are multiplied before their sums are added: for few tokens, all that have
  * room, so that kernels walk over panels once. */
 static uint32_t groups_together(const struct ruvm_engine *e, const struct addition *a)
 {
-    uint32_t room = e->work_ints / a->w->rows;
-    if (a->n_tokens > 1 || !panels_of(e, a->w))
+    uint32_t room = e->work_ints / a->w->rows / a->n_tokens;
+    if (a->n_tokens > RUVM_PANELS_FEW_VECS || !panels_of(e, a->w))
         return 1;
     return room < RUVM_MAX_GROUPS ? room : RUVM_MAX_GROUPS;
 }
@@ -437,7 +437,7 @@ static void add_products(struct ruvm_engine *e, const struct addition *a,
         for (uint32_t i = 0; i < n && p.col + i * a->group < w->cols; i++, s.group++) {
             for (s.token = 0; s.token < a->n_tokens; s.token++) {
                 size_t at = (size_t)s.token * dim + row;
-                s.v = e->work + (size_t)i * dim + at;
+                s.v = e->work + (size_t)i * a->n_tokens * dim + at;
                 ruvm_vector_add(e, w, &s, e->residual + at);
             }
         }
