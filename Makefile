@@ -132,15 +132,13 @@ GENERAL_REGS_x86_64 = -mgeneral-regs-only
 GENERAL_REGS_aarch64 = -mgeneral-regs-only
 CORE_FLAGS = -ffreestanding $(GENERAL_REGS_$(ARCH))
 KERNEL_FLAGS_avx2 = -mavx2
-KERNEL_FLAGS_vectors_avx512 = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd -mavx512vnni
-# gcc would load in one step of a loop what the next one needs, and have no registers left.
-KERNEL_FLAGS_avx512vnni = $(KERNEL_FLAGS_vectors_avx512) \
-	$(if $(findstring clang,$(CC)),,-fno-tree-pre)
+KERNEL_FLAGS_avx512vnni = -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd -mavx512vnni
 KERNEL_FLAGS_neondot = -march=armv8.2-a+dotprod
 KERNEL_FLAGS_vectors_avx2 = $(KERNEL_FLAGS_avx2)
+KERNEL_FLAGS_vectors_avx512 = $(KERNEL_FLAGS_avx512vnni)
 KERNEL_FLAGS_select = $(HAVE_$(ARCH))
 KERNEL_FLAGS_roof_avx2 = $(KERNEL_FLAGS_avx2)
-KERNEL_FLAGS_roof_avx512vnni = $(KERNEL_FLAGS_vectors_avx512)
+KERNEL_FLAGS_roof_avx512vnni = $(KERNEL_FLAGS_avx512vnni)
 KERNEL_FLAGS_roof_neondot = $(KERNEL_FLAGS_neondot)
 KERNEL_FLAGS_roof_select = $(KERNEL_FLAGS_select)
 KERNEL_FLAGS_vectors_select = $(HAVE_$(ARCH))

@@ -267,13 +267,38 @@ X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matm
         panel_plain_tile(bits, one, m, r, v, starts);
 }
 
+/* A vector alone. gcc would load in one step what the next one needs, and have no registers left,
+ * which costs a seventh; elsewhere that is good. */
+#ifdef __clang__
+#define PANEL_ALONE static
+#else
+#define PANEL_ALONE static __attribute__((noinline, optimize("no-tree-pre")))
+#endif
+
+PANEL_ALONE void panel_plain_int4(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(4, 1, m, v);
+}
+
+PANEL_ALONE void panel_plain_int3(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(3, 1, m, v);
+}
+
+PANEL_ALONE void panel_plain_int2(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(2, 1, m, v);
+}
+
 X86_INLINE void panel_plain(int bits, const struct ruvm_matmul_panels *m)
 {
     uint32_t v = 0;
     for (; v + PANEL_VECS <= m->n_vecs; v += PANEL_VECS)
         panel_plain_walk(bits, PANEL_VECS, m, v);
     for (; v < m->n_vecs; v++)
-        panel_plain_walk(bits, 1, m, v);
+        bits == 4   ? panel_plain_int4(m, v)
+        : bits == 3 ? panel_plain_int3(m, v)
+                    : panel_plain_int2(m, v);
 }
 
 /* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
