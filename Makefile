@@ -354,7 +354,7 @@ bench: all ## speed of this machine on the built-in model
 	$B/ruvm bench
 
 bench-peers: all ## DIR=folder: llama2.c and llama.cpp builds found there, interleaved with ours
-	@RUVM=$B/ruvm bash tests/bench_peers.sh $(DIR)
+	@RUVM=$B/ruvm bash tests/bench_peers.sh "$(DIR)"
 
 bench-peer-quality: all ## DIR=source LLAMA=build: KL of llama.cpp's types beside ours
 	@BUILDDIR=$B bash tests/bench_peer_quality.sh $(DIR) $(LLAMA)

@@ -137,6 +137,16 @@ int ruvm_args_check_knn(const struct ruvm_args *args);
 /* The word nearest to a misspelt one among n, or NULL when none is near. */
 const char *ruvm_args_nearest(const char *word, const char *const *words, unsigned n);
 
+/* ---- places.c: files that are to be written, before the work ------------- */
+
+/* Whether two paths are one file, of which neither has to be there; NULL is none. */
+bool ruvm_places_same(const char *a, const char *b);
+/* RUVM_EXIT_DONE, or the message why nothing can be written there. */
+int ruvm_places_check(const char *verb, const char *output);
+/* The same of --plot, which is not to replace one of n inputs either; each may be NULL. */
+int ruvm_places_check_plot(const struct ruvm_args *args, const char *verb,
+                           const char *const *inputs, unsigned n);
+
 /* ---- help.c and completion.c: what else the tables give ------------------ */
 
 void ruvm_help_command(const struct ruvm_args_command *command);
@@ -154,7 +164,8 @@ void *ruvm_output_alloc(size_t count, size_t size);
 /* The array with room for `wanted` elements of that size, of which *cap had room before. */
 void *ruvm_output_grow(void *array, size_t *cap, size_t wanted, size_t size);
 
-/* "ruvm VERB: message" on standard error; verb "": ruvm itself. */
+/* "ruvm VERB: message" on standard error; verb "": ruvm itself. Of the message only line ends
+ * act, as with ruvm_output_visible(). */
 void ruvm_output_error(const char *verb, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* Reports a failure of the library and gives the exit code that belongs to it. */

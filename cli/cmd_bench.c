@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_MODELS = 64 };
+
 static const struct ruvm_args_option options[] = {
     {"prompt-tokens", 'p', RUVM_ARGS_COUNT, "N",
      .help = "length of the prompt; default: 128, or what the context allows", .min = 1,
@@ -95,6 +97,21 @@ static int check_files(const struct ruvm_args *args)
                                    files[i]);
     }
     return RUVM_EXIT_DONE;
+}
+
+/* Before the measurement. */
+static int check_plot(const struct ruvm_args *args)
+{
+    static const char *const options_of_files[] = {"quality", "eval", "questions", "knn",
+                                                   "compare"};
+    enum { N_OPTIONS = sizeof options_of_files / sizeof *options_of_files };
+    const char *inputs[MOST_MODELS + N_OPTIONS];
+    unsigned n = 0;
+    for (unsigned i = 0; i < ruvm_args_n_operands(args); i++)
+        inputs[n++] = ruvm_args_operand(args, i);
+    for (unsigned i = 0; i < N_OPTIONS; i++)
+        inputs[n++] = ruvm_args_text(args, options_of_files[i]);
+    return ruvm_places_check_plot(args, "bench", inputs, n);
 }
 
 static int check_options(const struct ruvm_args *args)
@@ -239,6 +256,7 @@ static int run(const struct ruvm_args *args)
     int rc = check_options(args);
     rc = rc ? rc : ruvm_cmd_bench_sweep_open(&sweep, args, options);
     rc = rc ? rc : check_sweep(args, &sweep);
+    rc = rc ? rc : check_plot(args);
     list.sweep = sweep.n ? &sweep : NULL;
     rc = rc ? rc : ruvm_cmd_bench_compare_open(&comparison, args);
     if (rc == 0) {
@@ -268,6 +286,6 @@ const struct ruvm_args_command ruvm_cmd_bench = {
         "  ruvm bench stories.ruvm --compare before.json --fail-if -3%\n"
         "  ruvm bench --quality stories.bin int8.ruvm int4.ruvm ternary.ruvm --no-speed\n",
     .options = options,
-    .max_operands = 64,
+    .max_operands = MOST_MODELS,
     .run = run,
 };

@@ -72,8 +72,9 @@ static int read_bound(struct ruvm_bench_comparison *c, const struct ruvm_args *a
     if (!text)
         return RUVM_EXIT_DONE;
     double percent = strtod(text, &end);
+    bool is_number = end != text;
     end += *end == '%';
-    if (end == text || *end || !(percent <= 0 && percent > -100))
+    if (!is_number || *end || !(percent <= 0 && percent > -100))
         return ruvm_args_usage(args,
                                "option '--fail-if': '%s' is no loss above -100%% and up to 0%%, "
                                "such as -3%%",
@@ -157,6 +158,11 @@ static int check_settings(const struct ruvm_bench_comparison *c, const struct cJ
         double then = count_of(old, settings[i].key);
         if (then == settings[i].now)
             continue;
+        if (then < 0) {
+            ruvm_output_error("bench", "%s: %s of %s: is not there", c->path, settings[i].key,
+                              r->model);
+            return RUVM_EXIT_FAILED;
+        }
         ruvm_output_error("bench", "%s: %s: %.0f there, %u here: measure both with the same %s",
                           c->path, settings[i].key, then, settings[i].now, settings[i].option);
         return RUVM_EXIT_FAILED;
@@ -293,8 +299,10 @@ void ruvm_cmd_bench_compare_print(const struct ruvm_bench_comparison *c,
                                         "ratio", "least",   "largest", "bound", "tier"};
     struct ruvm_table t = {.heads = heads, .align = "lllrrrrrll", .n_cols = 10};
     char *path = ruvm_output_visible(c->path, strlen(c->path));
-    printf("\nCompared with %s, measured on: %s\n\n", path, c->machine);
+    char *machine = ruvm_output_visible(c->machine, strlen(c->machine));
+    printf("\nCompared with %s, measured on: %s\n\n", path, machine);
     free(path);
+    free(machine);
     for (unsigned i = 0; i < c->n; i++) {
         const struct ruvm_bench_rate *r = &c->rates[i];
         char *model = ruvm_output_visible(r->model, strlen(r->model));
@@ -322,6 +330,7 @@ void ruvm_cmd_bench_compare_json(struct cJSON *object, const struct ruvm_bench_c
     if (c->bound > 0)
         ruvm_json_number(x, "fail_if_percent", 100 * (c->bound - 1));
     ruvm_json_count(x, "slower", c->n_slower);
+    ruvm_json_text(x, "tier", "measured");
     struct cJSON *rates = ruvm_json_array(x, "rates");
     for (unsigned i = 0; i < c->n; i++) {
         const struct ruvm_bench_rate *r = &c->rates[i];

@@ -35,7 +35,8 @@ static void add_quality(struct cJSON *object, const struct ruvm_bench_result *r)
 
 static void add_tiers(struct cJSON *object, const struct ruvm_bench_result *r, bool no_speed)
 {
-    static const char *const always[] = {"image_bytes", "token_bytes", "engine_bytes", "kv_bytes",
+    static const char *const always[] = {"image_bytes",    "token_bytes",      "engine_bytes",
+                                         "seen_positions", "cached_positions", "kv_bytes",
                                          "peak_rss_bytes"};
     static const char *const speeds[] = {"prompt_tokens_per_s", "decode_tokens_per_s"};
     static const char *const quality[] = {

@@ -51,7 +51,7 @@ static int plot_sweep(const struct ruvm_bench_list *list, const char *path)
     snprintf(label, sizeof label, "--sweep %s", list->sweep->key);
     const struct ruvm_plot plot = {
         .title = "speed, measured: medians",
-        .x = {.label = label},
+        .x = {.label = label, .whole = true},
         .y = {.label = "tokens/s", .log = true},
         .series = series,
         .n_series = sweep_series(series, names, x, x + list->n, list),

@@ -145,6 +145,7 @@ static int options_from(const struct ruvm_args *args, struct ruvm_bench_rag_opti
     };
     int rc = read_synthetic(args, o);
     rc = rc ? rc : read_ef(args, o);
+    rc = rc ? rc : ruvm_places_check_plot(args, "bench-rag", &o->blob, 1);
     rc = rc ? rc : check_words(args, "metric", ruvm_bench_rag_metric);
     return rc ? rc : check_words(args, "type", ruvm_bench_rag_type);
 }

@@ -172,6 +172,17 @@ static void spread_cells(struct ruvm_table *t, const struct ruvm_spread *s)
     ruvm_table_cell(t, "%.5g", s->q3);
 }
 
+/* People are told how many threads 0 came to. */
+static void value_cell(struct ruvm_table *t, const struct ruvm_bench_sweep *s, unsigned point,
+                       const struct ruvm_bench_result *r, enum ruvm_table_style style)
+{
+    const char *value = s->values[point];
+    if (strcmp(s->key, "threads") == 0 && strcmp(value, "0") == 0 && style != RUVM_TABLE_CSV)
+        ruvm_table_cell(t, "0: %u", r->threads);
+    else
+        ruvm_table_cell(t, "%s", value);
+}
+
 void ruvm_cmd_bench_sweep_print(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
     const char *heads[] = {"model",       "kernels",   list->sweep->key,     "prompt, tokens/s",
@@ -186,7 +197,7 @@ void ruvm_cmd_bench_sweep_print(const struct ruvm_bench_list *list, enum ruvm_ta
         ruvm_table_cell(&t, "%s", model);
         free(model);
         ruvm_table_cell(&t, "%s", r->kernels);
-        ruvm_table_cell(&t, "%s", list->sweep->values[list->points[i]]);
+        value_cell(&t, list->sweep, list->points[i], r, style);
         spread_cells(&t, &r->prompt_tokens_per_s);
         spread_cells(&t, &r->decode_tokens_per_s);
         ruvm_table_cell(&t, "%u", r->decode_tokens_per_s.n);

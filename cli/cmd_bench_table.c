@@ -313,6 +313,41 @@ static void print_below(const struct ruvm_bench_list *list, enum ruvm_table_styl
     printf("\nmachine: %s\n", list->results[0].machine);
 }
 
+static uint32_t prompt_of(const struct ruvm_bench_result *r)
+{
+    return r->prompt_tokens;
+}
+
+static uint32_t generated_of(const struct ruvm_bench_result *r)
+{
+    return r->generate_tokens;
+}
+
+/* "128", or "64 to 128" where rows differ. */
+static void print_range(const struct ruvm_bench_list *list,
+                        uint32_t (*of)(const struct ruvm_bench_result *r))
+{
+    uint32_t least = UINT32_MAX, most = 0;
+    for (unsigned i = 0; i < list->n; i++) {
+        uint32_t n = of(&list->results[i]);
+        least = n < least ? n : least;
+        most = n > most ? n : most;
+    }
+    if (least < most)
+        printf("%u to ", least);
+    printf("%u", most);
+}
+
+/* A speed means little without them, and a small context makes the defaults shorter. */
+static void print_lengths(const struct ruvm_bench_list *list)
+{
+    printf("\nlengths: prompts of ");
+    print_range(list, prompt_of);
+    printf(" tokens, ");
+    print_range(list, generated_of);
+    printf(" generated\n");
+}
+
 void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_style style)
 {
     if (list->sweep) {
@@ -320,6 +355,8 @@ void ruvm_cmd_bench_table(const struct ruvm_bench_list *list, enum ruvm_table_st
             ruvm_cmd_bench_masks_print(list, style);
         else
             ruvm_cmd_bench_sweep_print(list, style);
+        if (style != RUVM_TABLE_CSV && !list->no_speed)
+            print_lengths(list);
         print_below(list, style, true);
         return;
     }

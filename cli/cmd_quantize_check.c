@@ -3,13 +3,10 @@
  *
  * A search or a distillation takes minutes; what surely fails is said before them.
  */
-#define _XOPEN_SOURCE 700 /* realpath */
 #include "cli/cmd_quantize.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- types --------------------------------------------------------------- */
@@ -108,72 +105,6 @@ static int check_options(const struct ruvm_args *args)
 
 /* ---- files ---------------------------------------------------------------- */
 
-/* The folder of a path, "." when it names none; to be freed. */
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-    char *folder = ruvm_output_alloc(n + 2, 1);
-    memcpy(folder, n ? path : ".", n ? n : 1);
-    return folder;
-}
-
-static const char *name_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
-static bool same_inode(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* Of two files that are not there yet: the same name in the same folder. */
-static bool same_place(const char *a, const char *b)
-{
-    struct stat sa, sb;
-    char *folder_a = folder_of(a), *folder_b = folder_of(b);
-    bool same = strcmp(name_of(a), name_of(b)) == 0 && stat(folder_a, &sa) == 0 &&
-                stat(folder_b, &sb) == 0 && same_inode(&sa, &sb);
-    free(folder_a);
-    free(folder_b);
-    return same;
-}
-
-static bool same_file(const char *a, const char *b)
-{
-    struct stat sa, sb;
-    if (!a || !b)
-        return false;
-    bool has_a = stat(a, &sa) == 0, has_b = stat(b, &sb) == 0;
-    if (has_a && has_b)
-        return S_ISREG(sa.st_mode) && same_inode(&sa, &sb);
-    return !has_a && !has_b && same_place(a, b);
-}
-
-/* What surely cannot be written is said before minutes of work, not after. */
-static int check_place(const char *output)
-{
-    struct stat st;
-    if (stat(output, &st) == 0 && S_ISDIR(st.st_mode)) {
-        ruvm_output_error("quantize", "%s: is a directory; name a file in it", output);
-        return RUVM_EXIT_FAILED;
-    }
-    if (stat(output, &st) == 0 && !S_ISREG(st.st_mode))
-        return RUVM_EXIT_DONE;             /* a device or a pipe is written to where it is */
-    char *target = realpath(output, NULL); /* behind a link; a file is replaced in its folder */
-    char *folder = folder_of(target ? target : output);
-    int rc = RUVM_EXIT_DONE;
-    if (access(folder, W_OK) != 0) {
-        ruvm_output_error("quantize", "%s: cannot create: %s: %s", output, folder, strerror(errno));
-        rc = RUVM_EXIT_FAILED;
-    }
-    free(target);
-    free(folder);
-    return rc;
-}
-
 static int check_inputs(const struct ruvm_args *args, const char *const *inputs, unsigned n)
 {
     unsigned n_stdin = 0;
@@ -217,15 +148,15 @@ static int check_files(const struct ruvm_args *args, const struct ruvm_quantize_
     for (unsigned i = 0; rc == 0 && i < 3; i++) {
         const char *taken = NULL;
         for (unsigned k = 0; k < N_INPUTS; k++)
-            taken = same_file(inputs[k], outputs[i].path) ? inputs[k] : taken;
+            taken = ruvm_places_same(inputs[k], outputs[i].path) ? inputs[k] : taken;
         for (unsigned k = 0; k < i; k++)
-            taken = same_file(outputs[k].path, outputs[i].path) ? outputs[k].path : taken;
+            taken = ruvm_places_same(outputs[k].path, outputs[i].path) ? outputs[k].path : taken;
         if (taken)
             rc = ruvm_args_usage(args, "%s would be overwritten: choose another %s", taken,
                                  outputs[i].name);
     }
     for (unsigned i = 0; rc == 0 && i < 3; i++)
-        rc = outputs[i].path ? check_place(outputs[i].path) : rc;
+        rc = outputs[i].path ? ruvm_places_check("quantize", outputs[i].path) : rc;
     return rc;
 }
 

@@ -42,16 +42,44 @@ void *ruvm_output_grow(void *array, size_t *cap, size_t wanted, size_t size)
 
 /* ---- messages ------------------------------------------------------------ */
 
+/* Whether the character of `length` bytes would act on a terminal rather than show. */
+static bool is_control(const uint8_t *c, size_t length)
+{
+    return (length == 1 && (*c < ' ' || *c == 0x7F)) ||
+           (length == 2 && c[0] == 0xC2 && c[1] < 0xA0);
+}
+
+/* n bytes into out, which has room for VISIBLE times as many and a NUL. */
+enum { VISIBLE = 4 };
+static void make_visible(char *out, const uint8_t *in, size_t n, bool keeps_lines)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = ruvm_output_utf8(in + i, n - i);
+        bool stays = keeps_lines && in[i] == '\n';
+        if (length == 0 || (is_control(in + i, length) && !stays)) {
+            out += snprintf(out, VISIBLE + 1, "\\x%02X", in[i]);
+            i++;
+            continue;
+        }
+        memcpy(out, in + i, length);
+        out += length;
+        i += length;
+    }
+    *out = '\0';
+}
+
+/* Messages repeat names out of files. */
 void ruvm_output_error(const char *verb, const char *fmt, ...)
 {
-    char text[sizeof((struct ruvm_error *)0)->text + 256];
+    char text[sizeof((struct ruvm_error *)0)->text + 256], visible[VISIBLE * sizeof text];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    make_visible(visible, (const uint8_t *)text, strlen(text), true);
     ruvm_output_progress_end();
     fflush(stdout);
-    fprintf(stderr, "ruvm%s%s: %s\n", *verb ? " " : "", verb, text);
+    fprintf(stderr, "ruvm%s%s: %s\n", *verb ? " " : "", verb, visible);
 }
 
 int ruvm_output_failure(const char *verb, const struct ruvm_error *err)
@@ -104,30 +132,10 @@ size_t ruvm_output_utf8(const uint8_t *bytes, size_t n)
     return code < least[length] || surrogate || code > 0x10FFFF ? 0 : length;
 }
 
-/* Whether the character of `length` bytes would act on a terminal rather than show. */
-static bool is_control(const uint8_t *c, size_t length)
-{
-    return (length == 1 && (*c < ' ' || *c == 0x7F)) ||
-           (length == 2 && c[0] == 0xC2 && c[1] < 0xA0);
-}
-
 char *ruvm_output_visible(const void *bytes, size_t n)
 {
-    const uint8_t *in = bytes;
-    char *text = ruvm_output_alloc(n * 4 + 1, 1);
-    char *out = text;
-    for (size_t i = 0; i < n;) {
-        size_t length = ruvm_output_utf8(in + i, n - i);
-        if (length == 0 || is_control(in + i, length)) {
-            out += snprintf(out, 5, "\\x%02X", in[i]);
-            i++;
-            continue;
-        }
-        memcpy(out, in + i, length);
-        out += length;
-        i += length;
-    }
-    *out = '\0';
+    char *text = ruvm_output_alloc(n * VISIBLE + 1, 1);
+    make_visible(text, bytes, n, false);
     return text;
 }
 

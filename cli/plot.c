@@ -115,9 +115,10 @@ static double round_step(double least)
                 return decimal(steps[i], exponent);
 }
 
-static void linear_ticks(struct ticks *t, struct range r)
+static void linear_ticks(struct ticks *t, struct range r, bool whole)
 {
-    double step = round_step((r.max - r.min) / WANTED_STEPS);
+    double least = (r.max - r.min) / WANTED_STEPS;
+    double step = round_step(whole && least < 1 ? 1 : least);
     double first = floor(r.min / step + 1e-9), last = ceil(r.max / step - 1e-9);
     t->n = 0;
     for (double i = first; i <= last && t->n < MAX_TICKS; i++)
@@ -151,7 +152,7 @@ static void find_ticks(struct ticks *t, const struct ruvm_plot *p,
     if (axis->log)
         log_ticks(t, r);
     else
-        linear_ticks(t, r);
+        linear_ticks(t, r, axis->whole);
 }
 
 /* Where a value is between the ends of its axis, 0 to 1. */

@@ -13,6 +13,7 @@
 struct ruvm_plot_axis {
     const char *label; /* with the unit: "image, bytes" */
     bool log;          /* logarithmic: only values above 0 have a place */
+    bool whole;        /* its values are whole numbers, and so are the ticks between them */
     double limit;      /* a dashed line at this value if it is near the points; 0: none */
 };
 

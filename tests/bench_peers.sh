@@ -28,6 +28,10 @@
 # from where they fit, of prompts the share of the integer peak, both measured just before
 # by `ruvm bench --kernel-rates`. ROUNDS (9, at least) may be set; RUVM names our program.
 #
+# A program that says no speed when it is tried, because it crashes, prints something else or
+# takes longer than MINUTES (10), is left out, with its last words; then the exit status is 1,
+# as when a file cannot be made. It is 2 for wrong usage.
+#
 # The files of the models take longer than measuring, and 2 GB. KEEP=folder makes them there
 # and finds them again; PREPARE=1 makes them and measures nothing, so that a call that is to
 # have the machine for itself is a short one:
@@ -40,29 +44,52 @@
 # On a machine with other work, `chrt -f 10 make bench-peers DIR=folder` (as root) keeps
 # that work out.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-ruvm=$(realpath "${RUVM:-build/release/ruvm}")
-rounds=${ROUNDS:-9}
-models=${MODELS:-own 15M 110M}
-dir=${1:-}
-if [ ! -d "$dir" ]; then
-    sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
-    echo "bench-peers: give a folder with builds of other programs" >&2
+tree=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+
+usage()
+{
+    echo "bench-peers: $*" >&2
     exit 2
+}
+
+if [ $# -ne 1 ] || [ -z "$1" ]; then
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"
+    usage "give a folder with builds of other programs"
 fi
-dir=$(realpath "$dir")
+[ -d "$1" ] || usage "$1: is no folder; give one with builds of other programs"
+dir=$(realpath "$1")
+[ -e "$dir/run" ] || [ -e "$dir/runq" ] || [ -e "$dir/llama-bench" ] ||
+    usage "$1: has none of run, runq and llama-bench, so there is nothing to compare with"
+ruvm=${RUVM:-$tree/build/release/ruvm}
+if [ ! -f "$ruvm" ] || [ ! -x "$ruvm" ]; then
+    usage "$ruvm: is no program; make it first, or name it in RUVM"
+fi
+ruvm=$(realpath "$ruvm")
+rounds=${ROUNDS:-9} minutes=${MINUTES:-10}
+[[ $rounds =~ ^[0-9]{1,6}$ ]] || usage "ROUNDS: $rounds is no whole number"
+[[ $minutes =~ ^[0-9]{1,6}$ ]] || usage "MINUTES: $minutes is no whole number"
 [ "$rounds" -ge 9 ] || rounds=9
+models=${MODELS:-own 15M 110M}
+for name in $models; do
+    case $name in
+    own | 15M | 110M) ;;
+    *) usage "MODELS: there is no model $name; there are: own 15M 110M" ;;
+    esac
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 keep=${KEEP:-$work/models}
 mkdir -p "$keep" || exit 1
 keep=$(realpath "$keep")
+cd "$tree" || exit 1
+failed=0
 export OMP_NUM_THREADS=1 LC_ALL=C
 pin=()
 if command -v taskset > /dev/null; then
     cpu=$(taskset -cp $$ | sed 's/.*[:,-] *//')
     pin=(taskset -c "$cpu")
 fi
+alone=(timeout --foreground "${minutes}m" "${pin[@]}")
 
 fail()
 {
@@ -93,33 +120,51 @@ have()
 # json_numbers KEY: the values of a key, one a line.
 json_numbers() { sed -n "s/^[[:space:]]*\"$1\":[[:space:]]*\([0-9.e+]*\).*/\1/p"; }
 
+# said COMMAND...: what it prints into files; its exit status.
+said() { "${alone[@]}" "$@" > "$work/out" 2> "$work/err" < /dev/null; }
+
 run_ruvm()
 {
-    "${pin[@]}" "$ruvm" bench "$1" -p "$prompt" -n "$tokens" -r 1 --json --progress none \
-        > "$work/json" 2> "$work/log" || return
-    echo "prompt $(json_numbers prompt_tokens_per_s < "$work/json" | head -n 1)"
-    echo "decode $(json_numbers decode_tokens_per_s < "$work/json" | head -n 1)"
+    said "$ruvm" bench "$1" -p "$prompt" -n "$tokens" -r 1 --json --progress none || return
+    echo "prompt $(json_numbers prompt_tokens_per_s < "$work/out" | head -n 1)"
+    echo "decode $(json_numbers decode_tokens_per_s < "$work/out" | head -n 1)"
 }
 run_llama()
 {
     # its object for the prompt stands before that for the generated tokens
-    "${pin[@]}" "$dir/llama-bench" -m "$1" -p "$prompt" -n "$tokens" -t 1 -r 1 -o json \
-        2> "$work/log" | json_numbers avg_ts | sed '1s/^/prompt /; 2s/^/decode /'
+    said "$dir/llama-bench" -m "$1" -p "$prompt" -n "$tokens" -t 1 -r 1 -o json || return
+    json_numbers avg_ts < "$work/out" | sed '1s/^/prompt /; 2s/^/decode /'
 }
 run_llama2c()
 {
-    "${pin[@]}" "$dir/$2" "$1" -z "$tokenizer" -t 0 -n "$tokens" -i "Once upon a time" 2>&1 |
-        tr -d '\000' | sed -n 's/.*achieved tok\/s: *\([0-9.]*\).*/decode \1/p'
+    said "$dir/$2" "$1" -z "$tokenizer" -t 0 -n "$tokens" -i "Once upon a time" || return
+    cat "$work/out" "$work/err" | tr -d '\000' |
+        sed -n 's/.*achieved tok\/s: *\([0-9.]*\).*/decode \1/p'
 }
 
-# program NAME: by its name, on the files of the present model.
+# program NAME: by its name, on the files of the present model; into $work/rates, numbers only.
 program()
 {
+    local status=0
     case $1 in
     ruvm-*) run_ruvm "$files/$1.ruvm" ;;
     llama-*) run_llama "$files/$1.gguf" ;;
     run) run_llama2c "$model" run ;;
     runq) run_llama2c "$dir/model_q80.bin" runq ;;
+    esac > "$work/all" || status=$?
+    awk 'NF == 2 && $2 ~ /^[0-9]+(\.[0-9]+)?(e[0-9]+)?$/ && $2 > 0' "$work/all" > "$work/rates"
+    return $status
+}
+
+# last_words STATUS: of the program that was tried last.
+last_words()
+{
+    local words
+    words=$(cat "$work/out" "$work/err" | tr -cd '[:print:]\n' | grep . | tail -n 1 | cut -c 1-100)
+    case $1 in
+    0) echo "it ended well${words:+; last it said: $words}" ;;
+    124) echo "it took longer than $minutes min" ;;
+    *) echo "it ended with status $1${words:+: $words}" ;;
     esac
 }
 
@@ -146,7 +191,6 @@ prepare()
     own) model=$dir/model.bin tokenizer=$dir/tokenizer.bin tokens=256 ;;
     15M) tokens=128 shape="288 768 6 6 32000 256" ;;
     110M) tokens=32 prompt=64 shape="768 2048 12 12 32000 256" ;;
-    *) fail "MODELS: there is no model $1; there are: own 15M 110M" ;;
     esac
     mkdir -p "$files"
     # shellcheck disable=SC2086 # the shape is six words
@@ -201,22 +245,43 @@ prepare_llama()
 
 # ---- measuring -----------------------------------------------------------------------------
 
+# try_programs: the warm-up; who says no speed is left out, but not we.
+try_programs()
+{
+    local name status speaking=()
+    for name in "${programs[@]}"; do
+        status=0
+        program "$name" || status=$?
+        if grep -q '^decode ' "$work/rates"; then
+            speaking+=("$name")
+            continue
+        fi
+        echo "left out: $name said no speed: $(last_words $status)"
+        failed=1
+        [[ $name != ruvm-* ]] || fail "without our own speed there is nothing to compare"
+    done
+    programs=("${speaking[@]}")
+}
+
 # measure: appends "WHAT PROGRAM ROUND RATE" of every program and round.
 measure()
 {
-    local round i at name
+    local round i at name n
     : > "$work/values"
-    for name in "${programs[@]}"; do program "$name" > "$work/out"; done # warm-up
     for ((round = 1; round <= rounds; round++)); do
         for ((i = 0; i < ${#programs[@]}; i++)); do
             at=$((round % 2 ? i : ${#programs[@]} - 1 - i))
             name=${programs[at]}
-            program "$name" | awk -v p="$name" -v r="$round" 'NF == 2 { print $1, p, r, $2 }' \
+            program "$name"
+            awk -v p="$name" -v r="$round" '{ print $1, p, r, $2 }' "$work/rates" \
                 >> "$work/values"
         done
     done
     for name in "${programs[@]}"; do
-        grep -q "^decode $name " "$work/values" || echo "$name: printed no speed"
+        n=$(grep -c "^decode $name " "$work/values")
+        [ "$n" -eq "$rounds" ] && continue
+        echo "$name: said its speed in $n of $rounds rounds only"
+        failed=1
     done
 }
 
@@ -314,6 +379,7 @@ for name in $models; do
     for type in int8 int4; do
         "$ruvm" bench "$files/ruvm-$type.ruvm" -p 1 -n 1 -r 1 --json > "$work/ruvm-$type.json"
     done
+    try_programs
     echo "model $name: $tokens tokens, a prompt of $prompt, $rounds rounds, one thread${pin[*]:+, \
 processor $cpu}"
     measure
@@ -321,3 +387,4 @@ processor $cpu}"
     table prompt
     roofs
 done
+exit $failed

@@ -5,8 +5,8 @@
 # the image (default: the demo model), reading a prompt and drawing a token. Printed are the
 # median of ROUNDS (25) calls and their quartiles. RUVM names our program.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-exec python3 - "$(realpath "${RUVM:-build/release/ruvm}")" "${ROUNDS:-25}" "$@" << 'PYTHON'
+tree=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+exec python3 - "$(realpath "${RUVM:-$tree/build/release/ruvm}")" "${ROUNDS:-25}" "$@" << 'PYTHON'
 import statistics
 import subprocess
 import sys

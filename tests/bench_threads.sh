@@ -11,8 +11,8 @@
 # PROMPT and TOKENS are the lengths (128, 128). ROUNDS (9, at least) may be set; RUVM names our
 # program. Both processors have to be idle otherwise.
 set -u
-cd "$(dirname "$0")/.." || exit 1
-ruvm=$(realpath "${RUVM:-build/release/ruvm}")
+tree=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+ruvm=$(realpath "${RUVM:-$tree/build/release/ruvm}")
 rounds=${ROUNDS:-9}
 threads=${THREADS:-2}
 [ "$rounds" -ge 9 ] || rounds=9

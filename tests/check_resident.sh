@@ -97,6 +97,19 @@ private scalar-reads-the-image-in-place $(($(stat -c %s int8.ruvm) / 10 + engine
 for ((i = 0; i < 6; i++)); do echo 'a b c'; done > prompts.txt
 resident batch int8 3 "$RUVM" run int8.ruvm --prompts prompts.txt --batch 3 -n 9 --threads 1
 resident guesses int8 1 "$RUVM" run int8.ruvm -p 'a b c a b c' -n 40 --threads 1 --draft ngram
+# a thread has a stack of its own, of which it uses little
+resident threads int8 2 "$RUVM" run int8.ruvm -p 'a b c a b c' -n 40 --threads 2
+# a prompt cache is made beside the engine, whose state it is, and read in place
+long=$(printf 'a b c d %.0s' {1..30})
+for time in written read; do
+    resident cache-$time int8 2 \
+        "$RUVM" run int8.ruvm -p "$long" -n 2 --threads 1 --prompt-cache cache
+done
+two=$(($(stat -c %s int8.ruvm) + $(stat -c %s int4.ruvm)))
+draft=("$RUVM" run int8.ruvm -p 'a b c a b c' -n 40 --threads 1 --draft int4.ruvm)
+private draft-private $((two * 11 / 10 + 2 * engine + spare)) "${draft[@]}"
+check draft-peak "$(peak "${draft[@]}")" \
+    $((two * 11 / 10 + 2 * engine + program + $(embedding int8) + $(embedding int4)))
 # measurements that take turns multiply with the same panels
 private sweep-private $(($(stat -c %s int8.ruvm) * 11 / 10 + 4 * engine + spare)) \
     "$RUVM" bench int8.ruvm --sweep block=1,8,16,32 -r 1 -p 4 -n 4 --threads 1 --progress none

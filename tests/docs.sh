@@ -5,7 +5,8 @@
 #   tests/docs.sh --set-exact  writes completions/ again
 #
 # --help is printed from the tables, so it stands for them here: each option of it must
-# be in the manual page and in the three completions, and none may be elsewhere only.
+# be in the manual page and in the three completions, and none may be elsewhere only. What
+# run and bench print as JSON has no keys that their pages do not name.
 # RUVM names the executable; the default is the release build.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -262,6 +263,61 @@ readme_options()
             case $verb in -*) ;; *) echo "$verb" ;; esac
         done | sort -u
 }
+# ---- the keys of JSON -------------------------------------------------------------------
+
+# keys VERB PART ARGUMENT...: whether the page has all keys of what is printed.
+keys()
+{
+    local verb=$1 part=$2
+    shift 2
+    "$RUVM" "$verb" --json "$@" < /dev/null > "$work/json" 2> "$work/said"
+    python3 - "$work/json" "man/ruvm-$verb.1" man/ruvm.1 > "$work/missing" 2>&1 << 'END'
+import json
+import re
+import sys
+
+
+def keys(x):
+    if isinstance(x, dict):
+        yield from x
+    for y in x.values() if isinstance(x, dict) else x if isinstance(x, list) else ():
+        yield from keys(y)
+
+
+words = set()
+for page in sys.argv[2:]:
+    words.update(re.findall("[a-z0-9_]+", open(page).read()))
+for key in sorted(set(keys(json.load(open(sys.argv[1]))))):
+    # what the page says of all spreads
+    if key not in words and re.sub("_(min|max|q1|q3|n)$", "", key) not in words:
+        print("is in no page: " + key)
+END
+    if [ -s "$work/missing" ]; then
+        not_ok "keys-$verb-$part" "$(cat "$work/missing" "$work/said")"
+    else
+        ok "keys-$verb-$part"
+    fi
+}
+if have python3; then
+    brief=(-r 1 -p 4 -n 4 --progress none)
+    printf 'Once upon a time there was a dog.\n%.0s' {1..20} > "$work/text"
+    printf '{"prompt": "Once", "answer": " upon"}\n' > "$work/questions"
+    "$RUVM" bench "${brief[@]}" --json > "$work/old"
+    keys run text -p Once -n 3
+    keys run draft --draft ngram --prompt-cache "$work/cache" --mask window:9 -n 3
+    keys run tokenize --tokenize -p Once
+    keys run verify --verify
+    keys bench speed "${brief[@]}" --profile --compare "$work/old" --fail-if -99%
+    keys bench kernels --no-speed --kernel-rates -r 1 --progress none
+    keys bench sweep "${brief[@]}" --sweep ctx=8,1000
+    keys bench text "${brief[@]}" --eval "$work/text" --questions "$work/questions"
+    keys bench quality "${brief[@]}" --quality tests/demo/demo.bin --eval-tokens 300
+else
+    skip keys "python3 is missing"
+fi
+
+# ---- the examples ------------------------------------------------------------------------
+
 if [ -f README.md ]; then
     wrong=
     n=0

@@ -10,6 +10,9 @@
 
 enum { ONE_Q16 = 65536, MAX_DISTANCE = 1 << 27 };
 
+/* The largest weight is 2^TOP_BIT. Bins are on the stack of a chip. */
+enum { BIN_BITS = 6, N_BINS = 1 << BIN_BITS, TOP_BIT = 5 * BIN_BITS };
+
 /* The kept tokens: every weight above `above`, and the first n_equal equal to it. */
 struct kept {
     uint32_t above, n_equal;
@@ -90,44 +93,29 @@ static void to_weights(const struct ruvm_sampler *s, int32_t *logits, uint32_t v
     }
 }
 
-/* Number and sum of the weights above w that are kept already. */
-static uint64_t sum_above(const int32_t *weights, uint32_t vocab, uint32_t w, uint32_t *count)
+static uint64_t sum_of(const int32_t *weights, uint32_t vocab)
 {
     uint64_t sum = 0;
-    *count = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        if ((uint32_t)weights[i] > w) {
-            sum += (uint32_t)weights[i];
-            (*count)++;
-        }
-    }
+    for (uint32_t i = 0; i < vocab; i++)
+        sum += (uint32_t)weights[i];
     return sum;
 }
 
-/* The largest set {weight >= w} is too much and {weight > w} is not: finds that w by
- * bisection, for a limit on the count (top-k) or on the sum (top-p). The kept set is then
- * everything above w and as many equal to w as reach the limit. */
-static struct kept narrow(const int32_t *weights, uint32_t vocab, uint32_t max_count,
-                          uint64_t min_sum)
+/* What top-k and top-p limit, a number of tokens or the sum of their weights, of the weights in
+ * bins 2^shift wide from low on. */
+struct bins {
+    uint64_t amount[N_BINS];
+};
+static struct bins sort(const int32_t *weights, uint32_t vocab, bool is_sum, uint32_t low,
+                        uint32_t shift)
 {
-    uint32_t low = 0, high = 1u << 30; /* nothing is above high */
-    uint32_t count = 0;
-    uint64_t sum = 0;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        sum = sum_above(weights, vocab, mid, &count);
-        if (count >= max_count || sum >= min_sum)
-            low = mid + 1;
-        else
-            high = mid;
+    struct bins b = {0};
+    for (uint32_t i = 0; i < vocab; i++) {
+        uint32_t w = (uint32_t)weights[i], bin = (w - low) >> shift;
+        if (bin < N_BINS)
+            b.amount[bin] += is_sum ? w : 1;
     }
-    sum = sum_above(weights, vocab, low, &count);
-    uint32_t n_equal = max_count - count;
-    if (low > 0 && sum < min_sum) {
-        uint64_t wanted = (min_sum - sum - 1) / low + 1; /* min_sum may be all there is */
-        n_equal = wanted < n_equal ? (uint32_t)wanted : n_equal;
-    }
-    return (struct kept){low, n_equal};
+    return b;
 }
 
 /* Sets the weight of every token outside the kept set to 0. */
@@ -135,20 +123,36 @@ static void drop_others(int32_t *weights, uint32_t vocab, struct kept k)
 {
     for (uint32_t i = 0; i < vocab; i++) {
         uint32_t w = (uint32_t)weights[i];
-        if (w > k.above)
-            continue;
-        if (w == k.above && k.n_equal > 0)
-            k.n_equal--;
-        else
-            weights[i] = 0;
+        bool is_equal = w == k.above && k.n_equal > 0;
+        k.n_equal -= is_equal;
+        weights[i] = w > k.above || is_equal ? weights[i] : 0;
     }
+}
+
+/* Finds the largest weight w for which {weight >= w} reaches the limit, some of its bits at a
+ * time. What stays is everything above w and as many equal to w as reach the limit. */
+static void keep_best(int32_t *weights, uint32_t vocab, bool is_sum, uint64_t limit)
+{
+    uint32_t low = 0;
+    for (int shift = TOP_BIT; shift >= 0; shift -= BIN_BITS) {
+        struct bins b = sort(weights, vocab, is_sum, low, (uint32_t)shift);
+        uint32_t bin = N_BINS - 1;
+        for (; bin > 0 && b.amount[bin] < limit; bin--)
+            limit -= b.amount[bin];
+        low += bin << shift;
+        if (!RUVM_CORE_SMALL && is_sum && b.amount[bin] >> 1 < low) { /* of a single weight */
+            low = (uint32_t)b.amount[bin];
+            break;
+        }
+    }
+    uint32_t each = is_sum ? low : 1;
+    drop_others(weights, vocab, (struct kept){low, (uint32_t)((limit - 1) / each + 1)});
 }
 
 static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t vocab)
 {
-    uint32_t count;
     if (s->top_k > 0 && s->top_k < vocab)
-        drop_others(weights, vocab, narrow(weights, vocab, s->top_k, UINT64_MAX));
+        keep_best(weights, vocab, false, s->top_k);
     if (s->min_p_q16 > 0) {
         uint32_t best = (uint32_t)weights[largest(s, weights, vocab)];
         uint32_t share = s->min_p_q16 < ONE_Q16 ? s->min_p_q16 : ONE_Q16;
@@ -156,28 +160,19 @@ static void filter(const struct ruvm_sampler *s, int32_t *weights, uint32_t voca
         drop_others(weights, vocab, (struct kept){least ? least - 1 : 0, 0});
     }
     if (s->top_p_q16 > 0 && s->top_p_q16 < ONE_Q16) {
-        uint64_t total = sum_above(weights, vocab, 0, &count);
-        uint64_t wanted = (total * s->top_p_q16) >> 16;
-        drop_others(weights, vocab, narrow(weights, vocab, vocab, wanted ? wanted : 1));
+        uint64_t wanted = (sum_of(weights, vocab) * s->top_p_q16) >> 16;
+        keep_best(weights, vocab, true, wanted ? wanted : 1);
     }
 }
 
 static uint16_t draw(struct ruvm_sampler *s, const int32_t *weights, uint32_t vocab)
 {
-    uint32_t count;
-    uint64_t total = sum_above(weights, vocab, 0, &count);
+    uint64_t total = sum_of(weights, vocab);
     uint64_t r = next_random(s) % total; /* total < 2^46: the bias is below 2^-18 */
-    uint32_t last = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        uint32_t w = (uint32_t)weights[i];
-        if (w == 0)
-            continue;
-        if (r < w)
-            return (uint16_t)i;
-        r -= w;
-        last = i;
-    }
-    return (uint16_t)last;
+    uint32_t i = 0;
+    while (r >= (uint32_t)weights[i])
+        r -= (uint32_t)weights[i++];
+    return (uint16_t)i;
 }
 
 uint16_t ruvm_sample(struct ruvm_sampler *s, int32_t *logits, uint32_t vocab,

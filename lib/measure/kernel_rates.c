@@ -34,6 +34,7 @@ struct rates {
     struct cell *cells; /* owned */
     double *values;     /* the cells' rates, owned */
     uint32_t n_cells, repetitions;
+    uint64_t n_done; /* cells, of all rounds */
 };
 
 /* Seconds of n calls. */
@@ -82,22 +83,44 @@ static int open_cells(struct rates *r, struct ruvm_error *err)
     return RUVM_OK;
 }
 
+/* Asked after each cell, so that nobody waits for a round to be interrupted. */
+static bool goes_on(struct rates *r, const struct ruvm_progress *p)
+{
+    uint64_t all = (uint64_t)r->n_cells * (1 + r->repetitions);
+    r->n_done++;
+    return !p->report || p->report(p->user, "kernels", r->n_done, all) == 0;
+}
+
+static bool calibrate_all(struct rates *r, const struct ruvm_progress *p)
+{
+    for (uint32_t i = 0; i < r->n_cells; i++) {
+        calibrate(r, &r->cells[i]);
+        if (!goes_on(r, p))
+            return false;
+    }
+    return true;
+}
+
+static bool measure_round(struct rates *r, uint32_t round, const struct ruvm_progress *p)
+{
+    ruvm_roofs_measure(&r->roofs, round);
+    ruvm_roofs_threads_measure(&r->threads, round);
+    for (uint32_t i = 0; i < r->n_cells; i++) {
+        struct cell *c = &r->cells[i];
+        ruvm_roofs_warm(&r->roofs, c->call.level);
+        c->rates[round] = c->n_calls / time_calls(r, c, c->n_calls);
+        if (!goes_on(r, p))
+            return false;
+    }
+    return true;
+}
+
 static int measure(struct rates *r, const struct ruvm_progress *p, struct ruvm_error *err)
 {
-    for (uint32_t i = 0; i < r->n_cells; i++)
-        calibrate(r, &r->cells[i]);
-    for (uint32_t n = 0; n < r->repetitions; n++) {
-        ruvm_roofs_measure(&r->roofs, n);
-        ruvm_roofs_threads_measure(&r->threads, n);
-        for (uint32_t i = 0; i < r->n_cells; i++) {
-            struct cell *c = &r->cells[i];
-            ruvm_roofs_warm(&r->roofs, c->call.level);
-            c->rates[n] = c->n_calls / time_calls(r, c, c->n_calls);
-        }
-        if (p->report && p->report(p->user, "kernels", n + 1, r->repetitions) != 0)
-            return ruvm_fail(err, RUVM_ERR_IO, "interrupted");
-    }
-    return RUVM_OK;
+    bool on = calibrate_all(r, p);
+    for (uint32_t round = 0; on && round < r->repetitions; round++)
+        on = measure_round(r, round, p);
+    return on ? RUVM_OK : ruvm_fail(err, RUVM_ERR_IO, "interrupted");
 }
 
 /* Multiplications, or the values of a vector. */

@@ -230,7 +230,7 @@ int ruvm_profile_measure(struct ruvm_bench_profile *out, struct ruvm_session *s,
                         .start = ruvm_speed_start(s),
                         .repetitions = o->repetitions ? o->repetitions : DEFAULT_REPETITIONS};
     double tick_s;
-    int rc = ruvm_speed_choose_length(&p.n_tokens, o->generate_tokens, s->context, err);
+    int rc = ruvm_speed_choose_length(&p.n_tokens, o->generate_tokens, s, err);
     if (rc != RUVM_OK)
         return rc;
     uint64_t min_work = s->threads.parallel.min_work;

@@ -133,14 +133,15 @@ static void measure(struct turns *t)
 }
 
 /* What was asked for, or the default as far as the context allows. */
-int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err)
+int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, const struct ruvm_session *s,
+                             struct ruvm_error *err)
 {
-    *n = asked ? asked : DEFAULT_TOKENS < context ? DEFAULT_TOKENS : context;
-    if (*n > context)
+    *n = asked ? asked : DEFAULT_TOKENS < s->context ? DEFAULT_TOKENS : s->context;
+    if (*n > s->context)
         return ruvm_fail(err, RUVM_ERR_FULL,
-                         "measuring %u tokens at once: the context holds %u; measure fewer or "
-                         "raise --ctx",
-                         *n, context);
+                         "%s: measuring %u tokens at once: the context holds %u; measure fewer or "
+                         "raise --ctx (at most %u for this model)",
+                         s->file.name, *n, s->context, s->info.context);
     return RUVM_OK;
 }
 
@@ -153,14 +154,13 @@ uint16_t ruvm_speed_start(const struct ruvm_session *s)
 static int open_run(struct run *r, struct ruvm_session *s, const struct ruvm_bench_options *o,
                     uint32_t repetitions)
 {
-    uint32_t context = o->context ? o->context : ruvm_session_info(s)->context;
     r->engine = ruvm_session_engine(s);
     r->kernels = s->kernels;
     r->vocab = ruvm_session_info(s)->vocab;
     r->start = ruvm_speed_start(s);
-    int rc = ruvm_speed_choose_length(&r->n_prompt, o->prompt_tokens, context, r->err);
+    int rc = ruvm_speed_choose_length(&r->n_prompt, o->prompt_tokens, s, r->err);
     if (rc == RUVM_OK)
-        rc = ruvm_speed_choose_length(&r->n_generate, o->generate_tokens, context, r->err);
+        rc = ruvm_speed_choose_length(&r->n_generate, o->generate_tokens, s, r->err);
     if (rc == RUVM_OK)
         rc = ruvm_batch_open(&r->batch, s, o->batch ? o->batch : 1, r->err);
     if (rc != RUVM_OK)

@@ -22,7 +22,8 @@ void ruvm_speed_measure(struct ruvm_speed *speeds, struct ruvm_session *const *s
 
 /* The parts that other measurements of tokens share: how many to measure, `asked` or the
  * default as far as the context allows (RUVM_ERR_FULL); the first one. */
-int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, uint32_t context, struct ruvm_error *err);
+int ruvm_speed_choose_length(uint32_t *n, uint32_t asked, const struct ruvm_session *s,
+                             struct ruvm_error *err);
 uint16_t ruvm_speed_start(const struct ruvm_session *s);
 
 #endif

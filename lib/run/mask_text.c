@@ -52,6 +52,6 @@ int ruvm_mask_parse(struct ruvm_mask *mask, const char *text, struct ruvm_error 
         return RUVM_OK;
     return ruvm_fail(err, RUVM_ERR_ARG,
                      "mask %s: is none of none, window:N,SINKS, strided:N,STEP, dilated:N,STEP and "
-                     "bigbird:N,SINKS,DRAWN with N and STEP at least 1, DRAWN at most %d",
-                     text, RUVM_MASK_MAX_DRAWN);
+                     "bigbird:N,SINKS,DRAWN with N and STEP from 1 to %d, DRAWN at most %d",
+                     text, UINT16_MAX, RUVM_MASK_MAX_DRAWN);
 }

@@ -112,8 +112,9 @@ static int make_engine(struct ruvm_session *s, const struct ruvm_session_options
     s->logits = calloc(s->info.vocab, sizeof *s->logits);
     if (!s->memory || !s->tokens || !s->logits)
         return ruvm_fail(err, RUVM_ERR_MEMORY,
-                         "%s: no memory for an engine of %zu bytes: lower the context (--ctx)",
-                         s->file.name, s->engine_bytes);
+                         "%s: no memory for an engine of %zu bytes: lower the context (--ctx)%s",
+                         s->file.name, s->memory_bytes,
+                         engine.parallel ? " or the threads (--threads)" : "");
     rc = ruvm_engine_init(&s->engine, s->memory, s->memory_bytes, s->file.data, s->file.size,
                           &engine);
     return rc == RUVM_OK ? rc : ruvm_fail(err, rc, "%s: %s", s->file.name, ruvm_status_text(rc));

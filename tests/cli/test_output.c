@@ -43,6 +43,13 @@ Test(output, visible)
     }
 }
 
+Test(output, messages_do_not_act_on_the_terminal, .init = cr_redirect_stderr)
+{
+    ruvm_output_error("bench", "a \x1b[31mname\x07: and more\non \xC3\xA9 a line \xFF");
+    cr_assert_stderr_eq_str(
+        "ruvm bench: a \\x1B[31mname\\x07: and more\non \xC3\xA9 a line \\xFF\n");
+}
+
 Test(output, utf8)
 {
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

@@ -1,6 +1,7 @@
 /* The sampler: greedy rules, each filter's kept set, frequencies, and determinism. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/ruvm.h"
@@ -181,4 +182,109 @@ Test(sampler, the_smallest_temperature_is_greedy_and_extreme_logits_are_fine)
     int32_t wide[3] = {-INT32_MAX, INT32_MAX, 0};
     s.temperature_q16 = 100 * ONE;
     cr_assert_eq(ruvm_sample(&s, wide, 3, NULL, 0), 1);
+}
+
+/* ---- large vocabularies, exactly ---------------------------------------------- */
+
+enum { MANY = 700 };
+
+static int32_t sorted_by[MANY];
+
+/* By weight from the largest on, then by id. */
+static int by_weight(const void *a, const void *b)
+{
+    const int x = *(const int *)a, y = *(const int *)b;
+    if (sorted_by[x] != sorted_by[y])
+        return sorted_by[x] < sorted_by[y] ? 1 : -1;
+    return x - y;
+}
+
+/* The first of these in order that reach the sum, of n; at least one. */
+static int reach(const int32_t *weights, const int *order, int n, uint64_t wanted)
+{
+    uint64_t sum = 0;
+    int kept = 0;
+    while (kept < n && (kept == 0 || sum < wanted))
+        sum += (uint32_t)weights[order[kept++]];
+    return kept;
+}
+
+/* Zeroes the weights that the filters leave out, found by sorting all. */
+static void filter_by_sorting(const struct ruvm_sampler *s, int32_t *weights, int n)
+{
+    int order[MANY], kept = s->top_k > 0 && s->top_k < (uint32_t)n ? (int)s->top_k : n;
+    uint64_t total = 0;
+    memcpy(sorted_by, weights, (size_t)n * sizeof *weights);
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    qsort(order, (size_t)n, sizeof *order, by_weight);
+    int64_t least = ((int64_t)weights[order[0]] * s->min_p_q16) >> 16;
+    while (s->min_p_q16 && kept > 0 && weights[order[kept - 1]] < least)
+        kept--;
+    for (int i = 0; i < kept; i++)
+        total += (uint32_t)weights[order[i]];
+    if (s->top_p_q16 > 0 && s->top_p_q16 < ONE)
+        kept = reach(weights, order, kept, (total * s->top_p_q16) >> 16);
+    for (int i = kept; i < n; i++)
+        weights[order[i]] = 0;
+}
+
+/* Logits of one spread, in steps that make some equal. */
+static void draw_logits(uint64_t *rng, int32_t *logits, int n)
+{
+    static const int32_t steps[] = {1, 100, ONE / 3, 4 * ONE};
+    int32_t spread = 1 << random_next(rng) % 22, step = steps[random_next(rng) % 4];
+    for (int i = 0; i < n; i++) {
+        uint64_t r = random_next(rng); /* a bell, as logits are */
+        int32_t sum = (int32_t)(r & 255) + (int32_t)(r >> 8 & 255) + (int32_t)(r >> 16 & 255);
+        logits[i] = (int32_t)((int64_t)(sum - 384) * spread / 128 / step * step);
+    }
+}
+
+Test(sampler, of_many_tokens_exactly_those_stay_that_sorting_keeps)
+{
+    static const uint32_t ks[] = {0, 1, 2, 7, 40, 300, MANY - 1};
+    static const uint32_t ps[] = {0, 1, 700, ONE / 2, ONE * 9 / 10, ONE - 1, ONE};
+    static const uint32_t mins[] = {0, 0, 1, ONE / 20, ONE / 2, ONE};
+    uint64_t rng = 11;
+    for (int round = 0; round < 3000; round++) {
+        int32_t logits[MANY], weights[MANY], found[MANY];
+        int n = 1 + (int)(random_next(&rng) % MANY);
+        size_t bytes = (size_t)n * sizeof *logits;
+        struct ruvm_sampler plain = {.temperature_q16 = 1 + (uint32_t)(random_next(&rng) % ONE)};
+        struct ruvm_sampler s = plain;
+        s.top_k = ks[random_next(&rng) % 7];
+        s.top_p_q16 = ps[random_next(&rng) % 7];
+        s.min_p_q16 = mins[random_next(&rng) % 6];
+        draw_logits(&rng, logits, n);
+        memcpy(weights, logits, bytes);
+        ruvm_sample(&plain, weights, (uint32_t)n, NULL, 0); /* turns logits into weights */
+        filter_by_sorting(&s, weights, n);
+        memcpy(found, logits, bytes);
+        uint16_t id = ruvm_sample(&s, found, (uint32_t)n, NULL, 0);
+        cr_assert_arr_eq(found, weights, bytes, "round %d", round);
+        cr_assert(id < n && found[id] > 0, "round %d", round);
+    }
+}
+
+Test(sampler, of_many_tokens_each_comes_as_often_as_its_weight_says)
+{
+    enum { N = 100000 };
+    int32_t logits[MANY], counts[MANY] = {0};
+    struct ruvm_sampler s = {.temperature_q16 = ONE, .top_p_q16 = ONE * 9 / 10};
+    double total = 0;
+    uint64_t rng = 12;
+    for (int i = 0; i < MANY; i++)
+        logits[i] = (int32_t)(random_next(&rng) % (4 * ONE));
+    int32_t weights[MANY];
+    for (int k = 0; k < N; k++) {
+        memcpy(weights, logits, sizeof weights);
+        counts[ruvm_sample(&s, weights, MANY, NULL, 0)]++;
+    }
+    for (int i = 0; i < MANY; i++)
+        total += weights[i];
+    for (int i = 0; i < MANY; i++) {
+        double p = weights[i] / total, f = counts[i] / (double)N;
+        cr_assert(fabs(f - p) < 5 * sqrt(p * (1 - p) / N) + 1e-4, "token %d: %g for %g", i, f, p);
+    }
 }
