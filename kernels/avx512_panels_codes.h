@@ -1,4 +1,4 @@
-/* AVX-512 panels of packed codes: INT4, INT3, INT2 and BINARY.
+/* AVX-512 panels of packed codes: INT4, INT3 and INT2.
  *
  * A step is 32 columns of 16 rows, as many registers as a code has bits, and eight times
  * four bytes u in them multiply x; a level is 2u - max. Four panels share what is loaded of a
@@ -24,11 +24,10 @@ X86_INLINE int panel_max(int bits)
     return (1 << bits) - 1;
 }
 
-/* Panels that share what is loaded of so many vectors. BINARY alone has sums for each bit of a
- * byte, and no registers for those of more. */
-X86_INLINE uint32_t panel_sharing(int bits, int group, uint32_t vecs)
+/* Panels that share what is loaded of so many vectors. */
+X86_INLINE uint32_t panel_sharing(uint32_t vecs)
 {
-    return vecs > 1 ? 1 : bits == 1 && !group ? 2 : PANEL_TILE;
+    return vecs > 1 ? 1 : PANEL_TILE;
 }
 
 /* How many of m's rows are multiplied by panels that share. From memory a vector alone reads one
@@ -141,9 +140,9 @@ X86_INLINE int panel_in_place(int bits, struct panel_tile t)
 }
 
 /* Into how many sums those of a panel and vector are split: by place, and for latency. */
-X86_INLINE uint32_t panel_plain_parts(int bits, struct panel_tile t)
+X86_INLINE uint32_t panel_plain_parts(struct panel_tile t)
 {
-    return t.vecs > 1 ? 2 : bits == 1 ? 8 : 4;
+    return t.vecs > 1 ? 2 : 4;
 }
 
 /* Which of them takes the k-th four columns, and its place. */
@@ -152,7 +151,7 @@ X86_INLINE uint32_t panel_plain_part(int bits, struct panel_tile t, uint32_t fou
     const struct panel_place at = panel_place(bits, fours, k);
     if (panel_in_place(bits, t) && bits == 4)
         return at.bit / 2 + at.word % 2;
-    return k % panel_plain_parts(bits, t);
+    return k % panel_plain_parts(t);
 }
 
 X86_INLINE uint32_t panel_plain_bit(int bits, struct panel_tile t, uint32_t part)
@@ -203,7 +202,7 @@ X86_INLINE __m512i panel_plain_sum(int bits, struct panel_tile t, const __m512i 
 {
     __m512i sum = parts[0];
     X86_UNROLL
-    for (uint32_t i = 1; i < panel_plain_parts(bits, t); i++) {
+    for (uint32_t i = 1; i < panel_plain_parts(t); i++) {
         uint32_t by = panel_plain_bit(bits, t, i);
         sum = _mm512_add_epi32(sum, by ? _mm512_srai_epi32(parts[i], by) : parts[i]);
     }
@@ -222,7 +221,7 @@ X86_INLINE void panel_plain_tile(int bits, struct panel_tile t, const struct ruv
         X86_UNROLL
         for (uint32_t j = 0; j < t.vecs; j++) {
             X86_UNROLL
-            for (uint32_t i = 0; i < panel_plain_parts(bits, t); i++)
+            for (uint32_t i = 0; i < panel_plain_parts(t); i++)
                 s.part[p][j][i] = _mm512_setzero_si512();
         }
     }
@@ -256,7 +255,7 @@ static inline __m512i panel_plain_start(int bits, const int8_t *x, uint32_t n_co
 X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matmul_panels *m,
                                  uint32_t v)
 {
-    const struct panel_tile one = {1, vecs}, many = {panel_sharing(bits, 0, vecs), vecs};
+    const struct panel_tile one = {1, vecs}, many = {panel_sharing(vecs), vecs};
     const uint32_t step = many.panels * RUVM_PANEL_ROWS;
     __m512i starts[PANEL_VECS];
     for (uint32_t j = 0; j < vecs; j++)
@@ -268,13 +267,38 @@ X86_INLINE void panel_plain_walk(int bits, uint32_t vecs, const struct ruvm_matm
         panel_plain_tile(bits, one, m, r, v, starts);
 }
 
+/* A vector alone. gcc would load in one step what the next one needs, and have no registers left,
+ * which costs a seventh; elsewhere that is good. */
+#ifdef __clang__
+#define PANEL_ALONE static
+#else
+#define PANEL_ALONE static __attribute__((noinline, optimize("no-tree-pre")))
+#endif
+
+PANEL_ALONE void panel_plain_int4(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(4, 1, m, v);
+}
+
+PANEL_ALONE void panel_plain_int3(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(3, 1, m, v);
+}
+
+PANEL_ALONE void panel_plain_int2(const struct ruvm_matmul_panels *m, uint32_t v)
+{
+    panel_plain_walk(2, 1, m, v);
+}
+
 X86_INLINE void panel_plain(int bits, const struct ruvm_matmul_panels *m)
 {
     uint32_t v = 0;
     for (; v + PANEL_VECS <= m->n_vecs; v += PANEL_VECS)
         panel_plain_walk(bits, PANEL_VECS, m, v);
     for (; v < m->n_vecs; v++)
-        panel_plain_walk(bits, 1, m, v);
+        bits == 4   ? panel_plain_int4(m, v)
+        : bits == 3 ? panel_plain_int3(m, v)
+                    : panel_plain_int2(m, v);
 }
 
 /* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
@@ -440,6 +464,33 @@ X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels,
                          panel_mult(kind.sixteens, mult + p * next, g));
 }
 
+/* Two steps of groups of 32 columns, the g-th and the next one, whose multipliers are together in
+ * bytes. */
+X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
+                                struct panel_group_sums *sums, const uint8_t *w,
+                                const uint8_t *mult, size_t next, struct panel_group_at at)
+{
+    const struct panel_tile tile = {panels, kind.vecs};
+    const size_t step = (size_t)kind.bits * PANEL_WORDS;
+    __m512i both[PANEL_TILE];
+    panel_ask_ahead(tile, w);
+    panel_ask_next(kind.bits, tile, w, next);
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++) {
+        both[p] = _mm512_cvtepu8_epi32(x86_load16(mult + p * next));
+        panel_group_step(kind, p, PANEL_FOURS, sums, w + p * next, &at,
+                         _mm512_and_si512(both[p], _mm512_set1_epi32(15)));
+    }
+    at.x += PANEL_STEP;
+    at.g++;
+    panel_ask_ahead(tile, w + step);
+    panel_ask_next(kind.bits, tile, w + step, next);
+    X86_UNROLL
+    for (uint32_t p = 0; p < panels; p++)
+        panel_group_step(kind, p, PANEL_FOURS, sums, w + step + p * next, &at,
+                         _mm512_srli_epi32(both[p], 4));
+}
+
 X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
                                  const struct ruvm_matmul_panels *m, uint32_t r, uint32_t v,
                                  const struct panel_run *first, const struct panel_group_x *g)
@@ -458,6 +509,15 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
         const uint32_t end = run.first + run.n;
         const uint8_t *w = panel + run.words, *mults = panel + run.mults;
         uint32_t c = run.first;
+        if (!kind.sixteens && kind.vecs == 1 && log2 == 5 && c % (2 * PANEL_STEP) == 0) {
+            for (; c + 2 * PANEL_STEP <= end; c += 2 * PANEL_STEP) {
+                panel_group_two(kind, panels, &sums, w,
+                                mults + (size_t)(c / (2 * PANEL_STEP)) * RUVM_PANEL_ROWS, next, at);
+                w += 2 * (size_t)bits * PANEL_WORDS;
+                at.x += 2 * PANEL_STEP;
+                at.g += 2;
+            }
+        }
         for (; c + PANEL_STEP <= end; c += PANEL_STEP, at.x += PANEL_STEP, at.g++) {
             panel_group_steps(kind, panels, PANEL_FOURS, &sums, w, mults, c >> log2, next, &at);
             w += (size_t)bits * PANEL_WORDS;
@@ -473,7 +533,7 @@ X86_INLINE void panel_group_tile(struct panel_group_kind kind, uint32_t panels,
 X86_INLINE void panel_group_walk(struct panel_group_kind kind, const struct ruvm_matmul_panels *m,
                                  uint32_t v, const struct panel_group_x *g)
 {
-    const uint32_t many = panel_sharing(kind.bits, 1, kind.vecs), step = many * RUVM_PANEL_ROWS;
+    const uint32_t many = panel_sharing(kind.vecs), step = many * RUVM_PANEL_ROWS;
     const struct panel_run first = panel_first_run(m, (uint32_t)kind.bits, m->group);
     uint32_t r = 0;
     for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, kind.vecs); r += step)

@@ -206,34 +206,25 @@ static void matmul_part(const struct ruvm_matmul_panels *m)
     case 8: panel_s8(m); return;
     case 4: panel_codes(4, m); return;
     case 3: panel_codes(3, m); return;
-    case 2: panel_codes(2, m); return;
-    default:
-        if (m->group)
-            panel_codes(1, m);
-        else
-            panel_tables(m);
+    default: panel_codes(2, m);
     }
 }
 
-/* Looking up has tables to make, which is done once a part and not once a panel. */
 static void matmul_once(const struct ruvm_matmul_panels *m)
 {
     switch (m->bits) {
     case 8: panel_s8_once(m); return;
     case 4: panel_codes_once(4, m); return;
     case 3: panel_codes_once(3, m); return;
-    case 2: panel_codes_once(2, m); return;
-    default:
-        if (m->group)
-            panel_codes_once(1, m);
-        else
-            panel_each_part(m, panel_tables);
+    default: panel_codes_once(2, m);
     }
 }
 
 static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
-    if (m->bits == 8 ? panel_s8_walks_once(m) : panel_walks_once(m))
+    if (m->bits == 1)
+        panel_tables(m);
+    else if (m->bits == 8 ? panel_s8_walks_once(m) : panel_walks_once(m))
         matmul_once(m);
     else
         panel_each_part(m, matmul_part);

@@ -172,7 +172,7 @@ struct ruvm_kernels {
     const char *name;       /* what --kernels takes */
     int (*available)(void); /* nonzero when this machine can run the table */
     uint8_t panel_zero;     /* what stands for 0 in its panels of INT8: 0 or 128 */
-    uint8_t panel_pairs;    /* 1: its panels of BINARY without multipliers are pairs (panels.h) */
+    uint8_t panel_pairs;    /* 1: its panels of BINARY are pairs (panels.h) */
 
     void (*matmul_s8)(const struct ruvm_matmul *m);
     void (*matmul_int4)(const struct ruvm_matmul_codes *m);

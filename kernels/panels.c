@@ -78,19 +78,24 @@ static void pack_row(uint8_t *panel, uint32_t i, const struct ruvm_panels_source
     }
 }
 
-/* Row i of a pair of panels. */
+/* Row i of a pair of panels. The multipliers of an odd last byte take two. */
 static void pack_row_of_pair(uint8_t *pair, uint32_t i, const struct ruvm_panels_source *s,
                              uint32_t row)
 {
     const uint8_t *w = s->w + (size_t)row * s->row_bytes;
-    uint8_t *to = pair + (size_t)i * HALF;
+    uint8_t *to = pair + (size_t)(i % RUVM_PANEL_ROWS) * WORD + i / RUVM_PANEL_ROWS * HALF;
     for (uint32_t c = 0; c < s->row_bytes; c += WORD, to += 2 * WORDS_BYTES)
         part_word(to, w + c);
+    for (uint32_t c = 0; c < s->mult_bytes; c += HALF, to += WORDS_BYTES) {
+        const uint8_t *mult = s->mult + (size_t)row * s->mult_bytes + c;
+        to[0] = mult[0];
+        to[1] = c + 1 < s->mult_bytes ? mult[1] : 0;
+    }
 }
 
 static int is_paired(const struct ruvm_panels_source *s)
 {
-    return s->bits == 1 && s->mult_bytes == 0 && s->kernels->panel_pairs;
+    return s->bits == 1 && s->kernels->panel_pairs;
 }
 
 /* The rows that are laid out together, and their bytes. */

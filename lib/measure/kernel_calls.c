@@ -102,6 +102,7 @@ static void run_panels(const struct ruvm_kernel_call *c, const struct ruvm_kerne
         .n_vecs = c->vectors,
         .x_stride = c->cols,
         .out_stride = c->rows,
+        .is_far = c->is_far,
     });
 }
 
@@ -255,7 +256,7 @@ bool ruvm_kernel_calls_has(const struct ruvm_kernels *k, const struct ruvm_kerne
 bool ruvm_kernel_calls_multiplies(const struct ruvm_kernels *k, const struct ruvm_kernel_call *c)
 {
     const struct ruvm_kernel_kind *kind = c->kind;
-    bool are_pairs = kind->type == RUVM_TYPE_BINARY && kind->group == 0 && k->panel_pairs;
+    bool are_pairs = kind->type == RUVM_TYPE_BINARY && k->panel_pairs;
     return kind->type != VECTORS && kind->type != RUVM_TYPE_XNOR &&
            !(kind->run == run_panels && are_pairs);
 }
@@ -295,6 +296,7 @@ static struct ruvm_kernel_call call_of(const struct ruvm_kernel_kind *kind, uint
         .cols = cols,
         .vectors = vectors,
         .level = level,
+        .is_far = level + 1 == roofs->n_levels,
         .bytes = bytes,
         .advance = (uint32_t)ruvm_align_up(bytes, ALIGN),
     };

@@ -42,6 +42,7 @@ struct ruvm_kernel_kind {
 struct ruvm_kernel_call {
     const struct ruvm_kernel_kind *kind;
     uint32_t rows, cols, vectors, level;
+    bool is_far;      /* the level is DRAM: kernels are told */
     uint32_t bytes;   /* that a call reads of its level, and for vectors writes */
     uint32_t advance; /* from these weights to the next ones; 0: vectors */
 };
