@@ -44,23 +44,6 @@ X86_INLINE void panel_ask_ahead(struct panel_tile t, const uint8_t *w)
         _mm_prefetch((const char *)w + PANEL_AHEAD, _MM_HINT_T1);
 }
 
-/* Panels that share a lone vector are soon done with, before the machine finds what comes next:
- * while they and the next ones fit into the first-level cache, every second line of those is
- * asked for. */
-enum { PANEL_SOON_BYTES = 3 << 10 };
-
-X86_INLINE void panel_ask_next(int bits, struct panel_tile t, const uint8_t *w, size_t panel_bytes)
-{
-    if (t.panels == 1 || t.vecs > 1 || panel_bytes > PANEL_SOON_BYTES)
-        return;
-    X86_UNROLL
-    for (uint32_t p = t.panels; p < 2 * t.panels; p++) {
-        X86_UNROLL
-        for (uint32_t i = 0; i < (uint32_t)bits; i += 2)
-            _mm_prefetch((const char *)w + p * panel_bytes + (size_t)i * PANEL_WORDS, _MM_HINT_T0);
-    }
-}
-
 /* ---- codes to bytes ---------------------------------------------------------------- */
 
 /* A step's registers of one panel. */
@@ -457,7 +440,6 @@ X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels,
 {
     const struct panel_tile tile = {panels, kind.vecs};
     panel_ask_ahead(tile, w);
-    panel_ask_next(kind.bits, tile, w, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)
         panel_group_step(kind, p, fours, sums, w + p * next, at,
@@ -474,7 +456,6 @@ X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
     const size_t step = (size_t)kind.bits * PANEL_WORDS;
     __m512i both[PANEL_TILE];
     panel_ask_ahead(tile, w);
-    panel_ask_next(kind.bits, tile, w, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++) {
         both[p] = _mm512_cvtepu8_epi32(x86_load16(mult + p * next));
@@ -484,7 +465,6 @@ X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
     at.x += PANEL_STEP;
     at.g++;
     panel_ask_ahead(tile, w + step);
-    panel_ask_next(kind.bits, tile, w + step, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)
         panel_group_step(kind, p, PANEL_FOURS, sums, w + step + p * next, &at,
