@@ -551,11 +551,22 @@ X86_INLINE void panel_groups_once(int bits, int sixteens, const struct ruvm_matm
         parts[i] = panel_part(m, i);
         firsts[i] = panel_first_run(&parts[i], (uint32_t)bits, m->group);
     }
-    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS, steps = m->part_cols / PANEL_STEP;
+    uint32_t r = 0;
+    for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, 1); r += step)
+        for (uint32_t i = 0; i < n; i++)
+            panel_group_tile(kind, PANEL_TILE, &parts[i], r, 0, &firsts[i],
+                             g[0] + (size_t)i * steps);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t v = 0; v < m->n_vecs; v++)
-                panel_group_tile(kind, 1, &parts[i], r, v, &firsts[i],
-                                 g[v] + (size_t)i * (m->part_cols / PANEL_STEP));
+                panel_group_tile(kind, 1, &parts[i], r, v, &firsts[i], g[v] + (size_t)i * steps);
+}
+
+/* A vector alone reads panels with multipliers once, from caches as well. */
+static inline int panel_codes_walk_once(const struct ruvm_matmul_panels *m)
+{
+    return panel_walks_once(m) || (m->n_vecs == 1 && m->group && m->part_cols);
 }
 
 X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)
