@@ -9,6 +9,7 @@
 #include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
 #include "kernels/avx512_panels_tables.h"
+#include "kernels/avx512_ternary.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
 #include "kernels/x86_ternary.h"
@@ -197,7 +198,7 @@ static void matmul_binary(const struct ruvm_matmul_codes *m)
 
 static void matmul_ternary(const struct ruvm_matmul_codes *m)
 {
-    x86_ternary_matmul(m);
+    ternary_matmul(m);
 }
 
 static void matmul_part(const struct ruvm_matmul_panels *m)
