@@ -17,11 +17,11 @@
 
 enum {
     TERNARY_DIGITS = 5,
-    TERNARY_STEP = 32,   /* bytes of each of two rows, one in each half of a register */
-    TERNARY_PAIRS = 4,   /* of rows i and i + TERNARY_PAIRS, which share what is loaded of x */
+    TERNARY_STEP = 32, /* bytes of each of two rows, one in each half of a register */
+    TERNARY_PAIRS = 4, /* of rows i and i + TERNARY_PAIRS, which share what is loaded of x */
     TERNARY_ROWS = 2 * TERNARY_PAIRS,
-    TERNARY_VECS = 4,    /* that share digits */
-    TERNARY_ROOM = 640   /* registers of x, 20 kB, that are prepared at a time */
+    TERNARY_VECS = 4,  /* that share digits */
+    TERNARY_ROOM = 320 /* registers of x, 20 kB, that are prepared at a time */
 };
 
 /* Bytes of the rows that x has been prepared for. */
@@ -30,7 +30,7 @@ struct ternary_part {
     uint32_t safe_rows;          /* that may be read in whole steps */
     __mmask32 last;              /* bytes of the last step */
     int32_t start[TERNARY_VECS]; /* of the sums */
-    int8_t x[TERNARY_ROOM][TERNARY_STEP]; /* [n_steps, TERNARY_DIGITS, vecs] */
+    __m512i x[TERNARY_ROOM];     /* [n_steps, TERNARY_DIGITS, vecs], the same in both halves */
 };
 
 /* ---- x ------------------------------------------------------------------------------ */
@@ -59,7 +59,7 @@ static inline void ternary_prepare(struct ternary_part *p, uint32_t v, const int
         uint32_t j = p->first_byte + i / TERNARY_DIGITS * TERNARY_STEP;
         uint32_t c = i % TERNARY_DIGITS * n_bytes + j;
         __mmask32 some = ternary_bytes(n_bytes - j) & ternary_bytes(c < n_cols ? n_cols - c : 0);
-        x86_store(p->x[i * p->vecs + v], _mm256_maskz_loadu_epi8(some, x + c));
+        p->x[i * p->vecs + v] = _mm512_broadcast_i64x4(_mm256_maskz_loadu_epi8(some, x + c));
     }
 }
 
@@ -84,11 +84,6 @@ X86_INLINE __m512i ternary_load(const uint8_t *w, size_t far, int cut, __mmask32
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-X86_INLINE __m512i ternary_x(const int8_t *x)
-{
-    return _mm512_broadcast_i64x4(x86_load(x));
-}
-
 /* 3 f. Compilers must not see it: bytes are hard to multiply. */
 X86_INLINE __m512i ternary_thrice(__m512i f)
 {
@@ -101,17 +96,16 @@ X86_INLINE __m512i ternary_thrice(__m512i f)
  * and so is half of it. */
 X86_INLINE __m512i ternary_digit(__m512i f, __m512i g)
 {
-    return _mm512_sub_epi8(f,
-                           _mm512_avg_epu8(_mm512_avg_epu8(f, g), _mm512_setzero_si512()));
+    return _mm512_sub_epi8(f, _mm512_avg_epu8(_mm512_avg_epu8(f, g), _mm512_setzero_si512()));
 }
 
 /* Of four registers, each with a row in either half: the sums of rows 0 .. 8 in order. */
 X86_INLINE __m256i ternary_rows(const __m512i *a)
 {
-    __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]),
-                                   _mm512_unpackhi_epi32(a[0], a[1]));
-    __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(a[2], a[3]),
-                                    _mm512_unpackhi_epi32(a[2], a[3]));
+    __m512i low =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[0], a[1]));
+    __m512i high =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(a[2], a[3]), _mm512_unpackhi_epi32(a[2], a[3]));
     low = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
     return _mm512_castsi512_si256(_mm512_add_epi32(_mm512_shuffle_i32x4(low, low, 0x08),
                                                    _mm512_shuffle_i32x4(low, low, 0x0d)));
@@ -124,7 +118,7 @@ X86_INLINE void ternary_tile_1(const struct ruvm_matmul_codes *m, const struct t
     const size_t stride = m->row_bytes;
     const uint8_t *w = m->w + r * stride + p->first_byte;
     __m512i a[TERNARY_PAIRS] = {0}, b[TERNARY_PAIRS] = {0}, f[TERNARY_PAIRS];
-    const int8_t(*x)[TERNARY_STEP] = p->x;
+    const __m512i *x = p->x;
     for (uint32_t s = 0; s < p->n_steps; s++, w += TERNARY_STEP) {
         __mmask32 bytes = s + 1 < p->n_steps ? ~(__mmask32)0 : p->last;
         X86_UNROLL
@@ -132,7 +126,7 @@ X86_INLINE void ternary_tile_1(const struct ruvm_matmul_codes *m, const struct t
             f[i] = ternary_load(w + i * stride, TERNARY_PAIRS * stride, cut, bytes);
         X86_UNROLL
         for (uint32_t k = 0; k < TERNARY_DIGITS; k++, x++) {
-            __m512i xs = ternary_x(*x);
+            __m512i xs = *x;
             X86_UNROLL
             for (uint32_t i = 0; i < TERNARY_PAIRS; i++) {
                 a[i] = _mm512_dpbusd_epi32(a[i], f[i], xs);
@@ -153,7 +147,7 @@ X86_INLINE void ternary_tile_4(const struct ruvm_matmul_codes *m, const struct t
 {
     const size_t stride = m->row_bytes;
     const uint8_t *w = m->w + r * stride + p->first_byte;
-    const int8_t(*x)[TERNARY_STEP] = p->x;
+    const __m512i *x = p->x;
     __m512i acc[TERNARY_VECS][TERNARY_PAIRS] = {0}, f[TERNARY_PAIRS], digits[TERNARY_PAIRS];
     for (uint32_t s = 0; s < p->n_steps; s++, w += TERNARY_STEP) {
         __mmask32 bytes = s + 1 < p->n_steps ? ~(__mmask32)0 : p->last;
@@ -170,7 +164,7 @@ X86_INLINE void ternary_tile_4(const struct ruvm_matmul_codes *m, const struct t
             }
             X86_UNROLL
             for (uint32_t v = 0; v < TERNARY_VECS; v++) {
-                __m512i xs = ternary_x(x[v]);
+                __m512i xs = x[v];
                 X86_UNROLL
                 for (uint32_t i = 0; i < TERNARY_PAIRS; i++)
                     acc[v][i] = _mm512_dpbusd_epi32(acc[v][i], digits[i], xs);
@@ -196,7 +190,7 @@ X86_INLINE void ternary_tile(const struct ruvm_matmul_codes *m, const struct ter
 /* All rows of the part and the first n of its vectors. The last tile begins earlier, so that it
  * ends with the rows, and leaves alone those that are done. */
 static inline void ternary_all_rows(const struct ruvm_matmul_codes *m, const struct ternary_part *p,
-                                int32_t *out, uint32_t n)
+                                    int32_t *out, uint32_t n)
 {
     __m256i sums[TERNARY_VECS];
     for (uint32_t i = 0; i < m->n_rows; i += TERNARY_ROWS) {

@@ -12,7 +12,6 @@
 #include "kernels/avx512_ternary.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
-#include "kernels/x86_ternary.h"
 
 enum { BLOCK = 64 }; /* vectors that share a walk over the weights */
 
@@ -166,14 +165,6 @@ static inline __m256i x86_codes_add(__m256i acc, struct x86_pair w, const struct
 static inline __m256i x86_codes_mult_mask(void)
 {
     return _mm256_set1_epi32(15);
-}
-
-static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i *x)
-{
-    __m256i sums = _mm256_setzero_si256();
-    for (uint32_t k = 0; k < X86_DIGITS; k++)
-        sums = _mm256_dpbusd_epi32(sums, digits[k], x[k]);
-    return sums;
 }
 
 static void matmul_int4(const struct ruvm_matmul_codes *m)
