@@ -44,23 +44,6 @@ X86_INLINE void panel_ask_ahead(struct panel_tile t, const uint8_t *w)
         _mm_prefetch((const char *)w + PANEL_AHEAD, _MM_HINT_T1);
 }
 
-/* Panels that share a lone vector are soon done with, before the machine finds what comes next:
- * while they and the next ones fit into the first-level cache, every second line of those is
- * asked for. */
-enum { PANEL_SOON_BYTES = 3 << 10 };
-
-X86_INLINE void panel_ask_next(int bits, struct panel_tile t, const uint8_t *w, size_t panel_bytes)
-{
-    if (t.panels == 1 || t.vecs > 1 || panel_bytes > PANEL_SOON_BYTES)
-        return;
-    X86_UNROLL
-    for (uint32_t p = t.panels; p < 2 * t.panels; p++) {
-        X86_UNROLL
-        for (uint32_t i = 0; i < (uint32_t)bits; i += 2)
-            _mm_prefetch((const char *)w + p * panel_bytes + (size_t)i * PANEL_WORDS, _MM_HINT_T0);
-    }
-}
-
 /* ---- codes to bytes ---------------------------------------------------------------- */
 
 /* A step's registers of one panel. */
@@ -457,7 +440,6 @@ X86_INLINE void panel_group_steps(struct panel_group_kind kind, uint32_t panels,
 {
     const struct panel_tile tile = {panels, kind.vecs};
     panel_ask_ahead(tile, w);
-    panel_ask_next(kind.bits, tile, w, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)
         panel_group_step(kind, p, fours, sums, w + p * next, at,
@@ -474,7 +456,6 @@ X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
     const size_t step = (size_t)kind.bits * PANEL_WORDS;
     __m512i both[PANEL_TILE];
     panel_ask_ahead(tile, w);
-    panel_ask_next(kind.bits, tile, w, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++) {
         both[p] = _mm512_cvtepu8_epi32(x86_load16(mult + p * next));
@@ -484,7 +465,6 @@ X86_INLINE void panel_group_two(struct panel_group_kind kind, uint32_t panels,
     at.x += PANEL_STEP;
     at.g++;
     panel_ask_ahead(tile, w + step);
-    panel_ask_next(kind.bits, tile, w + step, next);
     X86_UNROLL
     for (uint32_t p = 0; p < panels; p++)
         panel_group_step(kind, p, PANEL_FOURS, sums, w + step + p * next, &at,
@@ -571,11 +551,22 @@ X86_INLINE void panel_groups_once(int bits, int sixteens, const struct ruvm_matm
         parts[i] = panel_part(m, i);
         firsts[i] = panel_first_run(&parts[i], (uint32_t)bits, m->group);
     }
-    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS, steps = m->part_cols / PANEL_STEP;
+    uint32_t r = 0;
+    for (; r + step - RUVM_PANEL_ROWS < panel_shared_rows(m, 1); r += step)
+        for (uint32_t i = 0; i < n; i++)
+            panel_group_tile(kind, PANEL_TILE, &parts[i], r, 0, &firsts[i],
+                             g[0] + (size_t)i * steps);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++)
             for (uint32_t v = 0; v < m->n_vecs; v++)
-                panel_group_tile(kind, 1, &parts[i], r, v, &firsts[i],
-                                 g[v] + (size_t)i * (m->part_cols / PANEL_STEP));
+                panel_group_tile(kind, 1, &parts[i], r, v, &firsts[i], g[v] + (size_t)i * steps);
+}
+
+/* A vector alone reads panels with multipliers once, from caches as well. */
+static inline int panel_codes_walk_once(const struct ruvm_matmul_panels *m)
+{
+    return panel_walks_once(m) || (m->n_vecs == 1 && m->group && m->part_cols);
 }
 
 X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)

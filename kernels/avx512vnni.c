@@ -216,7 +216,7 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
     if (m->bits == 1)
         panel_tables(m);
-    else if (m->bits == 8 ? panel_s8_walks_once(m) : panel_walks_once(m))
+    else if (m->bits == 8 ? panel_s8_walks_once(m) : panel_codes_walk_once(m))
         matmul_once(m);
     else
         panel_each_part(m, matmul_part);
