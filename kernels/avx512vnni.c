@@ -9,9 +9,9 @@
 #include "kernels/avx512_heads.h"
 #include "kernels/avx512_panels_codes.h"
 #include "kernels/avx512_panels_tables.h"
+#include "kernels/avx512_ternary.h"
 #include "kernels/variants.h"
 #include "kernels/x86_codes.h"
-#include "kernels/x86_ternary.h"
 
 enum { BLOCK = 64 }; /* vectors that share a walk over the weights */
 
@@ -167,14 +167,6 @@ static inline __m256i x86_codes_mult_mask(void)
     return _mm256_set1_epi32(15);
 }
 
-static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i *x)
-{
-    __m256i sums = _mm256_setzero_si256();
-    for (uint32_t k = 0; k < X86_DIGITS; k++)
-        sums = _mm256_dpbusd_epi32(sums, digits[k], x[k]);
-    return sums;
-}
-
 static void matmul_int4(const struct ruvm_matmul_codes *m)
 {
     x86_codes_matmul(4, m);
@@ -197,7 +189,7 @@ static void matmul_binary(const struct ruvm_matmul_codes *m)
 
 static void matmul_ternary(const struct ruvm_matmul_codes *m)
 {
-    x86_ternary_matmul(m);
+    ternary_matmul(m);
 }
 
 static void matmul_part(const struct ruvm_matmul_panels *m)

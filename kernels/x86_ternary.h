@@ -1,4 +1,4 @@
-/* x86 ternary: five digits a byte times int8 for the AVX2 and the AVX-512 table.
+/* x86 ternary: five digits a byte times int8 for the AVX2 table.
  *
  * A step is 16 bytes of two rows, one in each half of a register. A byte is multiplied
  * by 9 in 16 bits; what is above the byte then are its next two digits as one number
@@ -25,7 +25,7 @@ struct x86_ternary_part {
 };
 
 /* Products of each digit's bytes, 0 .. 2, and those of x, four or more a lane. Defined by
- * each table. */
+ * the table. */
 static inline __m256i x86_ternary_products(const __m256i *digits, const __m256i *x);
 
 /* ---- x ------------------------------------------------------------------------------ */
