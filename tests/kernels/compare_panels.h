@@ -65,11 +65,12 @@ static int panels_of_place(const struct ruvm_kernels *k, const struct ruvm_panel
     size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof *m.out;
     uint8_t *panels = compare_array(ruvm_panels_room(s));
     ruvm_panels_pack(panels, s);
+    int bad = compare_same(name, panels, panels, 0, m.n_rows, m.n_cols); /* nothing before them */
     m.w = panels;
     m.is_far = s->is_far;
     m.out = compare_array(bytes);
     k->matmul_panels(&m);
-    int bad = compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
+    bad |= compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
     if (m.n_rows > RUVM_PANEL_ROWS) {
         panels_from_second(k, m);
         bad |= compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
