@@ -159,39 +159,58 @@ static inline __m512i add_clamped(__m512i h, __m512i y)
     return _mm512_max_epi32(sum, _mm512_set1_epi32(-INT32_MAX));
 }
 
-/* The high halves of the products, for shifts beyond 32: half has no low half then. */
-static inline __m512i high_product(__m512i x, __m512i mult)
+/* How (x * mult + half) >> shift is computed in 32 bits, for the shifts from 31 on: of |x| < 2^30
+ * no more is left. Beyond 32, half has no low half, and the low halves of products are not needed.
+ */
+struct narrow_ratio {
+    __m512i mult, half;
+    __m128i shift;
+};
+
+static inline struct narrow_ratio narrow_ratio(bool is_high, uint32_t mult, uint32_t shift)
 {
-    __m512i even = _mm512_mul_epi32(x, mult);
-    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), mult);
-    return _mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5);
+    const uint64_t half = 1ull << (shift - 1);
+    return (struct narrow_ratio){_mm512_set1_epi32((int32_t)mult),
+                                 is_high ? _mm512_set1_epi32((int32_t)(half >> 32))
+                                         : _mm512_set1_epi64((long long)half),
+                                 _mm_cvtsi32_si128((int32_t)(is_high ? shift - 32 : shift))};
+}
+
+X86_INLINE __m512i narrow_scale(bool is_high, __m512i x, const struct narrow_ratio *r)
+{
+    __m512i even = _mm512_mul_epi32(x, r->mult);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), r->mult);
+    if (is_high)
+        return _mm512_sra_epi32(
+            _mm512_add_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, 0xf5), r->half),
+            r->shift);
+    even = _mm512_srl_epi64(_mm512_add_epi64(even, r->half), r->shift);
+    odd = _mm512_srl_epi64(_mm512_add_epi64(odd, r->half), r->shift);
+    return wide_join((struct wide){even, odd});
 }
 
 /* A first sum is so far below 2^31 that nothing has to be clamped. */
-X86_INLINE void add_high(bool is_first, int32_t *h, const int32_t *x, uint32_t n,
-                         const struct ruvm_addition *p)
+X86_INLINE void add_narrow_lanes(bool is_first, bool is_high, int32_t *h, const int32_t *x,
+                                 const uint16_t *scale, __mmask16 lanes,
+                                 const struct narrow_ratio *r)
 {
-    const __m512i mult = _mm512_set1_epi32((int32_t)p->mult);
-    const __m512i half = _mm512_set1_epi32((int32_t)(1u << (p->shift - 33)));
-    const __m128i by = _mm_cvtsi32_si128((int32_t)p->shift - 32);
-    for (uint32_t i = 0; i < n; i += LANES) {
-        __mmask16 lanes = lanes_from(i, n);
-        __m512i y = rescaled(load32(lanes, x + i), load_u16(lanes, p->scale + i));
-        y = _mm512_sra_epi32(_mm512_add_epi32(high_product(y, mult), half), by);
-        store32(h + i, lanes, is_first ? y : add_clamped(load32(lanes, h + i), y));
-    }
+    __m512i y = narrow_scale(is_high, rescaled(load32(lanes, x), load_u16(lanes, scale)), r);
+    store32(h, lanes, is_first ? y : add_clamped(load32(lanes, h), y));
 }
 
-static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
-                                     const struct ruvm_addition *p)
+X86_INLINE void add_narrow(bool is_first, bool is_high, int32_t *h, const int32_t *x, uint32_t n,
+                           const struct ruvm_addition *p)
 {
-    if (p->shift > 32) {
-        if (p->is_first)
-            add_high(true, h, x, n, p);
-        else
-            add_high(false, h, x, n, p);
-        return;
-    }
+    const struct narrow_ratio r = narrow_ratio(is_high, p->mult, p->shift);
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        add_narrow_lanes(is_first, is_high, h + i, x + i, p->scale + i, ALL_LANES, &r);
+    if (i < n)
+        add_narrow_lanes(is_first, is_high, h + i, x + i, p->scale + i, lanes_from(i, n), &r);
+}
+
+static inline void add_wide(int32_t *h, const int32_t *x, uint32_t n, const struct ruvm_addition *p)
+{
     const struct wide_ratio r = wide_ratio(p->mult, p->shift);
     for (uint32_t i = 0; i < n; i += LANES) {
         __mmask16 lanes = lanes_from(i, n);
@@ -202,6 +221,21 @@ static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
         y.odd = _mm512_add_epi64(y.odd, before.odd);
         store32(h + i, lanes, wide_join(wide_clamp(y, INT32_MAX)));
     }
+}
+
+static inline void avx512_add_scaled(int32_t *h, int32_t *x, uint32_t n,
+                                     const struct ruvm_addition *p)
+{
+    if (p->shift <= 30)
+        add_wide(h, x, n, p);
+    else if (p->shift <= 32 && p->is_first)
+        add_narrow(true, false, h, x, n, p);
+    else if (p->shift <= 32)
+        add_narrow(false, false, h, x, n, p);
+    else if (p->is_first)
+        add_narrow(true, true, h, x, n, p);
+    else
+        add_narrow(false, true, h, x, n, p);
 }
 
 static inline uint64_t avx512_norm(int32_t *y, const int32_t *h, const int16_t *gain, uint32_t n,

@@ -178,13 +178,18 @@ static inline void panel_s8(const struct ruvm_matmul_panels *m)
     }
 }
 
-/* A vector alone reads a panel once in any case, from caches as well, unless its parts are so
- * narrow that four panels had better share what is loaded of x. */
-enum { PANEL_WIDE_PART = 64 };
-
+/* A vector alone reads a panel once in any case, from caches as well. */
 static inline int panel_s8_walks_once(const struct ruvm_matmul_panels *m)
 {
-    return panel_walks_once(m) || (m->n_vecs == 1 && m->part_cols >= PANEL_WIDE_PART);
+    return panel_walks_once(m) || (m->n_vecs == 1 && m->part_cols);
+}
+
+/* Narrow parts of near weights had better share what is loaded of x among four panels. */
+enum { PANEL_NARROW_PART = 64 };
+
+static inline uint32_t panel_s8_shared_rows(const struct ruvm_matmul_panels *m)
+{
+    return m->is_far || m->part_cols >= PANEL_NARROW_PART ? 0 : m->n_rows;
 }
 
 /* Few vectors, all of whose parts are multiplied by a panel before the next one is read. */
@@ -198,7 +203,13 @@ static inline void panel_s8_once(const struct ruvm_matmul_panels *m)
         for (uint32_t v = 0; v < m->n_vecs; v++)
             starts[i][v] = panel_s8_start(parts[i].x + (size_t)v * m->x_stride, parts[i].n_cols);
     }
-    for (uint32_t r = 0; r < m->n_rows; r += RUVM_PANEL_ROWS)
+    const struct panel_tile four = {PANEL_TILE, 1};
+    const uint32_t step = PANEL_TILE * RUVM_PANEL_ROWS;
+    uint32_t r = 0;
+    for (; r + step - RUVM_PANEL_ROWS < panel_s8_shared_rows(m); r += step)
+        for (uint32_t i = 0; i < n; i++)
+            panel_s8_tile(four, &parts[i], r, 0, starts[i]);
+    for (; r < m->n_rows; r += RUVM_PANEL_ROWS)
         for (uint32_t i = 0; i < n; i++) {
             if (m->n_vecs == 1)
                 panel_s8_one(&parts[i], r, 0, starts[i][0]);
