@@ -7,7 +7,8 @@
  * with masked loads, so any multiple of 16 columns is as good as another. */
 #include "kernels/avx512_attend.h"
 #include "kernels/avx512_heads.h"
-#include "kernels/avx512_panels_codes.h"
+#include "kernels/avx512_panels_groups.h"
+#include "kernels/avx512_panels_plain.h"
 #include "kernels/avx512_panels_tables.h"
 #include "kernels/avx512_ternary.h"
 #include "kernels/variants.h"
@@ -192,6 +193,28 @@ static void matmul_ternary(const struct ruvm_matmul_codes *m)
     ternary_matmul(m);
 }
 
+/* ---- panels ------------------------------------------------------------------- */
+
+X86_INLINE void panel_codes(int bits, const struct ruvm_matmul_panels *m)
+{
+    if (m->group == 0)
+        panel_plain(bits, m);
+    else if (m->group == 16)
+        panel_groups(bits, 1, m);
+    else
+        panel_groups(bits, 0, m);
+}
+
+X86_INLINE void panel_codes_once(int bits, const struct ruvm_matmul_panels *m)
+{
+    if (m->group == 0)
+        panel_plain_once(bits, m);
+    else if (m->group == 16)
+        panel_groups_once(bits, 1, m);
+    else
+        panel_groups_once(bits, 0, m);
+}
+
 static void matmul_part(const struct ruvm_matmul_panels *m)
 {
     switch (m->bits) {
@@ -216,7 +239,7 @@ static void matmul_panels(const struct ruvm_matmul_panels *m)
 {
     if (m->bits == 1)
         panel_tables(m);
-    else if (m->bits == 8 ? panel_s8_walks_once(m) : panel_codes_walk_once(m))
+    else if (m->bits == 8 ? panel_s8_walks_once(m) : panel_codes_walks_once(m))
         matmul_once(m);
     else
         panel_each_part(m, matmul_part);

@@ -90,7 +90,7 @@ struct ruvm_matmul_panels {
     uint32_t n_rows, first_col, n_cols, panel_bytes;
     uint32_t part_cols;   /* a multiple of 32, for at most MAX_PARTS; 0: there is one */
     uint32_t group;       /* columns of a multiplier: 0, 16, 32 or 64 */
-    uint32_t words_bytes; /* of a panel; the others are multipliers */
+    uint32_t words_bytes; /* of a panel's weights; the others are multipliers */
     uint32_t n_vecs, x_stride, out_stride;
     uint32_t is_odd; /* 1: w is the second panel of a pair, if there are pairs (panels.h) */
     uint32_t is_far; /* 1: the weights come from memory, not a cache, and are laid out so */

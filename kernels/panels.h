@@ -18,7 +18,8 @@
  * Where the table wants it (panel_pairs), two panels of BINARY are mixed in one block of memory:
  * 16 columns of the first row of one and of the first row of the other, 16-bit words, then of the
  * second rows, and so on. Bit 4b + f of a word is column 4f + b. Multipliers are such words too,
- * two of their bytes each. A last panel alone takes the room of two.
+ * two of their bytes each, and always behind all of the weights. A last panel alone takes the
+ * room of two.
  *
  * Rows beyond the last one are zeros. It takes as much room as the rows do, so a workstation
  * makes it when a model is opened; a chip reads the image.

@@ -90,6 +90,62 @@ Test(engine, every_kernel_and_block_gives_the_same_logits)
     }
 }
 
+/* A layer of each type that has panels and of each of its groups; most of the image is the
+ * embedding. */
+enum { FAR_KINDS = 1 + 4 * 4, FAR_MATRICES = 7, FAR_TENSORS = 1 + FAR_KINDS * FAR_MATRICES };
+
+static struct random_shape far_shape(uint8_t types[FAR_TENSORS])
+{
+    for (uint32_t i = 0; i < FAR_TENSORS; i++) {
+        uint32_t kind = i ? (i - 1) / FAR_MATRICES : 0, log2 = kind ? (kind - 1) % 4 + 3 : 3;
+        uint32_t type = kind ? RUVM_TYPE_INT4 + (kind - 1) / 4 : RUVM_TYPE_INT8;
+        types[i] = (uint8_t)(type | (log2 > 3 ? log2 : 0) << RUVM_TYPE_GROUP_SHIFT);
+    }
+    return (struct random_shape){.vocab = 65000,
+                                 .dim = 270,
+                                 .hidden = 570,
+                                 .context = 6,
+                                 .head_dim = 30,
+                                 .layers = FAR_KINDS,
+                                 .heads = 9,
+                                 .kv_heads = 3,
+                                 .tied = true,
+                                 .seed = 17,
+                                 .types = types,
+                                 .n_types = FAR_TENSORS};
+}
+
+/* Its panels are laid out and walked as those that come from memory. */
+Test(engine, an_image_larger_than_caches_gives_the_same_logits)
+{
+    static uint8_t types[FAR_TENSORS];
+    const struct random_shape s = far_shape(types);
+    size_t bytes;
+    uint8_t *image = random_image(&s, &bytes);
+    uint16_t tokens[6];
+    fill_tokens(tokens, s.context, s.vocab, 7);
+    cr_assert(ruvm_panels_are_far(bytes));
+    int32_t *expected = all_logits(image, bytes, &s, tokens, NULL);
+    for (const struct ruvm_kernels *const *k = ruvm_kernels_all; *k; k++) {
+        struct ruvm_panels panels = {0};
+        if (!(*k)->available() || !(*k)->matmul_panels)
+            continue;
+        cr_assert(ruvm_panels_plan(&panels, image, bytes, *k, NULL) == RUVM_OK &&
+                  ruvm_panels_fill(&panels, NULL, NULL) == RUVM_OK);
+        for (uint32_t block = 1; block <= 5; block++) { /* few vectors and more, and what is left */
+            struct ruvm_engine_options o = {
+                .block = block, .kernels = *k, .panels = panels.of_tensor};
+            int32_t *found = all_logits(image, bytes, &s, tokens, &o);
+            cr_assert(memcmp(expected, found, (size_t)s.context * s.vocab * sizeof *found) == 0,
+                      "kernels %s block %u", (*k)->name, block);
+            free(found);
+        }
+        ruvm_panels_free(&panels);
+    }
+    free(expected);
+    free(image);
+}
+
 Test(engine, keeps_the_contract_of_the_kernels)
 {
     for (int i = 0; i < n_any_shapes; i++) {

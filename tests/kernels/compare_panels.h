@@ -19,16 +19,29 @@ static void panels_from_second(const struct ruvm_kernels *k, struct ruvm_matmul_
     k->matmul_panels(&m);
 }
 
-/* The columns in as many parts as there may be: out is the sums of the parts, added up. */
-static void panels_in_parts(const struct ruvm_kernels *k, struct ruvm_matmul_panels m)
+/* The columns in as many parts as there may be. Each must give what it gives alone, and out is
+ * their sum. */
+static int panels_in_parts(const struct ruvm_kernels *k, struct ruvm_matmul_panels m, size_t bytes,
+                           const char *name)
 {
     int32_t *const sums = m.out;
     const uint32_t step = 32, most = RUVM_PANELS_MAX_PARTS * step;
     m.part_cols = (m.n_cols + most - 1) / most * step;
     const uint32_t n = (m.n_cols + m.part_cols - 1) / m.part_cols;
     const size_t one = (size_t)m.n_vecs * m.out_stride;
+    int bad = 0;
     m.out = compare_array(n * one * sizeof *m.out);
     k->matmul_panels(&m);
+    for (uint32_t i = 0, first = 0; i < n && !bad; i++, first += m.part_cols) {
+        struct ruvm_matmul_panels part = m;
+        part.first_col += first;
+        part.x += first;
+        part.n_cols = m.n_cols - first < m.part_cols ? m.n_cols - first : m.part_cols;
+        part.part_cols = 0;
+        part.out = memset(sums, 0xa5, bytes);
+        k->matmul_panels(&part);
+        bad = compare_same(name, sums, m.out + i * one, bytes, m.n_rows, m.n_cols);
+    }
     for (uint32_t v = 0; v < m.n_vecs; v++)
         for (uint32_t r = 0; r < m.n_rows; r++) {
             const size_t at = (size_t)v * m.out_stride + r;
@@ -36,36 +49,48 @@ static void panels_in_parts(const struct ruvm_kernels *k, struct ruvm_matmul_pan
             for (uint32_t i = 0; i < n; i++)
                 sums[at] += m.out[i * one + at];
         }
+    return bad;
 }
 
-/* The product of the panels of s, whose row 0 and shape m has, must be `expected`. */
-static int compare_panels(const struct ruvm_kernels *k, struct ruvm_panels_source *s,
-                          struct ruvm_matmul_panels m, const int32_t *expected)
+/* The product of the panels of s, laid out for memory or for a cache, must be `expected`. */
+static int panels_of_place(const struct ruvm_kernels *k, const struct ruvm_panels_source *s,
+                           struct ruvm_matmul_panels m, const int32_t *expected)
 {
-    size_t n = (m.n_rows + RUVM_PANEL_ROWS - 1) / RUVM_PANEL_ROWS;
-    size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof *m.out;
-    m.bits = s->bits;
-    m.panel_bytes = ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
-    m.words_bytes = s->row_bytes * RUVM_PANEL_ROWS;
-    m.is_far = s->is_far = n & 1;
-    uint8_t *panels = compare_array(ruvm_panels_room(s));
-    ruvm_panels_pack(panels, s);
-    m.w = panels;
-    m.out = compare_array(bytes);
-    k->matmul_panels(&m);
-    uint32_t hash = compare_hash; /* of what all machines compute: not all have panels */
     static const char *const names[9] = {[8] = "panels of int8",
                                          [4] = "panels of int4",
                                          [3] = "panels of int3",
                                          [2] = "panels of int2",
                                          [1] = "panels of binary"};
-    int bad = compare_same(names[s->bits], m.out, expected, bytes, m.n_rows, m.n_cols);
+    const char *name = names[s->bits];
+    size_t bytes = ((size_t)(m.n_vecs - 1) * m.out_stride + m.n_rows) * sizeof *m.out;
+    uint8_t *panels = compare_array(ruvm_panels_room(s));
+    ruvm_panels_pack(panels, s);
+    int bad = compare_same(name, panels, panels, 0, m.n_rows, m.n_cols); /* nothing before them */
+    m.w = panels;
+    m.is_far = s->is_far;
+    m.out = compare_array(bytes);
+    k->matmul_panels(&m);
+    bad |= compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
     if (m.n_rows > RUVM_PANEL_ROWS) {
         panels_from_second(k, m);
-        bad |= compare_same(names[s->bits], m.out, expected, bytes, m.n_rows, m.n_cols);
+        bad |= compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
     }
-    panels_in_parts(k, m);
-    bad |= compare_same(names[s->bits], m.out, expected, bytes, m.n_rows, m.n_cols);
+    bad |= panels_in_parts(k, m, bytes, name);
+    return bad | compare_same(name, m.out, expected, bytes, m.n_rows, m.n_cols);
+}
+
+/* The same in both places; m has row 0 and the shape of s. */
+static int compare_panels(const struct ruvm_kernels *k, struct ruvm_panels_source *s,
+                          struct ruvm_matmul_panels m, const int32_t *expected)
+{
+    const uint32_t hash = compare_hash; /* of what all machines compute: not all have panels */
+    const int slot = compare_slot;
+    int bad = 0;
+    m.bits = s->bits;
+    m.panel_bytes = ruvm_panels_bytes(s->row_bytes, s->mult_bytes);
+    m.words_bytes = s->row_bytes * RUVM_PANEL_ROWS;
+    for (s->is_far = 0; s->is_far < 2 && !bad; s->is_far++, compare_slot = slot)
+        bad = panels_of_place(k, s, m, expected);
     compare_hash = hash;
     return bad;
 }
